@@ -1,0 +1,224 @@
+"""What a write primitive is: one class, found by the API, OpenAPI, the manual, the simulator and the tests.
+
+An action is used twice. At its origin `resolve` turns a validated request into `Args`: it authorises, looks up
+ids, recipients, bases and what the origin knew, all as *applied* there. Everywhere, `effects`, `audience` and
+`touches` say what an event changes, whom it concerns and what those users should look at again. Those three are
+pure: they read nothing but the event, so every DC does the same.
+"""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import msgspec
+import pydantic
+
+from core.event import Event
+from core.membership import Membership
+from core.messages import Message
+from core.tables import Effect
+
+
+class Route(NamedTuple):
+    """The REST call of an action. `{name}` parts of the path become fields of the request."""
+
+    method: str
+    path: str
+    listener: str = "public"
+    """"public" (apisvc) or "sys" (syssvc)."""
+    query: tuple[str, ...] = ()
+    """Request fields that come from the query string."""
+    when: tuple[tuple[str, str], ...] = ()
+    """Query values that select this action where two share method and path, e.g. (("for", "all"),)."""
+
+
+class Request(pydantic.BaseModel):
+    """What a client sends: path, query and body together. Unknown fields are refused by name."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Args(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in the log: resolved ids, recipients, absolute times, bases, `knew`. Plain JSON-able fields only.
+
+    Fields may be added with a default; anything else is a new version with an upcaster.
+    """
+
+
+class Touch(NamedTuple):
+    """What an update tells a client to look at again; it is rendered in its *present* state when sent.
+
+    type       ref
+    "message"  conversation id, message id
+    "hidden"   conversation id, message id
+    "chat"     chat id
+    "member"   chat id, user id
+    "dialog"   conversation id
+    "user"     user id
+    "session"  session id
+    """
+
+    type: str
+    ref: tuple[str | int, ...]
+
+
+class Audience(NamedTuple):
+    """Whom an event concerns. Users get it in their own updates, a supergroup in the supergroup's.
+
+    `conversation` with `knew`: besides `users`, the local members of that group whose add the origin had not
+    applied (core/audience.py). `channel`: a supergroup's own updates.
+    """
+
+    users: tuple[str, ...] = ()
+    conversation: str | None = None
+    knew: dict[int, int] = {}  # noqa: RUF012
+    channel: str | None = None
+
+
+class Position(NamedTuple):
+    """Where a client stands by its own statement: its cursor, opened. `v` is lane number -> id."""
+
+    dc: str
+    epoch: int
+    pts: int
+    v: dict[int, int]
+    channels: dict[str, int]
+
+
+class UserView(NamedTuple):
+    user: str
+    name: str
+    avatar: str
+    about: str
+    password: str
+    stamps: dict[str, int]
+    """Per lww column the stamp of the present value (0: never written): the basis of an overwrite."""
+
+
+class ChatView(NamedTuple):
+    chat: str
+    kind: str
+    creator: str
+    title: str
+    about: str
+    avatar: str
+    owner: str
+    dissolved: bool
+    stamps: dict[str, int]
+
+
+class DialogView(NamedTuple):
+    user: str
+    conversation: str
+    pin: str
+    muted_until_ms: int
+    stamps: dict[str, int]
+
+
+class SessionView(NamedTuple):
+    session: str
+    user: str
+    device: str
+    expires_ms: int
+    revoked: bool
+
+
+class View(Protocol):
+    """What `resolve` may read: this DC's applied state. Every method is safe to repeat."""
+
+    async def user(self, user: str) -> UserView | None: ...
+    async def session(self, session: str) -> SessionView | None: ...
+    async def chat(self, chat: str) -> ChatView | None: ...
+    async def membership(self, chat: str, user: str) -> Membership:
+        """The registers of (chat, user); empty registers where there is nothing."""
+        ...
+
+    async def members(self, chat: str) -> dict[str, Membership]:
+        """All who are or were in the chat, with their registers."""
+        ...
+
+    async def dialog(self, user: str, conversation: str) -> DialogView: ...
+    async def direct(self, conversation: str) -> tuple[str, str] | None:
+        """The two users of a direct conversation (low, high)."""
+        ...
+
+    async def message(self, message: int) -> Message | None:
+        """The fold of the message that has this id (canonical or alias)."""
+        ...
+
+    async def seen(self, user: str, conversation: str, message: int, position: Position) -> dict[int, int]:
+        """Per lane the greatest id <= `message` of this conversation that was delivered to the client by
+        `position`: what a read or clear mark may cover."""
+        ...
+
+
+class Origin(NamedTuple):
+    """What `resolve` gets besides the request: who calls, where, when; and the view."""
+
+    actor: str
+    key: str
+    dc: str
+    now_ms: int
+    view: View
+    entropy: Any  # core.system.Entropy
+    position: Position | None = None
+    session: str = ""
+
+
+class Action:
+    """Base of all write primitives. Subclasses are registered by being defined under `core/actions/`."""
+
+    name: ClassVar[str]
+    """The name in the log, e.g. "message.send"."""
+    version: ClassVar[int] = 1
+    summary: ClassVar[str]
+    """One line for OpenAPI."""
+    consistency: ClassVar[str]
+    """How it stays consistent (`x-consistency`): the row of semantics.md, in sentences."""
+    route: ClassVar[Route]
+    Request: ClassVar[type[Request]]
+    Args: ClassVar[type[Args]]
+    errors: ClassVar[tuple[type[Exception], ...]] = ()
+    """The errors of `core.errors` that `resolve` may raise, for OpenAPI."""
+    example: ClassVar[dict[str, Any]] = {}
+    """An example request body."""
+    durability: ClassVar[str] = "local"
+    """The default of `Prefer: durability=`; "remote" for kicks and revocations."""
+
+    @staticmethod
+    async def resolve(request: Any, origin: Origin) -> Any:
+        """Request -> Args, or an error of core.errors. Runs only at the origin, before the event exists."""
+        raise NotImplementedError
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        """The mergeable changes. Pure."""
+        raise NotImplementedError
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        """Whom it concerns. Pure."""
+        return Audience()
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        """What those users should look at again. Pure. At most a few."""
+        return ()
+
+    @staticmethod
+    def result(event: Event) -> dict[str, Any]:
+        """The members of the answer besides `id`. Pure, so that a retry anywhere gets the same answer."""
+        return {}
+
+
+def registry() -> dict[str, type[Action]]:
+    """All actions by name. Importing `core.actions` defines them."""
+    import core.actions  # noqa: F401  (registers its classes)
+
+    found: dict[str, type[Action]] = {}
+    queue = list(Action.__subclasses__())
+    while queue:
+        action = queue.pop()
+        queue.extend(action.__subclasses__())
+        if "name" in action.__dict__:
+            found[action.name] = action
+    return dict(sorted(found.items()))

@@ -1,0 +1,77 @@
+"""Who is in a chat: registers per (chat, user), each a sparse vector per lane.
+
+    add[lane]    = (id, kicks of this user known there, per lane); the greatest id wins
+    left[lane]   = max of the add ids that the leaver's origin had applied
+    kicked[lane] = max id of a kick
+
+Member <=> some lane's add > left[that lane] and its known kicks cover every kicked[lane]. So a leave removes only
+what it had seen, and a kick beats every join that did not know it, whatever the clocks say. Scalars in place of the
+vectors, or stamps in place of knowledge, break this (tests/unit/test_membership_model.py). After observed-remove
+sets (Shapiro et al. 2011), with a remove that wins for kicks.
+"""
+
+from typing import NamedTuple
+
+
+class Add(NamedTuple):
+    id: int
+    knew: dict[int, int]
+    """lane -> greatest kick of this member that the adder's DC had applied."""
+
+
+class Membership(NamedTuple):
+    """The registers of one (chat, user). Immutable by convention: the dicts are never changed in place."""
+
+    adds: dict[int, Add] = {}  # noqa: RUF012
+    left: dict[int, int] = {}  # noqa: RUF012
+    kicked: dict[int, int] = {}  # noqa: RUF012
+    role: str = ""
+    role_at: int = 0
+    left_at: int = 0
+
+    def live_adds(self) -> list[Add]:
+        """The adds that still hold."""
+        return [
+            add
+            for lane, add in self.adds.items()
+            if add.id > self.left.get(lane, 0)
+            and all(add.knew.get(by, 0) >= kick for by, kick in self.kicked.items())
+        ]
+
+    @property
+    def present(self) -> bool:
+        """Is a member now."""
+        return bool(self.live_adds())
+
+    @property
+    def ever(self) -> bool:
+        """Is or was a member."""
+        return bool(self.adds)
+
+    @property
+    def joined_at(self) -> int:
+        """The smallest add that still holds; 0 for one who is not a member. Unread counts begin after it."""
+        return min((add.id for add in self.live_adds()), default=0)
+
+    @property
+    def ended_at(self) -> int:
+        """The event that ended the membership of a former member: the last leave or kick."""
+        return max(self.left_at, max(self.kicked.values(), default=0))
+
+    @property
+    def valid_role(self) -> str:
+        """"owner" is not kept here (chats.owner); "admin" counts only with a stamp after every kick."""
+        return self.role if self.role_at > max(self.kicked.values(), default=0) else ""
+
+    def known_adds(self) -> dict[int, int]:
+        """lane -> greatest add: what a leave takes with it."""
+        return {lane: add.id for lane, add in self.adds.items()}
+
+    def knowledge(self) -> dict[int, int]:
+        """lane -> greatest add, leave or kick seen: this member's part of a message's `knew`."""
+        known = self.known_adds()
+        for lane, id in self.kicked.items():
+            known[lane] = max(known.get(lane, 0), id)
+        if self.left_at:
+            known[self.left_at & 0xFFFF] = max(known.get(self.left_at & 0xFFFF, 0), self.left_at)
+        return known

@@ -1,0 +1,104 @@
+"""A message is a fold of grow-only rows: the send, its copies, edits, recalls and reactions, in any order.
+
+Copies: a retry through another DC makes a second event with equal (sender, key). All such ids form one class; the
+smallest is canonical, and operations on any of them are folded together.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+
+class Row(NamedTuple):
+    """One row of `message_rows`."""
+
+    event: int
+    conversation: str
+    message: int
+    kind: str
+    actor: str
+    class_: int
+    body: dict[str, Any]
+
+
+class Message(NamedTuple):
+    """What is shown of a message."""
+
+    id: int
+    """The canonical id: the smallest of the class."""
+    ids: tuple[int, ...]
+    """All ids of the class, ascending."""
+    conversation: str
+    sender: str
+    key: str
+    text: str | None
+    """None when recalled."""
+    edited: int
+    """The event id of the shown edit, 0 if never edited."""
+    recalled: bool
+    reactions: dict[str, tuple[str, ...]]
+    """emoji -> users, sorted."""
+    to: tuple[str, ...]
+    """Recipients as decided at the origin; empty for a supergroup."""
+    reply_to: int
+    system: bool
+
+    def shown(self) -> dict[str, Any]:
+        """The JSON form in histories and updates; ids are strings of digits."""
+        return {
+            "id": str(self.id),
+            "conversation": self.conversation,
+            "from": self.sender,
+            "key": self.key,
+            "text": self.text,
+            "edited": str(self.edited) if self.edited else None,
+            "recalled": self.recalled,
+            "reactions": {emoji: list(users) for emoji, users in self.reactions.items()},
+            "reply_to": str(self.reply_to) if self.reply_to else None,
+            "system": self.system,
+        }
+
+
+def fold(rows: Iterable[Row]) -> Message | None:
+    """The message that these rows (of one class) amount to; None while its send is not among them.
+
+    Any order and repetition of rows gives the same message. Only the sender's edits and a permitted recall are ever
+    accepted at an origin, so nothing is decided again here. A recall is final, whatever edits are stamped later.
+    """
+    sends: dict[int, Row] = {}
+    edit: Row | None = None
+    recalled = False
+    votes: dict[tuple[str, str], tuple[int, bool]] = {}
+    for row in rows:
+        if row.kind == "send":
+            sends[row.event] = row
+        elif row.kind == "edit":
+            if edit is None or row.event > edit.event:
+                edit = row
+        elif row.kind == "recall":
+            recalled = True
+        elif row.kind == "react":
+            vote = (row.actor, row.body["emoji"])
+            if row.event > votes.get(vote, (0, False))[0]:
+                votes[vote] = (row.event, row.body["on"])
+    if not sends:
+        return None
+    first = sends[min(sends)]
+    reactions: dict[str, list[str]] = {}
+    for (user, emoji), (_, on) in votes.items():
+        if on:
+            reactions.setdefault(emoji, []).append(user)
+    body = first.body
+    return Message(
+        id=first.event,
+        ids=tuple(sorted(sends)),
+        conversation=first.conversation,
+        sender=first.actor,
+        key=body.get("key", ""),
+        text=None if recalled else (edit.body["text"] if edit else body["text"]),
+        edited=0 if recalled or edit is None else edit.event,
+        recalled=recalled,
+        reactions={} if recalled else {e: tuple(sorted(u)) for e, u in sorted(reactions.items())},
+        to=tuple(body.get("to", ())),
+        reply_to=int(body.get("reply_to", 0)),
+        system=bool(body.get("system", False)),
+    )

@@ -1,0 +1,184 @@
+"""The state: tables, keys, and per column the law by which two values merge.
+
+A row appears with the first effect that names it. A column's stamp is the id of the event that wrote it.
+`merge` is the whole of conflict resolution; every store implements the same five laws and is tested against it.
+"""
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import msgspec
+
+
+class Law(StrEnum):
+    """How two writes of one column merge. Each is commutative, associative and idempotent."""
+
+    LWW = "lww"
+    """The greater stamp wins. Stored with its stamp in `<column>_at`."""
+    MAX = "max"
+    """The greater value wins (integers)."""
+    MIN = "min"
+    """The smaller value wins (integers)."""
+    ONCE = "once"
+    """Set to 1, never unset."""
+    INSERT = "insert"
+    """Written with the row. All writers write the same; should they ever not, the greater encoding wins."""
+
+
+class Kind(StrEnum):
+    """What a column or key part holds."""
+
+    TEXT = "text"
+    INT = "int"
+    JSON = "json"
+    """Any JSON value, stored as canonical JSON text (sorted keys, no spaces)."""
+
+
+class Column(NamedTuple):
+    law: Law
+    kind: Kind
+
+
+class Table(NamedTuple):
+    """`key` parts in order with their kinds; `by` lists the key parts or columns that are looked up alone."""
+
+    key: dict[str, Kind]
+    columns: dict[str, Column]
+    by: tuple[str, ...] = ()
+
+
+T, I, J = Kind.TEXT, Kind.INT, Kind.JSON  # noqa: E741
+
+TABLES: dict[str, Table] = {
+    "users": Table(
+        {"user": T},
+        {
+            "name": Column(Law.LWW, T),
+            "avatar": Column(Law.LWW, T),
+            "about": Column(Law.LWW, T),
+            "password": Column(Law.LWW, T),  # a salted hash, never the password
+        },
+    ),
+    "sessions": Table(
+        {"session": T},
+        {
+            "user": Column(Law.INSERT, T),
+            "device": Column(Law.INSERT, T),
+            "expires_ms": Column(Law.INSERT, I),
+            "revoked": Column(Law.ONCE, I),
+        },
+        by=("user",),
+    ),
+    "chats": Table(
+        {"chat": T},
+        {
+            "kind": Column(Law.INSERT, T),  # "group" | "supergroup"
+            "creator": Column(Law.INSERT, T),
+            "title": Column(Law.LWW, T),
+            "about": Column(Law.LWW, T),
+            "avatar": Column(Law.LWW, T),
+            "owner": Column(Law.LWW, T),
+            "dissolved": Column(Law.ONCE, I),
+        },
+    ),
+    "directs": Table(  # who talks in a direct conversation; low <= high
+        {"conversation": T},
+        {"low": Column(Law.INSERT, T), "high": Column(Law.INSERT, T)},
+        by=("low", "high"),
+    ),
+    # Membership registers, vectors per lane (see core/membership.py). The stamp of `knew` is the add's id.
+    "member_adds": Table(
+        {"chat": T, "user": T, "lane": I},
+        {"knew": Column(Law.LWW, J)},  # {lane: greatest kick of this member known when added}
+        by=("chat", "user"),
+    ),
+    "member_left": Table(
+        {"chat": T, "user": T, "lane": I}, {"left": Column(Law.MAX, I)}, by=("chat", "user")
+    ),
+    "member_kicked": Table(
+        {"chat": T, "user": T, "lane": I}, {"kicked": Column(Law.MAX, I)}, by=("chat", "user")
+    ),
+    "members": Table(
+        {"chat": T, "user": T},
+        {"role": Column(Law.LWW, T), "left_at": Column(Law.MAX, I)},
+        by=("chat", "user"),
+    ),
+    "dialogs": Table(  # one user's settings of one conversation
+        {"user": T, "conversation": T},
+        {
+            "pin": Column(Law.LWW, T),  # "" = not pinned, else the rank: a string that sorts
+            "muted_until_ms": Column(Law.LWW, I),
+        },
+        by=("user",),
+    ),
+    "read_marks": Table(
+        {"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)
+    ),
+    "clear_marks": Table(
+        {"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)
+    ),
+    "hidden": Table(
+        {"user": T, "message": I},
+        {"conversation": Column(Law.INSERT, T), "hidden": Column(Law.ONCE, I)},
+        by=("user",),
+    ),
+}
+"""The relational tables that replicate. `message_rows` (below) live in the message store."""
+
+MESSAGE_ROWS = "message_rows"
+MESSAGE_TABLE = Table(
+    {"event": I},
+    {
+        "conversation": Column(Law.INSERT, T),
+        "message": Column(Law.INSERT, I),  # the message this row is about; for kind "send" its own id
+        "kind": Column(Law.INSERT, T),  # "send" | "edit" | "recall" | "react"
+        "actor": Column(Law.INSERT, T),
+        "class_": Column(Law.INSERT, I),  # ids.class_of(sender, key) for "send", else 0
+        "body": Column(Law.INSERT, J),
+    },
+)
+"""Grow-only: what is shown of a message is a fold of its rows (core/messages.py)."""
+
+ALL_TABLES = TABLES | {MESSAGE_ROWS: MESSAGE_TABLE}
+
+
+class Effect(NamedTuple):
+    """One mergeable change of one row. The stamp is the event's id.
+
+    `key` holds the key parts in the table's order. `basis` gives, for an lww column, the stamp of the value
+    that the origin overwrote (0: none): concurrent losers are found by it.
+    """
+
+    table: str
+    key: tuple[str | int, ...]
+    columns: dict[str, Any]
+    basis: dict[str, int] = {}  # noqa: RUF012  (never mutated)
+
+
+def canonical(value: Any) -> bytes:
+    """The canonical encoding of one value: JSON, sorted keys, no spaces, UTF-8. Source of order and digests."""
+    return msgspec.json.encode(value, order="deterministic")
+
+
+class Cell(NamedTuple):
+    """A column's value with its stamp (0 where the law keeps none)."""
+
+    value: Any
+    stamp: int
+
+
+def merge(law: Law, old: Cell | None, new: Cell) -> Cell:
+    """The merge of two writes of one column: commutative, associative, idempotent.
+
+    A stamp is the id of one event, which writes a column once; equal stamps therefore carry equal values, and
+    the tie rule (greater canonical encoding) only makes the function total.
+    """
+    if old is None:
+        return new if law is Law.LWW else Cell(new.value, 0)
+    if law is Law.LWW:
+        return max(old, new, key=lambda cell: (cell.stamp, canonical(cell.value)))
+    if law in (Law.MAX, Law.ONCE):
+        return Cell(max(old.value, new.value), 0)
+    if law is Law.MIN:
+        return Cell(min(old.value, new.value), 0)
+    return Cell(max(old.value, new.value, key=canonical), 0)
