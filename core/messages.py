@@ -98,7 +98,7 @@ def fold(rows: Iterable[Row]) -> Message | None:
         edited=0 if recalled or edit is None else edit.event,
         recalled=recalled,
         reactions={} if recalled else {e: tuple(sorted(u)) for e, u in sorted(reactions.items())},
-        to=tuple(body.get("to", ())),
+        to=tuple(sorted({user for send in sends.values() for user in send.body.get("to", ())})),
         reply_to=int(body.get("reply_to", 0)),
         system=bool(body.get("system", False)),
     )

@@ -1,0 +1,79 @@
+"""The event log port. Its contract suite is tests/contract/event_log.py; every adapter passes it.
+
+A record's place (lane, seq) is for ever: a seq is never used for other bytes.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from events.record import Record
+
+
+class Top(NamedTuple):
+    """The end of a lane as this log holds it. `Top(0, 0, GENESIS)` for an empty one."""
+
+    seq: int
+    id: int
+    hash: bytes
+
+
+class EventLog(Protocol):
+    """One DC's durable log of all lanes: its own and, copied, those of the other DCs.
+
+    Errors: `LogUnavailable` = nothing happened; `OutcomeUnknown` = the bytes may or may not be in the log, ask `top`
+    and, if needed, append the same bytes again; `LaneLost` = another owner has the lane, or the lane's end is not the
+    expected one: stop at once; `Forked` = other bytes stand at that seq.
+    """
+
+    async def open(self, lane: int, owner: bytes) -> Top:
+        """Takes the lane for `owner` (unique per process start) and fences the previous owner, for good. Repeatable
+        by the same owner. Returns the lane's end."""
+        ...
+
+    async def append(self, lane: int, owner: bytes, records: Sequence[Record]) -> None:
+        """Appends dense records of an own lane, all or nothing, durably (synced) when it returns.
+
+        Repeating the same bytes at the same seqs succeeds and changes nothing. LaneLost when `owner` does not hold
+        the lane; Forked when other bytes stand there; Corrupt for a gap.
+        """
+        ...
+
+    async def store(self, records: Sequence[Record]) -> None:
+        """Appends dense, already verified records of *foreign* lanes (one or several lanes), durably. Records at or
+        below a lane's top are compared and skipped (Forked if they differ); a gap is Corrupt. Never touches a lane
+        that has an owner here."""
+        ...
+
+    async def seed(self, tops: Mapping[int, Top]) -> None:
+        """Begins empty lanes after a restore: the next record of a lane is `top.seq + 1`. A lane that already has a
+        top is left alone."""
+        ...
+
+    async def read(self, lane: int, after: int, limit: int) -> list[Record]:
+        """Up to `limit` records with seq > `after`, in order; [] at the end. Raises `Trimmed` if `after + 1` was
+        trimmed away."""
+        ...
+
+    async def tops(self) -> dict[int, Top]:
+        """The durable end of every lane held here: the durable frontier."""
+        ...
+
+    def follow(self) -> AsyncIterator[frozenset[int]]:
+        """Yields the set of lanes that have grown since the last yield; the first yield names all lanes. Coalesces;
+        loses none. Ends never; raises LogUnavailable when the log is gone (follow again)."""
+        ...
+
+    async def trim(self, lane: int, through: int) -> None:
+        """Forgets records with seq <= `through`; the lane's top stays. Repeatable."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Trimmed(Exception):
+    """The wanted records are no longer in this log; `first` is the oldest seq that is (0: none)."""
+
+    def __init__(self, lane: int, first: int) -> None:
+        super().__init__(f"lane {lane} begins at seq {first} here")
+        self.lane = lane
+        self.first = first
