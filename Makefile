@@ -1,0 +1,69 @@
+# Everything is run from here; Python 3.11, git and make are all that a machine needs.
+
+# The first of these that really is Python 3.11; `make env PYTHON=/path/to/python` overrides it.
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	if $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1; then echo $$p; break; fi; done)
+BIN := .venv/bin
+STAMP := .venv/.stamp
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help env lock demo test lint format check bench clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo '  ARGS="..." is passed on by demo, test, check and bench'
+
+env: $(STAMP) ## create .venv from requirements.lock (again when it or pyproject.toml changed)
+
+# A changed lock rebuilds the environment; a changed pyproject.toml only reinstalls the project, without network.
+$(STAMP): requirements.lock pyproject.toml
+	@py='$(PYTHON)'; if [ -z "$$py" ]; then \
+		echo 'Plan B needs Python 3.11. Found: '"$$(python3 --version 2>&1 || echo 'no python3')"'.' >&2; \
+		echo 'Install 3.11, or say where it is: make env PYTHON=/path/to/python3.11' >&2; exit 1; fi; \
+	"$$py" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+		echo "Plan B needs Python 3.11; $$py is $$("$$py" --version 2>&1)." >&2; exit 1; }; \
+	"$$py" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$$py has no venv module (Debian, Ubuntu: install python3.11-venv)." >&2; exit 1; }; \
+	if ! cmp -s requirements.lock .venv/requirements.lock || ! $(BIN)/python --version >/dev/null 2>&1; then \
+		"$$py" -m venv --clear .venv && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+			--only-binary :all: -r requirements.lock && \
+		cp requirements.lock .venv/requirements.lock; \
+	fi
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+lock: ## resolve requirements.lock again; ARGS="--upgrade" takes newer versions
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(PYTHON) -m venv "$$dir" && \
+	"$$dir/bin/python" -m pip install --quiet --disable-pip-version-check uv && \
+	"$$dir/bin/uv" pip compile --quiet --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --output-file requirements.lock $(ARGS) pyproject.toml
+
+demo: $(STAMP) ## whole datacenters on this machine, as real processes
+	$(BIN)/planb demo $(ARGS)
+
+test: $(STAMP) ## all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## ruff, mypy --strict and the import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## let ruff format and fix what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test ## what CI runs: lint, then all tests
+
+bench: $(STAMP) ## load tests on this machine
+	$(BIN)/python -m bench $(ARGS)
+
+clean: ## remove caches and build output
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean ## and the environment
+	rm -rf .venv
