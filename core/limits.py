@@ -37,6 +37,8 @@ RECENT_KEPT_MAX = 500
 """Ids per conversation that unread counts are computed over."""
 MESSAGE_LINGER_MS = 50
 """Message rows may follow their event's answer by this much."""
+VIEW_CACHE_MAX = 50_000
+"""Relational rows kept in memory per process."""
 RESULT_KEPT_S = 86_400
 """How long (actor, key) -> result is kept."""
 

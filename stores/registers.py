@@ -1,0 +1,74 @@
+"""Rows of the relational store -> the typed views of core.action, and membership registers."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from core.action import ChatView, DialogView, SessionView, UserView
+from core.membership import Add, Membership
+
+Row = Mapping[str, Any]
+
+
+def _stamps(row: Row, columns: Iterable[str]) -> dict[str, int]:
+    return {column: row[f"{column}_at"] for column in columns}
+
+
+def user_view(row: Row) -> UserView:
+    return UserView(
+        row["user"],
+        row["name"],
+        row["avatar"],
+        row["about"],
+        row["password"],
+        _stamps(row, ("name", "avatar", "about", "password")),
+    )
+
+
+def chat_view(row: Row) -> ChatView:
+    return ChatView(
+        row["chat"],
+        row["kind"],
+        row["creator"],
+        row["title"],
+        row["about"],
+        row["avatar"],
+        row["owner"],
+        bool(row["dissolved"]),
+        _stamps(row, ("title", "about", "avatar", "owner")),
+    )
+
+
+def session_view(row: Row) -> SessionView:
+    return SessionView(row["session"], row["user"], row["device"], row["expires_ms"], bool(row["revoked"]))
+
+
+def dialog_view(row: Row) -> DialogView:
+    return DialogView(
+        row["user"],
+        row["conversation"],
+        row["pin"],
+        row["muted_until_ms"],
+        _stamps(row, ("pin", "muted_until_ms")),
+    )
+
+
+def memberships(
+    adds: Iterable[Row], left: Iterable[Row], kicked: Iterable[Row], members: Iterable[Row], by: str
+) -> dict[str, Membership]:
+    """The registers of many (chat, user), keyed by the row's `by` ("user" or "chat")."""
+    found: dict[str, Membership] = {}
+
+    def at(row: Row) -> Membership:
+        return found.setdefault(row[by], Membership({}, {}, {}))
+
+    for row in adds:
+        knew = {int(lane): id for lane, id in (row["knew"] or {}).items()}
+        at(row).adds[row["lane"]] = Add(row["knew_at"], knew)
+    for row in left:
+        at(row).left[row["lane"]] = row["left"]
+    for row in kicked:
+        at(row).kicked[row["lane"]] = row["kicked"]
+    for row in members:
+        registers = at(row)
+        found[row[by]] = registers._replace(role=row["role"], role_at=row["role_at"], left_at=row["left_at"])
+    return found

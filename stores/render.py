@@ -1,0 +1,113 @@
+"""Updates: the compact entry kept per user, and its rendering in the *present* state.
+
+An entry names a thing that changed. Rendering it later shows the thing as it is then: a recall that came before its
+message leaves no text, and a client that applies its updates in order ends with what a fresh fetch gives.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from core.action import Touch
+from core.messages import Message
+from stores.view import StoreView
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One update in a user's or supergroup's list."""
+
+    event: int
+    type: str
+    ref: tuple[str | int, ...]
+
+    def message(self) -> int | None:
+        """The message id it is about, if it is about one."""
+        return int(self.ref[1]) if self.type == "message" else None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Entry)
+
+
+def encode(event: int, touch: Touch) -> bytes:
+    return _encoder.encode(Entry(event, touch.type, touch.ref))
+
+
+def decode(entry: bytes) -> Entry:
+    return _decoder.decode(entry)
+
+
+async def render_all(
+    view: StoreView, entries: Sequence[Entry], user: str, known: Mapping[int, Message] | None = None
+) -> list[dict[str, Any]]:
+    """The JSON of each entry for `user`; messages are read in one go, `known` ones not at all."""
+    messages = dict(known or {})
+    missing = {id for entry in entries if (id := entry.message()) is not None and id not in messages}
+    if missing:
+        messages |= await view.messages(missing)
+    return [await _render(view, entry, user, messages) for entry in entries]
+
+
+async def _render(
+    view: StoreView, entry: Entry, user: str, messages: Mapping[int, Message]
+) -> dict[str, Any]:
+    head: dict[str, Any] = {"event": str(entry.event), "type": entry.type}
+    ref = [str(part) for part in entry.ref]
+    if entry.type == "message":
+        message = messages.get(int(ref[1]))
+        # An edit, recall or reaction can come before its message; the message's own update will show it all.
+        shown = message.shown() if message else {"id": ref[1], "conversation": ref[0], "missing": True}
+        return head | {"message": shown}
+    if entry.type == "hidden":
+        return head | {"conversation": ref[0], "message": ref[1]}
+    if entry.type == "chat":
+        return head | {"chat": await chat(view, ref[0])}
+    if entry.type == "member":
+        registers = await view.membership(ref[0], ref[1])
+        return head | {"chat": ref[0], "user": ref[1], "present": registers.present, "role": registers.valid_role}
+    if entry.type == "dialog":
+        return head | {"dialog": await dialog(view, user, ref[0])}
+    if entry.type == "user":
+        return head | {"user": await profile(view, ref[0])}
+    session = await view.session(ref[0])
+    return head | {"session": ref[0], "revoked": session is None or session.revoked}
+
+
+async def profile(view: StoreView, user: str) -> dict[str, Any]:
+    """The public profile: {id, name, avatar, about}."""
+    found = await view.user(user)
+    if found is None:
+        return {"id": user, "name": "", "avatar": "", "about": ""}
+    return {"id": user, "name": found.name, "avatar": found.avatar, "about": found.about}
+
+
+async def chat(view: StoreView, chat: str) -> dict[str, Any]:
+    """{id, kind, title, about, avatar, creator, owner, dissolved}."""
+    found = await view.chat(chat)
+    if found is None:
+        return {"id": chat, "missing": True}
+    return {
+        "id": chat,
+        "kind": found.kind,
+        "title": found.title,
+        "about": found.about,
+        "avatar": found.avatar,
+        "creator": found.creator,
+        "owner": found.owner,
+        "dissolved": found.dissolved,
+    }
+
+
+async def dialog(view: StoreView, user: str, conversation: str) -> dict[str, Any]:
+    """One user's settings and marks of a conversation; marks as {lane: id}, both in digits."""
+    settings = await view.dialog(user, conversation)
+    read = await view.read_mark(user, conversation)
+    clear = await view.clear_mark(user, conversation)
+    return {
+        "conversation": conversation,
+        "pin": settings.pin or None,
+        "muted_until_ms": settings.muted_until_ms or None,
+        "read": {str(lane): str(id) for lane, id in sorted(read.items())},
+        "cleared": {str(lane): str(id) for lane, id in sorted(clear.items())},
+    }

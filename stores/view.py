@@ -1,0 +1,195 @@
+"""What this DC has applied, read through a bounded cache: the `View` of core.action and the reads of the API.
+
+The cache holds rows of the relational store only and is invalidated by `apply` after each transaction. A read that
+was under way during an invalidation is not kept (`_generation`), so a stale row is never cached.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast
+
+from core import limits
+from core.action import ChatView, DialogView, Position, SessionView, UserView
+from core.membership import Membership
+from core.messages import Message, Row, fold
+from core.tables import Effect
+from stores import registers
+from stores.ports import HotStore, MessageStore, RelationalStore
+
+T = TypeVar("T")
+_MEMBER_TABLES = ("member_adds", "member_left", "member_kicked", "members")
+
+
+class StoreView:
+    """Applied state of one DC. Every method is a read and may be repeated; StoreUnavailable when a store fails."""
+
+    def __init__(self, dc: str, relational: RelationalStore, messages: MessageStore, hot: HotStore) -> None:
+        self.dc = dc
+        self.epoch = 0
+        """The hot store's epoch, set by the Applier."""
+        self._relational = relational
+        self._messages = messages
+        self._hot = hot
+        self._cache: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+        self._generation = 0
+
+    # -- core.action.View
+
+    async def user(self, user: str) -> UserView | None:
+        return await self._one("users", "user", user, registers.user_view)
+
+    async def session(self, session: str) -> SessionView | None:
+        return await self._one("sessions", "session", session, registers.session_view)
+
+    async def chat(self, chat: str) -> ChatView | None:
+        found = await self._one("chats", "chat", chat, registers.chat_view)
+        return found if found is not None and found.kind else None
+
+    async def direct(self, conversation: str) -> tuple[str, str] | None:
+        return await self._one("directs", "conversation", conversation, lambda row: (row["low"], row["high"]))
+
+    async def membership(self, chat: str, user: str) -> Membership:
+        async def load() -> Membership:
+            found = await self._registers({"chat": chat, "user": user}, "user")
+            return found.get(user, Membership())
+
+        return await self._cached(("membership", chat, user), load)
+
+    async def members(self, chat: str) -> dict[str, Membership]:
+        return await self._cached(("members", chat), lambda: self._registers({"chat": chat}, "user"))
+
+    async def dialog(self, user: str, conversation: str) -> DialogView:
+        found = (await self.dialogs_of(user)).get(conversation)
+        return found or DialogView(user, conversation, "", 0, {"pin": 0, "muted_until_ms": 0})
+
+    async def message(self, message: int) -> Message | None:
+        return (await self.messages([message])).get(message)
+
+    async def seen(self, user: str, conversation: str, message: int, position: Position) -> dict[int, int]:
+        """See core.action.View. Within this DC's epoch by delivered pts, else by the cursor's V per lane."""
+        if position.dc == self.dc and position.epoch == self.epoch:
+            channel = conversation.startswith("C")
+            owner = conversation if channel else user
+            pts = position.channels.get(conversation, 0) if channel else position.pts
+            return await self._hot.seen(owner, conversation, message, pts)
+        return {lane: min(id, message) for lane, id in position.v.items()}
+
+    # -- further reads
+
+    async def memberships_of(self, user: str) -> dict[str, Membership]:
+        """chat -> registers, of all chats the user is or was in."""
+        return await self._cached(("memberships_of", user), lambda: self._registers({"user": user}, "chat"))
+
+    async def dialogs_of(self, user: str) -> dict[str, DialogView]:
+        """conversation -> settings, where the user has set any."""
+
+        async def load() -> dict[str, DialogView]:
+            rows = await self._relational.rows("dialogs", {"user": user})
+            return {row["conversation"]: registers.dialog_view(row) for row in rows}
+
+        return await self._cached(("dialogs_of", user), load)
+
+    async def sessions_of(self, user: str) -> list[SessionView]:
+        return [registers.session_view(row) for row in await self._relational.rows("sessions", {"user": user})]
+
+    async def directs_of(self, user: str) -> dict[str, str]:
+        """direct conversation -> the other user."""
+        found = {}
+        for mine, other in (("low", "high"), ("high", "low")):
+            for row in await self._relational.rows("directs", {mine: user}):
+                found[row["conversation"]] = row[other]
+        return found
+
+    async def read_mark(self, user: str, conversation: str) -> dict[int, int]:
+        """lane -> greatest id read."""
+        return await self._mark("read_marks", user, conversation)
+
+    async def clear_mark(self, user: str, conversation: str) -> dict[int, int]:
+        """lane -> greatest id cleared."""
+        return await self._mark("clear_marks", user, conversation)
+
+    async def hidden(self, user: str, conversation: str) -> set[int]:
+        """Message ids of the conversation that the user has hidden for himself."""
+        rows = await self._relational.rows("hidden", {"user": user, "conversation": conversation})
+        return {row["message"] for row in rows if row["hidden"]}
+
+    async def messages(self, ids: Iterable[int]) -> dict[int, Message]:
+        """id -> the message it belongs to; ids of one class give the same message. Unknown ids are left out."""
+        wanted = list(ids)
+        return {
+            id: message
+            for message in folded(await self._messages.rows_of(wanted))
+            for id in message.ids
+            if id in set(wanted)
+        }
+
+    async def history(
+        self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int
+    ) -> list[Message]:
+        """Up to `limit` messages next to `before` (the newest ones below it) or `after`, ascending by id."""
+        rows = await self._messages.history(conversation, before=before, after=after, limit=limit)
+        return folded(rows)
+
+    # -- cache
+
+    def invalidate(self, effects: Iterable[Effect]) -> None:
+        """Forgets what these effects may have changed; called after they are committed."""
+        self._generation += 1
+        for effect in effects:
+            key = effect.key
+            if effect.table in _MEMBER_TABLES:
+                chat, user = str(key[0]), str(key[1])
+                self._forget(("membership", chat, user), ("members", chat), ("memberships_of", user))
+            elif effect.table == "dialogs":
+                self._forget(("dialogs_of", str(key[0])))
+            elif effect.table in ("users", "sessions", "chats", "directs"):
+                self._forget((effect.table, str(key[0])))
+            elif effect.table in ("read_marks", "clear_marks"):
+                self._forget((effect.table, str(key[0]), str(key[1])))
+
+    def _forget(self, *keys: tuple[str, ...]) -> None:
+        for key in keys:
+            self._cache.pop(key, None)
+
+    async def _cached(self, key: tuple[str, ...], load: Callable[[], Awaitable[T]]) -> T:
+        cache = self._cache
+        if key in cache:
+            cache.move_to_end(key)
+            return cast(T, cache[key])
+        generation = self._generation
+        value = await load()
+        if generation == self._generation:
+            cache[key] = value
+            if len(cache) > limits.VIEW_CACHE_MAX:
+                cache.popitem(last=False)
+        return value
+
+    async def _one(self, table: str, key: str, value: str, build: Callable[[dict[str, Any]], T]) -> T | None:
+        async def load() -> T | None:
+            rows = await self._relational.rows(table, {key: value})
+            return build(rows[0]) if rows else None
+
+        return await self._cached((table, value), load)
+
+    async def _mark(self, table: str, user: str, conversation: str) -> dict[int, int]:
+        async def load() -> dict[int, int]:
+            rows = await self._relational.rows(table, {"user": user, "conversation": conversation})
+            return {row["lane"]: row["mark"] for row in rows}
+
+        return await self._cached((table, user, conversation), load)
+
+    async def _registers(self, where: dict[str, str], by: str) -> dict[str, Membership]:
+        adds, left, kicked, members = [await self._relational.rows(table, where) for table in _MEMBER_TABLES]
+        return registers.memberships(adds, left, kicked, members, by)
+
+
+def folded(rows: Sequence[Row]) -> list[Message]:
+    """The messages that these rows amount to, ascending by canonical id; rows of one class come together."""
+    class_of = {row.event: row.class_ for row in rows if row.kind == "send"}
+    classes: dict[int, list[Row]] = {}
+    for row in rows:
+        number = class_of.get(row.message)
+        if number is not None:
+            classes.setdefault(number, []).append(row)
+    found = [message for group in classes.values() if (message := fold(group)) is not None]
+    return sorted(found, key=lambda message: message.id)
