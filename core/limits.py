@@ -29,6 +29,24 @@ PULL_RECORDS_MAX = 2_000
 PULL_BYTES_MAX = 4_194_304
 PULL_WAIT_MS_MAX = 5_000
 INBOX_RECORDS_MAX = 20_000
+"""Records of all lanes together that wait for the one before them, or for their signature."""
+REPLAY_RECORDS_MAX = 2_000
+"""Records in one batch for /sys/v1/replay; at least one whole group commit."""
+REPLAY_BYTES_MAX = 16_777_216
+REPLAY_POSTS_MAX = 8
+"""Batches of different lanes on their way to /sys/v1/replay at once."""
+PEER_CONNECTIONS_MAX = 8
+"""Connections to one peer DC."""
+PULL_SLACK_MS = 5_000
+"""A long poll that has not answered this long after its wait is a failed link."""
+BACKOFF_MS_FIRST = 50
+BACKOFF_MS_MAX = 5_000
+LAG_SAMPLES_MAX = 2_048
+"""The newest lags per origin DC that percentiles are computed over."""
+INTERNAL_AUTH_WINDOW_MS = 60_000
+"""A signed internal request further from our clock than this is refused."""
+REMOTE_WAITERS_MAX = 8_192
+"""Writes that wait for another DC; beyond it they are answered as local."""
 PARKED_MAX = 10_000
 
 UPDATES_KEPT_MAX = 10_000
@@ -48,8 +66,38 @@ CONNECTIONS_MAX = 20_000
 HEARTBEAT_S = 20
 TOKEN_DAYS = 30
 
+REQUESTS_IN_FLIGHT_MAX = 2_000
+"""Requests one API process works on at a time; beyond it 503 with Retry-After."""
+JSON_DEPTH_MAX = 32
+TOKEN_CHARS_MAX = 512
+TOKENS_CACHED_MAX = 50_000
+"""Verified tokens kept per process, so that a signature is checked once."""
+CURSOR_CHARS_MAX = 32_768
+"""A cursor in a body; one in a header is bounded by the 8,190 bytes of a header line."""
+DURABILITY_WAIT_MS_MAX = 2_000
+"""How long a write waits for another DC before it answers `durability=local`."""
+PASSWORD_CHECKS_MAX = 4
+"""Password hashes computed at a time (16 MiB and about 50 ms each)."""
+PASSWORD_WAITING_MAX = 64
+"""Logins that wait for one of them; beyond it 503."""
+SCAN_ENTRIES_MAX = 1_000
+"""Updates looked at for one page of `POST /v1/updates`."""
+SCAN_MESSAGES_MAX = 1_000
+"""Messages looked at for one page of a history."""
+
 SEGMENT_RECORDS_MAX = 5_000
+SEGMENT_BYTES_MAX = 16_777_216
+"""Of a segment before compression; it may be exceeded by one record."""
+SEGMENTS_SMALL_MAX = 32
+"""Small segments in a row at the end of a lane's archive before they are merged."""
+ARCHIVE_INTERVAL_MS = 500
+"""How long the archiver collects before it seals: what a burnt DC may lose that no other DC held."""
+ARCHIVE_WAIT_S_MAX = 60
+"""How long a snapshot waits for the archive to reach its F1 before it is void."""
 CHUNK_ROWS_MAX = 10_000
+CHUNK_ROWS_MEAN = 4_096
+CHUNK_BYTES_MAX = 8_388_608
+"""Of a chunk before compression; it may be exceeded by one row."""
 
 DC_MAX = 31
 INCARNATION_MAX = 15
@@ -65,3 +113,10 @@ assert CLOCK_SKEW_MS_MAX >= 2 * CLOCK_ERROR_MS_MAX + CARRY_MS_MAX
 assert LANE_BATCH_MAX <= LANE_QUEUE_MAX <= APPLY_QUEUE_MAX
 assert BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX < BODY_BYTES_MAX
 assert RECENT_KEPT_MAX <= UPDATES_KEPT_MAX
+assert LANE_BATCH_MAX <= REPLAY_RECORDS_MAX
+# A group commit is replayed whole, because its last record vouches for it.
+assert LANE_BATCH_MAX * (MESSAGE_BYTES_MAX + 4_096) <= REPLAY_BYTES_MAX
+assert PULL_BYTES_MAX <= REPLAY_BYTES_MAX
+assert PULL_RECORDS_MAX <= SEGMENT_RECORDS_MAX
+assert CHUNK_ROWS_MEAN < CHUNK_ROWS_MAX
+assert 2 * ARCHIVE_INTERVAL_MS < 1_000 * ARCHIVE_WAIT_S_MAX
