@@ -6,7 +6,7 @@ ids, recipients, bases and what the origin knew, all as *applied* there. Everywh
 pure: they read nothing but the event, so every DC does the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
@@ -28,7 +28,8 @@ class Route(NamedTuple):
     query: tuple[str, ...] = ()
     """Request fields that come from the query string."""
     when: tuple[tuple[str, str], ...] = ()
-    """Query values that select this action where two share method and path, e.g. (("for", "all"),)."""
+    """Query or body values that select this action where two share method and path: (("for", "all"),) is a query
+    value because `query` names it, (("kind", "group"),) is one of the body."""
 
 
 class Request(pydantic.BaseModel):
@@ -181,6 +182,9 @@ class Action:
     """The errors of `core.errors` that `resolve` may raise, for OpenAPI."""
     example: ClassVar[dict[str, Any]] = {}
     """An example request body."""
+    upcasters: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+    """Version in the log -> plain args of that version to plain args of the next. Every version that was ever
+    released has one, for ever."""
     durability: ClassVar[str] = "local"
     """The default of `Prefer: durability=`; "remote" for kicks and revocations."""
 

@@ -10,6 +10,7 @@ import struct
 from typing import NamedTuple
 
 from core.errors import Corrupt
+from core.event import Event
 
 GENESIS = bytes(32)
 """The "previous hash" of a lane's first record."""
@@ -37,6 +38,16 @@ class Record(NamedTuple):
         return _HEADER.pack(WIRE_VERSION, self.kind, self.lane, self.seq, self.id, len(self.body))
 
 
+class Entry(NamedTuple):
+    """A record as `apply` takes it: its place, and its event decoded."""
+
+    lane: int
+    seq: int
+    id: int
+    event: Event | None
+    """None for an open record, which only moves the frontier."""
+
+
 def chain(previous: bytes, lane: int, seq: int, id: int, kind: int, body: bytes) -> bytes:
     """The hash of a record that follows the one with hash `previous`."""
     header = _HEADER.pack(WIRE_VERSION, kind, lane, seq, id, len(body))
@@ -45,9 +56,7 @@ def chain(previous: bytes, lane: int, seq: int, id: int, kind: int, body: bytes)
 
 def encode(record: Record) -> bytes:
     """The wire form: header, body, hash, signature length (1 byte), signature."""
-    return b"".join(
-        (record.header(), record.body, record.hash, bytes((len(record.signature),)), record.signature)
-    )
+    return b"".join((record.header(), record.body, record.hash, bytes((len(record.signature),)), record.signature))
 
 
 def decode(data: bytes, offset: int = 0) -> tuple[Record, int]:

@@ -73,7 +73,7 @@ class ValkeyServer:
             return b""
 
     def kill(self) -> None:
-        """kill -9: what the process held only in its memory is gone. (What it wrote unsynced outlives it: no power cut.)"""
+        """kill -9: what it held only in memory is gone. (What it wrote, synced or not, stays: this is no power cut.)"""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
