@@ -49,6 +49,10 @@ class Conflict(PlanBError):
     code, status, exit_code, title = "conflict", 409, 5, "The present state does not allow this"
 
 
+class Full(Conflict):
+    code, title = "group_full", "The group has all the members it can have"
+
+
 class NotYetHere(Conflict):
     code, title = "not_yet_here", "This datacenter does not know it yet; try again shortly"
 

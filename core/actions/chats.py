@@ -1,0 +1,222 @@
+"""Groups and supergroups as such. Both share the columns and the rules; a supergroup has updates of its own."""
+
+# ruff: noqa: RUF012  (class values of actions and defaults of frozen structs are never mutated)
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import pydantic
+
+from core import action
+from core.action import Audience, Origin, Route, Touch
+from core.actions.conversations import (
+    ChatArgs,
+    audience_of,
+    live_chat,
+    new_id,
+    reach_of,
+    require_manager,
+    require_room,
+    require_users,
+    standing,
+)
+from core.actions.fields import About, Avatar, ChatId, Name, Users
+from core.errors import Forbidden, Full, Gone, NotFound
+from core.event import Event
+from core.ids import lane_of
+from core.tables import Effect
+
+
+class _CreateRequest(action.Request):
+    title: Name
+    about: About = ""
+    avatar: Avatar = ""
+    users: Users = []
+
+
+class _CreateArgs(action.Args, frozen=True, kw_only=True):
+    chat: str
+    title: str
+    about: str
+    avatar: str
+    users: tuple[str, ...]
+    """Who is in it from the start, the creator among them."""
+
+
+class _Create(action.Action):
+    """What both creations do; they differ in kind and id."""
+
+    Args = _CreateArgs
+    kind: str
+    prefix: str
+
+    @classmethod
+    async def _resolve(cls, request: _CreateRequest, origin: Origin) -> _CreateArgs:
+        users = tuple(sorted({origin.actor, *request.users}))
+        await require_users(origin.view, users)
+        require_room(cls.prefix, 0, len(users))
+        return _CreateArgs(
+            chat=new_id(cls.prefix, cls.name, origin),
+            title=request.title,
+            about=request.about,
+            avatar=request.avatar,
+            users=users,
+        )
+
+    @classmethod
+    def _effects(cls, event: Event) -> Iterable[Effect]:
+        args: _CreateArgs = event.args
+        chat = {
+            "kind": cls.kind,
+            "creator": event.actor,
+            "owner": event.actor,
+            "title": args.title,
+            "about": args.about,
+            "avatar": args.avatar,
+        }
+        yield Effect("chats", (args.chat,), chat, dict.fromkeys(("owner", "title", "about", "avatar"), 0))
+        for user in args.users:
+            yield Effect("member_adds", (args.chat, user, lane_of(event.id)), {"knew": {}})
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        return audience_of(event.args.chat, event.args.users, {})
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        return (Touch("chat", (event.args.chat,)),)
+
+    @staticmethod
+    def result(event: Event) -> dict[str, Any]:
+        return {"chat": event.args.chat}
+
+
+class CreateGroup(_Create):
+    name = "group.create"
+    kind, prefix = "group", "G"
+    summary = "Create a group (up to 20 members)"
+    consistency = (
+        "The row only appears (insert) and the creator is its owner. The id follows from the creator and the key, so "
+        "two creations of one thing in two datacenters are one group."
+    )
+    route = Route("POST", "/v1/chats", when=(("kind", "group"),))
+    example = {"kind": "group", "title": "Lunch", "users": ["Ugrace"]}
+    errors = (NotFound, Full)
+
+    class Request(_CreateRequest):
+        kind: Literal["group"]
+
+    @staticmethod
+    async def resolve(request: "CreateGroup.Request", origin: Origin) -> _CreateArgs:
+        return await CreateGroup._resolve(request, origin)
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        return CreateGroup._effects(event)
+
+
+class CreateSupergroup(_Create):
+    name = "supergroup.create"
+    kind, prefix = "supergroup", "C"
+    summary = "Create a supergroup (any number of members)"
+    consistency = CreateGroup.consistency.replace("one group", "one supergroup")
+    route = Route("POST", "/v1/chats", when=(("kind", "supergroup"),))
+    example = {"kind": "supergroup", "title": "Announcements"}
+    errors = (NotFound,)
+
+    class Request(_CreateRequest):
+        kind: Literal["supergroup"]
+
+    @staticmethod
+    async def resolve(request: "CreateSupergroup.Request", origin: Origin) -> _CreateArgs:
+        return await CreateSupergroup._resolve(request, origin)
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        return CreateSupergroup._effects(event)
+
+
+class Update(action.Action):
+    name = "group.update"
+    summary = "Change title, description or picture of a chat"
+    consistency = (
+        "One stamp per field; of two concurrent writes of a field the later wins (lww) and the other is listed as a "
+        "conflict. A dissolved chat stays dissolved, whatever is renamed."
+    )
+    route = Route("PATCH", "/v1/chats/{chat}")
+    example = {"title": "Lunch at noon"}
+    errors = (Forbidden, NotFound, Gone)
+
+    class Request(action.Request):
+        chat: ChatId
+        title: Name | None = None
+        about: About | None = None
+        avatar: Avatar | None = None
+
+        @pydantic.model_validator(mode="after")
+        def _something(self) -> "Update.Request":
+            if self.title is None and self.about is None and self.avatar is None:
+                raise ValueError("give at least one of title, about, avatar")
+            return self
+
+    class Args(ChatArgs, frozen=True, kw_only=True):
+        fields: dict[str, str]
+        basis: dict[str, int]
+
+    @staticmethod
+    async def resolve(request: "Update.Request", origin: Origin) -> "Update.Args":
+        chat = await live_chat(origin.view, request.chat)
+        await require_manager(origin.view, chat, origin.actor)
+        reach = await reach_of(origin.view, chat.chat)
+        fields = request.model_dump(exclude={"chat"}, exclude_none=True)
+        basis = {name: chat.stamps.get(name, 0) for name in fields}
+        return Update.Args(chat=chat.chat, to=reach.to, knew=reach.knew, fields=fields, basis=basis)
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        args: Update.Args = event.args
+        return (Effect("chats", (args.chat,), args.fields, args.basis),)
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        return audience_of(event.args.chat, event.args.to, event.args.knew)
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        return (Touch("chat", (event.args.chat,)),)
+
+
+class Dissolve(action.Action):
+    name = "group.dissolve"
+    summary = "Dissolve a chat; it stays readable"
+    consistency = (
+        "Dissolved is set once and never unset; it beats any concurrent rename. Members stay, and a message that was "
+        "accepted elsewhere meanwhile stays too."
+    )
+    route = Route("DELETE", "/v1/chats/{chat}")
+    errors = (Forbidden, NotFound, Gone)
+
+    class Request(action.Request):
+        chat: ChatId
+
+    Args = ChatArgs
+
+    @staticmethod
+    async def resolve(request: "Dissolve.Request", origin: Origin) -> ChatArgs:
+        chat = await live_chat(origin.view, request.chat)
+        if await standing(origin.view, chat, origin.actor) != "owner":
+            raise Forbidden("only the owner may dissolve a chat")
+        reach = await reach_of(origin.view, chat.chat)
+        return ChatArgs(chat=chat.chat, to=reach.to, knew=reach.knew)
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        return (Effect("chats", (event.args.chat,), {"dissolved": 1}),)
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        return audience_of(event.args.chat, event.args.to, event.args.knew)
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        return (Touch("chat", (event.args.chat,)),)

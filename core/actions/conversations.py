@@ -1,0 +1,176 @@
+"""What several actions look up at their origin: a chat, the caller's standing in it, recipients, a readable message.
+
+Nothing here decides at replay; the answers end up in `Args`.
+"""
+
+# ruff: noqa: RUF012  (class values of actions and defaults of frozen structs are never mutated)
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from core import ids, limits
+from core.access import kind_of, may_read
+from core.action import Args, Audience, ChatView, Origin, View
+from core.errors import Forbidden, Full, Gone, Invalid, NotFound
+from core.membership import Membership
+from core.messages import Message
+from core.ownership import owner_of
+
+
+class Reach(NamedTuple):
+    """Whom an event of a conversation goes to, as the origin sees it."""
+
+    to: tuple[str, ...]
+    """Present members of a group, both users of a direct; () for a supergroup, which has updates of its own."""
+    knew: dict[int, int]
+    """lane -> greatest membership event of the group that the origin had applied."""
+
+
+class ChatArgs(Args, frozen=True, kw_only=True):
+    """Arguments of what happens to a chat."""
+
+    chat: str
+    to: tuple[str, ...] = ()
+    knew: dict[int, int] = {}
+
+
+def audience_of(conversation: str, to: Iterable[str], knew: dict[int, int]) -> Audience:
+    """Users by name; a group's members that the origin did not know yet; a supergroup's own updates."""
+    kind = kind_of(conversation)
+    return Audience(
+        users=tuple(to),
+        conversation=conversation if kind == "group" else None,
+        knew=knew,
+        channel=conversation if kind == "supergroup" else None,
+    )
+
+
+def new_id(prefix: str, action: str, origin: Origin) -> str:
+    """The id of a thing created by this call: the same for every retry under one key, in any DC."""
+    if origin.key:
+        return f"{prefix}{ids.derived_id(action, origin.actor, origin.key)}"
+    return f"{prefix}{int.from_bytes(origin.entropy(8)) & ids.ID_MAX}"
+
+
+async def known_chat(view: View, chat: str) -> ChatView:
+    """NotFound where this DC has not heard of it."""
+    found = await view.chat(chat)
+    if found is None or not found.kind:
+        raise NotFound(f"there is no chat {chat}")
+    return found
+
+
+async def live_chat(view: View, chat: str) -> ChatView:
+    """As `known_chat`; Gone when it was dissolved."""
+    found = await known_chat(view, chat)
+    if found.dissolved:
+        raise Gone(f"{chat} was dissolved")
+    return found
+
+
+async def require_users(view: View, users: Iterable[str]) -> None:
+    """NotFound naming the first that does not exist here."""
+    for user in users:
+        if await view.user(user) is None:
+            raise NotFound(f"there is no user {user}")
+
+
+async def require_member(view: View, chat: str, user: str) -> Membership:
+    """Forbidden for whoever is not a member now."""
+    membership = await view.membership(chat, user)
+    if not membership.present:
+        raise Forbidden(f"you are not a member of {chat}")
+    return membership
+
+
+async def standing(view: View, chat: ChatView, user: str) -> str:
+    """ "owner", "admin", "member" or "" (not in it). Reads all members only when the owner has gone."""
+    membership = await view.membership(chat.chat, user)
+    if not membership.present:
+        return ""
+    owner = chat.owner
+    if owner != user and not (await view.membership(chat.chat, owner)).present:
+        owner = owner_of(owner, await view.members(chat.chat))
+    return "owner" if owner == user else membership.valid_role or "member"
+
+
+async def require_manager(view: View, chat: ChatView, user: str) -> None:
+    """Forbidden for all but owner and admins."""
+    if await standing(view, chat, user) not in ("owner", "admin"):
+        raise Forbidden("only the owner and admins may do this")
+
+
+async def reach_of(view: View, chat: str) -> Reach:
+    """The recipients of what happens in this chat now."""
+    if kind_of(chat) == "supergroup":
+        return Reach((), {})
+    return reach_among(await view.members(chat))
+
+
+def reach_among(members: Mapping[str, Membership]) -> Reach:
+    """The recipients among a group's members, and what is known of all of them, former ones too."""
+    knew: dict[int, int] = {}
+    for membership in members.values():
+        for lane, id in membership.knowledge().items():
+            knew[lane] = max(knew.get(lane, 0), id)
+    return Reach(tuple(sorted(u for u, membership in members.items() if membership.present)), knew)
+
+
+def require_room(chat: str, present: int, more: int) -> None:
+    """Full when a group would grow beyond its bound. Asked at the origin only: two DCs may overshoot together, the
+    overshoot stays and blocks further adds."""
+    if kind_of(chat) == "group" and present + more > limits.GROUP_MEMBERS_MAX:
+        raise Full(f"a group has at most {limits.GROUP_MEMBERS_MAX} members; this one has {present}")
+
+
+async def conversation_of(view: View, actor: str, peer: str) -> str:
+    """The conversation that `actor` has with `peer`. NotFound where there is none, or where it is not his."""
+    if peer[0] == "U":
+        await require_users(view, (peer,))
+        return ids.direct_conversation(actor, peer)
+    if peer[0] == "D":
+        pair = await view.direct(peer)
+        if pair is None or actor not in pair:
+            raise NotFound(f"there is no conversation {peer}")
+    else:
+        await known_chat(view, peer)
+        if not (await view.membership(peer, actor)).ever:
+            raise NotFound(f"there is no conversation {peer}")
+    return peer
+
+
+async def readable(view: View, actor: str, message: int, conversation: str | None = None) -> Message:
+    """The message, if `actor` may read it (and, if given, it is of `conversation`). NotFound otherwise: what one may
+    not read does not exist for him."""
+    found = await view.message(message)
+    if found is not None and conversation in (None, found.conversation):
+        kind = kind_of(found.conversation)
+        membership = Membership() if kind == "direct" else await view.membership(found.conversation, actor)
+        if may_read(found, actor, membership, kind):
+            return found
+    raise NotFound(f"there is no message {message}")
+
+
+async def require_may_write(view: View, conversation: str, actor: str) -> None:
+    """In a chat: Gone when dissolved, Forbidden for whoever is not a member now."""
+    if kind_of(conversation) != "direct":
+        await live_chat(view, conversation)
+        await require_member(view, conversation, actor)
+
+
+async def reach_about(view: View, message: Message) -> Reach:
+    """The recipients of what happens to a message now."""
+    if kind_of(message.conversation) == "direct":
+        return Reach(message.to, {})
+    return await reach_of(view, message.conversation)
+
+
+async def covered(origin: Origin, conversation: str, message: int) -> dict[int, int]:
+    """lane -> id: what a mark set at `message` may cover, by what the client says it has.
+
+    Invalid without a position: a mark that covers what the client never got would hide it for ever.
+    """
+    await readable(origin.view, origin.actor, message, conversation)
+    if origin.position is None:
+        raise Invalid("a mark needs the client's position: the cursor of the last frame or page that it has")
+    return await origin.view.seen(origin.actor, conversation, message, origin.position)

@@ -1,0 +1,107 @@
+"""The types of request fields. Ids travel as strings; a message id is beyond 2^53 and so a string of digits.
+
+A text that is too long raises TooLarge (413), everything else a pydantic error that names the field (400).
+"""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from core import ids, limits
+from core.errors import TooLarge
+
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Embeddings, overrides and isolates: in a name they can reorder the text around it."""
+
+
+def _is_control(char: str) -> bool:
+    return char < " " or "\x7f" <= char <= "\x9f"
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("must be valid Unicode, without unpaired surrogates") from error
+    return text
+
+
+def _no_controls(text: str) -> str:
+    if any(_is_control(char) or char in _BIDI for char in text):
+        raise ValueError("must not hold control characters or bidirectional overrides")
+    return _encodable(text)
+
+
+def _one_line(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return _no_controls(text)
+
+
+def _lines(text: str) -> str:
+    if any((_is_control(char) and char not in "\n\t") or char in _BIDI for char in text):
+        raise ValueError("must not hold control characters or bidirectional overrides")
+    return _encodable(text)
+
+
+def _message_text(text: str) -> str:
+    if not text:
+        raise ValueError("must not be empty")
+    if "\0" in text:
+        raise ValueError("must not hold NUL")
+    if len(text) > limits.MESSAGE_BYTES_MAX or len(_encodable(text).encode()) > limits.MESSAGE_BYTES_MAX:
+        raise TooLarge(f"text: at most {limits.MESSAGE_BYTES_MAX} bytes of UTF-8")
+    return text
+
+
+def _id_range(text: str) -> str:
+    if not 0 < int(text) <= ids.ID_MAX:
+        raise ValueError("must be a message id")
+    return text
+
+
+UserId = Annotated[str, Field(pattern=r"^U[A-Za-z0-9._-]{1,63}$", description="User id")]
+ChatId = Annotated[str, Field(pattern=r"^[GC][0-9]{1,19}$", description="Group (G) or supergroup (C) id")]
+Peer = Annotated[
+    str,
+    Field(
+        pattern=r"^(U[A-Za-z0-9._-]{1,63}|[DGC][0-9]{1,19})$",
+        description="Whom or what a dialog is with: a user, or a direct, group or supergroup id",
+    ),
+]
+MessageId = Annotated[
+    str, Field(pattern=r"^[0-9]{1,19}$", description="Message id, a string of digits"), AfterValidator(_id_range)
+]
+SessionId = Annotated[str, Field(pattern=r"^s[0-9]{1,19}$", description="Session id")]
+Device = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The client's name for its device")]
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=limits.NAME_CHARS_MAX, description="One line, in characters"),
+    AfterValidator(_one_line),
+]
+Avatar = Annotated[
+    str,
+    Field(max_length=limits.TEXT_FIELD_CHARS_MAX, description="A file id or an address; empty for none"),
+    AfterValidator(_no_controls),
+]
+About = Annotated[str, Field(max_length=limits.TEXT_FIELD_CHARS_MAX, description="Free text"), AfterValidator(_lines)]
+Password = Annotated[str, Field(min_length=8, max_length=limits.TEXT_FIELD_CHARS_MAX), AfterValidator(_encodable)]
+Text = Annotated[
+    str,
+    Field(description=f"1 to {limits.MESSAGE_BYTES_MAX} bytes of UTF-8, without NUL", min_length=1),
+    AfterValidator(_message_text),
+]
+Emoji = Annotated[
+    str,
+    Field(min_length=1, max_length=limits.EMOJI_CHARS_MAX, description="An emoji or a short name of one"),
+    AfterValidator(_one_line),
+]
+Users = Annotated[list[UserId], Field(max_length=limits.SUPERGROUP_ADD_MAX, description="User ids; doubles count once")]
+Rank = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9a-z]{0,63}[1-9a-z]$",
+        description="Place among the pinned: digits of a fraction in base 36, so there is room between any two",
+    ),
+]
+UntilMs = Annotated[int, Field(ge=0, le=(1 << 53) - 1, description="Absolute time, milliseconds since 1970-01-01 UTC")]

@@ -1,0 +1,275 @@
+"""Who is in a chat. The registers and their rule are in core/membership.py.
+
+There are no private chats yet: whoever knows a chat's id may join it, also after a kick that his datacenter knew.
+"""
+
+# ruff: noqa: RUF012  (class values of actions and defaults of frozen structs are never mutated)
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import Field
+
+from core import action, limits
+from core.action import Audience, Origin, Route, Touch
+from core.actions.conversations import (
+    ChatArgs,
+    audience_of,
+    known_chat,
+    live_chat,
+    reach_of,
+    require_manager,
+    require_room,
+    require_users,
+    standing,
+)
+from core.actions.fields import ChatId, UserId, Users
+from core.errors import Conflict, Forbidden, Full, Gone, Invalid, NotFound
+from core.event import Event
+from core.ids import lane_of
+from core.membership import Membership
+from core.tables import Effect
+
+_ADD_RULE = (
+    "Registers per lane: an add holds until a leave that had seen it, or a kick that it did not know of. So a kick "
+    "beats every concurrent add, whatever the clocks say, and an add beats a concurrent leave."
+)
+
+
+class _AddArgs(ChatArgs, frozen=True, kw_only=True):
+    adds: dict[str, dict[int, int]]
+    """user -> the kicks of him that the origin had applied, lane -> id."""
+    before: dict[str, dict[int, int]] = {}
+    """user -> his earlier adds, lane -> id: the basis. Only of those who were members before."""
+
+
+async def _add(origin: Origin, chat: str, users: Iterable[str]) -> _AddArgs:
+    """Adds those who are not in it yet: adding a present member again would only make him a newer one."""
+    registers = {user: await origin.view.membership(chat, user) for user in users}
+    adds = {user: membership for user, membership in registers.items() if not membership.present}
+    if not adds:
+        raise Conflict("already a member")
+    reach = await reach_of(origin.view, chat)
+    require_room(chat, len(reach.to), len(adds))
+    return _AddArgs(
+        chat=chat,
+        to=tuple(sorted({*reach.to, *adds})),
+        knew=reach.knew,
+        adds={user: dict(membership.kicked) for user, membership in adds.items()},
+        before={user: membership.known_adds() for user, membership in adds.items() if membership.ever},
+    )
+
+
+class _MemberAction(action.Action):
+    """What adds and joins share."""
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        args: _AddArgs = event.args
+        lane = lane_of(event.id)
+        for user, kicks in args.adds.items():
+            knew = {str(by): kick for by, kick in kicks.items()}
+            basis = args.before.get(user, {}).get(lane, 0)
+            yield Effect("member_adds", (args.chat, user, lane), {"knew": knew}, {"knew": basis})
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        return audience_of(event.args.chat, event.args.to, event.args.knew)
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        """The chat (new to the added), then the members; beyond a group's worth the chat stands for all of them."""
+        args: _AddArgs = event.args
+        members = tuple(Touch("member", (args.chat, user)) for user in args.adds)
+        return (Touch("chat", (args.chat,)), *(members if len(members) <= limits.GROUP_MEMBERS_MAX else ()))
+
+
+class Add(_MemberAction):
+    name = "member.add"
+    summary = "Add members to a chat"
+    consistency = _ADD_RULE
+    route = Route("POST", "/v1/chats/{chat}/members")
+    example = {"users": ["Ugrace", "Ulinus"]}
+    errors = (Forbidden, NotFound, Gone, Conflict, Full)
+    Args = _AddArgs
+
+    class Request(action.Request):
+        chat: ChatId
+        users: Users = Field(min_length=1)
+
+    @staticmethod
+    async def resolve(request: "Add.Request", origin: Origin) -> _AddArgs:
+        chat = await live_chat(origin.view, request.chat)
+        await require_manager(origin.view, chat, origin.actor)
+        users = sorted(set(request.users))
+        await require_users(origin.view, users)
+        return await _add(origin, chat.chat, users)
+
+
+class Join(_MemberAction):
+    name = "member.join"
+    summary = "Join a chat whose id I know"
+    consistency = _ADD_RULE
+    route = Route("POST", "/v1/chats/{chat}/join")
+    errors = (NotFound, Gone, Conflict, Full)
+    Args = _AddArgs
+
+    class Request(action.Request):
+        chat: ChatId
+
+    @staticmethod
+    async def resolve(request: "Join.Request", origin: Origin) -> _AddArgs:
+        chat = await live_chat(origin.view, request.chat)
+        return await _add(origin, chat.chat, (origin.actor,))
+
+
+class Leave(action.Action):
+    name = "member.leave"
+    summary = "Leave a chat"
+    consistency = (
+        "Takes with it, per lane, the adds that the origin had applied (max): an invitation that it had not seen "
+        "still holds. Owner and admins keep their role should they come back."
+    )
+    route = Route("DELETE", "/v1/chats/{chat}/members/me")
+    errors = (NotFound,)
+
+    class Request(action.Request):
+        chat: ChatId
+
+    class Args(ChatArgs, frozen=True, kw_only=True):
+        adds: dict[int, int]
+        """lane -> greatest add of mine that the origin had applied."""
+
+    @staticmethod
+    async def resolve(request: "Leave.Request", origin: Origin) -> "Leave.Args":
+        chat = await known_chat(origin.view, request.chat)
+        membership = await origin.view.membership(chat.chat, origin.actor)
+        if not membership.present:
+            raise NotFound(f"you are not a member of {chat.chat}")
+        reach = await reach_of(origin.view, chat.chat)
+        return Leave.Args(
+            chat=chat.chat,
+            to=tuple(sorted({*reach.to, origin.actor})),
+            knew=reach.knew,
+            adds=membership.known_adds(),
+        )
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        args: Leave.Args = event.args
+        for lane, add in args.adds.items():
+            yield Effect("member_left", (args.chat, event.actor, lane), {"left": add})
+        yield Effect("members", (args.chat, event.actor), {"left_at": event.id})
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        return audience_of(event.args.chat, event.args.to, event.args.knew)
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        return (Touch("member", (event.args.chat, event.actor)),)
+
+
+async def _other_member(origin: Origin, chat: str, user: str) -> Membership:
+    membership = await origin.view.membership(chat, user)
+    if not membership.present:
+        raise NotFound(f"{user} is not a member of {chat}")
+    return membership
+
+
+class Kick(action.Action):
+    name = "member.kick"
+    summary = "Remove a member"
+    consistency = (
+        "The greatest kick per lane is kept (max); it beats every add that did not know it, so every concurrent one. "
+        "The dialog stays with its user. Answered when another datacenter holds it durably, if one is reachable."
+    )
+    route = Route("DELETE", "/v1/chats/{chat}/members/{user}")
+    errors = (Invalid, Forbidden, NotFound, Gone)
+    durability = "remote"
+
+    class Request(action.Request):
+        chat: ChatId
+        user: UserId
+
+    class Args(ChatArgs, frozen=True, kw_only=True):
+        user: str
+
+    @staticmethod
+    async def resolve(request: "Kick.Request", origin: Origin) -> "Kick.Args":
+        chat = await live_chat(origin.view, request.chat)
+        await require_manager(origin.view, chat, origin.actor)
+        if request.user == origin.actor:
+            raise Invalid("to go yourself, leave the chat")
+        await _other_member(origin, chat.chat, request.user)
+        if await standing(origin.view, chat, request.user) == "owner":
+            raise Forbidden("the owner can't be removed")
+        reach = await reach_of(origin.view, chat.chat)
+        return Kick.Args(
+            chat=chat.chat, to=tuple(sorted({*reach.to, request.user})), knew=reach.knew, user=request.user
+        )
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        args: Kick.Args = event.args
+        return (Effect("member_kicked", (args.chat, args.user, lane_of(event.id)), {"kicked": event.id}),)
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        return audience_of(event.args.chat, event.args.to, event.args.knew)
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        return (Touch("member", (event.args.chat, event.args.user)),)
+
+
+class Role(action.Action):
+    name = "member.role"
+    summary = "Make a member an admin, or an admin a member"
+    consistency = (
+        "The later write wins (lww) and the other is listed as a conflict; valid only with a stamp after every kick "
+        "of the member. The owner is no role: without one it is the longest-standing admin, then member."
+    )
+    route = Route("PATCH", "/v1/chats/{chat}/members/{user}")
+    example = {"role": "admin"}
+    errors = (Forbidden, NotFound, Gone)
+
+    class Request(action.Request):
+        chat: ChatId
+        user: UserId
+        role: Literal["admin", "member"]
+
+    class Args(ChatArgs, frozen=True, kw_only=True):
+        user: str
+        role: str
+        basis: int
+
+    @staticmethod
+    async def resolve(request: "Role.Request", origin: Origin) -> "Role.Args":
+        chat = await live_chat(origin.view, request.chat)
+        await require_manager(origin.view, chat, origin.actor)
+        membership = await _other_member(origin, chat.chat, request.user)
+        if await standing(origin.view, chat, request.user) == "owner":
+            raise Forbidden("the owner has no other role")
+        reach = await reach_of(origin.view, chat.chat)
+        return Role.Args(
+            chat=chat.chat,
+            to=reach.to,
+            knew=reach.knew,
+            user=request.user,
+            role=request.role,
+            basis=membership.role_at,
+        )
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        args: Role.Args = event.args
+        return (Effect("members", (args.chat, args.user), {"role": args.role}, {"role": args.basis}),)
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        return audience_of(event.args.chat, event.args.to, event.args.knew)
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        return (Touch("member", (event.args.chat, event.args.user)),)

@@ -1,0 +1,260 @@
+"""Messages: each write is a row; what is shown is the fold of a message's rows (core/messages.py)."""
+
+# ruff: noqa: RUF012  (class values of actions and defaults of frozen structs are never mutated)
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import Field
+
+from core import action, ids
+from core.access import kind_of
+from core.action import Audience, Origin, Route, Touch
+from core.actions.conversations import (
+    Reach,
+    audience_of,
+    conversation_of,
+    known_chat,
+    live_chat,
+    reach_about,
+    reach_among,
+    readable,
+    require_may_write,
+    require_member,
+    require_users,
+    standing,
+)
+from core.actions.fields import MessageId, Peer, Text
+from core.errors import Forbidden, Gone, Invalid, NotFound, TooLarge
+from core.event import Event
+from core.tables import MESSAGE_ROWS, Effect
+
+
+class MessageArgs(action.Args, frozen=True, kw_only=True):
+    """Arguments of what happens to a message that exists."""
+
+    conversation: str
+    message: int
+    to: tuple[str, ...] = ()
+    knew: dict[int, int] = {}
+
+
+def row(event: Event, conversation: str, message: int, kind: str, body: dict[str, Any], class_: int = 0) -> Effect:
+    """A new row of the message store."""
+    columns = {
+        "conversation": conversation,
+        "message": message,
+        "kind": kind,
+        "actor": event.actor,
+        "class_": class_,
+        "body": body,
+    }
+    return Effect(MESSAGE_ROWS, (event.id,), columns)
+
+
+class AboutMessage(action.Action):
+    """What writes about a message share: whom they concern and what they touch."""
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        return audience_of(event.args.conversation, event.args.to, event.args.knew)
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        return (Touch("message", (event.args.conversation, event.args.message)),)
+
+
+class Send(action.Action):
+    name = "message.send"
+    summary = "Send a message to a user, a group or a supergroup"
+    consistency = (
+        "The row only appears (insert). One message is the class of ids with equal sender and key, so a retry through "
+        "another datacenter shows once: the smallest id is canonical and operations on any of them count for it."
+    )
+    route = Route("POST", "/v1/messages")
+    example = {"to": "Ugrace", "text": "Hello"}
+    errors = (Invalid, Forbidden, NotFound, Gone, TooLarge)
+
+    class Request(action.Request):
+        to: Peer
+        text: Text
+        reply_to: MessageId | None = None
+
+    class Args(action.Args, frozen=True, kw_only=True):
+        conversation: str
+        to: tuple[str, ...]
+        """Both users of a direct (low, high; one in a talk to oneself), a group's members; () for a supergroup."""
+        text: str
+        reply_to: int = 0
+        knew: dict[int, int] = {}
+
+    @staticmethod
+    async def resolve(request: "Send.Request", origin: Origin) -> "Send.Args":
+        conversation, reach = await _destination(origin, request.to)
+        reply_to = 0
+        if request.reply_to is not None:
+            replied = await readable(origin.view, origin.actor, int(request.reply_to), conversation)
+            if replied.recalled:
+                raise Gone("the message that this replies to was recalled")
+            reply_to = replied.id
+        return Send.Args(conversation=conversation, to=reach.to, text=request.text, reply_to=reply_to, knew=reach.knew)
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        args: Send.Args = event.args
+        body: dict[str, Any] = {"text": args.text, "key": event.key}
+        if args.to:
+            body["to"] = list(args.to)
+        if args.reply_to:
+            body["reply_to"] = str(args.reply_to)
+        if args.knew:
+            body["knew"] = {str(lane): id for lane, id in args.knew.items()}
+        class_ = ids.class_of(event.actor, event.key or str(event.id))
+        yield row(event, args.conversation, event.id, "send", body, class_)
+        if kind_of(args.conversation) == "direct":
+            yield Effect("directs", (args.conversation,), {"low": args.to[0], "high": args.to[-1]})
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        return audience_of(event.args.conversation, event.args.to, event.args.knew)
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        return (Touch("message", (event.args.conversation, event.id)),)
+
+    @staticmethod
+    def result(event: Event) -> dict[str, Any]:
+        return {"conversation": event.args.conversation}
+
+
+async def _destination(origin: Origin, to: str) -> tuple[str, Reach]:
+    """Where a message goes and who gets it, if the caller may write there."""
+    view, actor = origin.view, origin.actor
+    if to[0] == "U":
+        await require_users(view, (to,))
+        return ids.direct_conversation(actor, to), Reach(tuple(sorted({actor, to})), {})
+    if to[0] == "D":
+        conversation = await conversation_of(view, actor, to)
+        pair = await view.direct(conversation)
+        assert pair is not None, "conversation_of has seen it"
+        return conversation, Reach(tuple(sorted(set(pair))), {})
+    await live_chat(view, to)
+    if kind_of(to) == "supergroup":
+        await require_member(view, to, actor)
+        return to, Reach((), {})
+    reach = reach_among(await view.members(to))
+    if actor not in reach.to:
+        raise Forbidden(f"you are not a member of {to}")
+    return to, reach
+
+
+class Edit(AboutMessage):
+    name = "message.edit"
+    summary = "Change the text of my message"
+    consistency = (
+        "A revision is a row that only appears; the one with the greatest stamp is shown and all are kept. One that "
+        "arrives before its message waits as a row."
+    )
+    route = Route("PATCH", "/v1/messages/{message}")
+    example = {"text": "Hello, Grace"}
+    errors = (Forbidden, NotFound, Gone, TooLarge)
+
+    class Request(action.Request):
+        message: MessageId
+        text: Text
+
+    class Args(MessageArgs, frozen=True, kw_only=True):
+        text: str
+
+    @staticmethod
+    async def resolve(request: "Edit.Request", origin: Origin) -> "Edit.Args":
+        message = await readable(origin.view, origin.actor, int(request.message))
+        if message.sender != origin.actor:
+            raise Forbidden("only its sender may edit a message")
+        if message.recalled:
+            raise Gone("the message was recalled")
+        await require_may_write(origin.view, message.conversation, origin.actor)
+        reach = await reach_about(origin.view, message)
+        return Edit.Args(
+            conversation=message.conversation,
+            message=message.id,
+            to=reach.to,
+            knew=reach.knew,
+            text=request.text,
+        )
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        args: Edit.Args = event.args
+        return (row(event, args.conversation, args.message, "edit", {"text": args.text}),)
+
+
+class Recall(AboutMessage):
+    name = "message.recall"
+    summary = "Take a message back for everybody"
+    consistency = (
+        "Recalled is set once and beats any edit, whatever its stamp. It goes to everyone who was given the text, "
+        "also to those who are no longer in the chat."
+    )
+    route = Route("DELETE", "/v1/messages/{message}", query=("for",), when=(("for", "all"),))
+    errors = (Forbidden, NotFound)
+    Args = MessageArgs
+
+    class Request(action.Request):
+        message: MessageId
+        for_: Literal["all"] = Field(alias="for")
+
+    @staticmethod
+    async def resolve(request: "Recall.Request", origin: Origin) -> MessageArgs:
+        view = origin.view
+        message = await readable(view, origin.actor, int(request.message))
+        if message.sender != origin.actor:
+            if kind_of(message.conversation) == "direct":
+                raise Forbidden("only its sender may recall a message")
+            chat = await known_chat(view, message.conversation)
+            if await standing(view, chat, origin.actor) not in ("owner", "admin"):
+                raise Forbidden("only its sender, the owner and admins may recall a message")
+        reach = await reach_about(view, message)
+        return MessageArgs(
+            conversation=message.conversation,
+            message=message.id,
+            to=tuple(sorted({*reach.to, *message.to})),
+            knew=reach.knew,
+        )
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        args: MessageArgs = event.args
+        return (row(event, args.conversation, args.message, "recall", {}),)
+
+
+class Hide(action.Action):
+    name = "message.hide"
+    summary = "Remove a message from my own view"
+    consistency = "Hidden for (user, message) is set once and never unset: a late copy does not bring it back."
+    route = Route("DELETE", "/v1/messages/{message}", query=("for",), when=(("for", "me"),))
+    errors = (NotFound,)
+    Args = MessageArgs
+
+    class Request(action.Request):
+        message: MessageId
+        for_: Literal["me"] = Field(alias="for")
+
+    @staticmethod
+    async def resolve(request: "Hide.Request", origin: Origin) -> MessageArgs:
+        message = await readable(origin.view, origin.actor, int(request.message))
+        return MessageArgs(conversation=message.conversation, message=message.id)
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        args: MessageArgs = event.args
+        columns = {"conversation": args.conversation, "hidden": 1}
+        return (Effect("hidden", (event.actor, args.message), columns),)
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        return Audience(users=(event.actor,))
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        return (Touch("hidden", (event.args.conversation, event.args.message)),)

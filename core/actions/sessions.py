@@ -1,0 +1,112 @@
+"""Sessions: a signed token names one; it is valid until it expires or is revoked."""
+
+# ruff: noqa: RUF012  (class values of actions and defaults of frozen structs are never mutated)
+
+from collections.abc import Iterable
+from typing import Any
+
+from core import action, limits
+from core.action import Audience, Origin, Route, Touch
+from core.actions.conversations import new_id, require_users
+from core.actions.fields import Device, SessionId, UserId
+from core.errors import Forbidden, NotFound
+from core.event import Event
+from core.tables import Effect
+
+_DAY_MS = 86_400_000
+
+
+class Issue(action.Action):
+    name = "token.issue"
+    summary = "Open a session for a user's device"
+    consistency = (
+        "The session is a row that only appears (insert); its id follows from the caller and the key, so a retry in "
+        "any datacenter names the same session. The token itself is made from the row and never stored."
+    )
+    route = Route("POST", "/sys/v1/tokens", listener="sys")
+    example = {"user": "Uada", "device": "phone"}
+    errors = (Forbidden, NotFound)
+
+    class Request(action.Request):
+        user: UserId
+        device: Device
+
+    class Args(action.Args, frozen=True, kw_only=True):
+        session: str
+        user: str
+        device: str
+        expires_ms: int
+
+    @staticmethod
+    async def resolve(request: "Issue.Request", origin: Origin) -> "Issue.Args":
+        if origin.actor not in ("sys", request.user):
+            raise Forbidden("a session may be opened by the user or by the customer's own system")
+        await require_users(origin.view, (request.user,))
+        return Issue.Args(
+            session=new_id("s", Issue.name, origin),
+            user=request.user,
+            device=request.device,
+            expires_ms=origin.now_ms + limits.TOKEN_DAYS * _DAY_MS,
+        )
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        args: Issue.Args = event.args
+        columns = {"user": args.user, "device": args.device, "expires_ms": args.expires_ms}
+        return (Effect("sessions", (args.session,), columns),)
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        return Audience(users=(event.args.user,))
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        return (Touch("session", (event.args.session,)),)
+
+    @staticmethod
+    def result(event: Event) -> dict[str, Any]:
+        args: Issue.Args = event.args
+        return {
+            "session": args.session,
+            "user": args.user,
+            "device": args.device,
+            "expires_ms": args.expires_ms,
+        }
+
+
+class Revoke(action.Action):
+    name = "session.revoke"
+    summary = "End one of my sessions"
+    consistency = (
+        "Revoked is set once and never unset, so a revoked token does not live again, whatever arrives later. "
+        "Answered when another datacenter holds it durably, if one is reachable."
+    )
+    route = Route("DELETE", "/v1/sessions/{session}")
+    errors = (NotFound,)
+    durability = "remote"
+
+    class Request(action.Request):
+        session: SessionId
+
+    class Args(action.Args, frozen=True, kw_only=True):
+        session: str
+        user: str
+
+    @staticmethod
+    async def resolve(request: "Revoke.Request", origin: Origin) -> "Revoke.Args":
+        session = await origin.view.session(request.session)
+        if session is None or session.user != origin.actor:
+            raise NotFound(f"there is no session {request.session}")
+        return Revoke.Args(session=session.session, user=session.user)
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        return (Effect("sessions", (event.args.session,), {"revoked": 1}),)
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        return Audience(users=(event.args.user,))
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        return (Touch("session", (event.args.session,)),)
