@@ -320,9 +320,16 @@ class HotStore(Protocol):
 
 
 class ObjectStore(Protocol):
-    """Objects by key ("a/b/c"). Whole-object reads and writes; a write is atomic and durable when it returns."""
+    """Objects by key ("a/b/c"). Whole-object reads and writes; a write is atomic and durable when it returns.
 
-    async def put(self, key: str, data: bytes) -> None: ...
+    A key is 1 to 512 characters: parts of [A-Za-z0-9._-] that do not begin with a dot, joined by "/"; no key is a
+    folder of another. Invalid otherwise. StoreUnavailable names the key; after it a write may or may not be there.
+    """
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Writes or replaces. Repeatable."""
+        ...
+
     async def put_new(self, key: str, data: bytes) -> bool:
         """False, and nothing written, if the key exists (conditional put)."""
         ...
@@ -333,7 +340,9 @@ class ObjectStore(Protocol):
 
     async def exists(self, key: str) -> bool: ...
     def list(self, prefix: str) -> AsyncIterator[str]:
-        """Keys with this prefix, in order."""
+        """Keys with this prefix (any string), in the order of their characters. Writes meanwhile may or may not show."""
         ...
 
-    async def delete(self, key: str) -> None: ...
+    async def delete(self, key: str) -> None:
+        """Repeatable: no error if there is none."""
+        ...
