@@ -1,0 +1,79 @@
+"""A `View` over the reference state, so that `resolve` can be tested without any store."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from core.action import ChatView, DialogView, Position, SessionView, UserView
+from core.fold import State
+from core.ids import lane_of
+from core.membership import Membership
+from core.messages import Message, Row, fold
+from stores import registers
+
+
+class StateView:
+    """core.action.View over a `State`. `delivered`: owner (user or supergroup) -> (conversation, message id) of each
+    update, in the order of its pts, which begins at 1."""
+
+    def __init__(self, state: State, delivered: Mapping[str, list[tuple[str, int]]] | None = None) -> None:
+        self.state = state
+        self.delivered = delivered if delivered is not None else {}
+
+    def _one(self, table: str, **key: Any) -> dict[str, Any] | None:
+        rows = self.state.rows(table, key)
+        return rows[0] if rows else None
+
+    async def user(self, user: str) -> UserView | None:
+        row = self._one("users", user=user)
+        return registers.user_view(row) if row else None
+
+    async def session(self, session: str) -> SessionView | None:
+        row = self._one("sessions", session=session)
+        return registers.session_view(row) if row else None
+
+    async def chat(self, chat: str) -> ChatView | None:
+        row = self._one("chats", chat=chat)
+        return registers.chat_view(row) if row and row["kind"] else None
+
+    async def membership(self, chat: str, user: str) -> Membership:
+        return (await self.members(chat)).get(user, Membership())
+
+    async def members(self, chat: str) -> dict[str, Membership]:
+        return members_of(self.state, chat)
+
+    async def dialog(self, user: str, conversation: str) -> DialogView:
+        row = self._one("dialogs", user=user, conversation=conversation)
+        return registers.dialog_view(row) if row else DialogView(user, conversation, "", 0, {})
+
+    async def direct(self, conversation: str) -> tuple[str, str] | None:
+        row = self._one("directs", conversation=conversation)
+        return (row["low"], row["high"]) if row else None
+
+    async def message(self, message: int) -> Message | None:
+        return message_of(self.state.message_rows(), message)
+
+    async def seen(self, user: str, conversation: str, message: int, position: Position) -> dict[int, int]:
+        owner, pts = user, position.pts
+        if conversation.startswith("C"):
+            owner, pts = conversation, position.channels.get(conversation, 0)
+        seen: dict[int, int] = {}
+        for place, id in self.delivered.get(owner, [])[:pts]:
+            if place == conversation and id <= message:
+                seen[lane_of(id)] = max(seen.get(lane_of(id), 0), id)
+        return seen
+
+
+def members_of(state: State, chat: str) -> dict[str, Membership]:
+    """All who are or were in the chat."""
+    tables = (state.rows(t, {"chat": chat}) for t in ("member_adds", "member_left", "member_kicked", "members"))
+    return registers.memberships(*tables, by="user")
+
+
+def message_of(rows: Iterable[Row], message: int) -> Message | None:
+    """The fold of the message of which `message` is one id."""
+    rows = list(rows)
+    class_ = next((row.class_ for row in rows if row.kind == "send" and row.message == message), None)
+    if class_ is None:
+        return None
+    ids = {row.message for row in rows if row.kind == "send" and row.class_ == class_}
+    return fold(row for row in rows if row.message in ids)
