@@ -1,0 +1,95 @@
+"""Request bodies, strictly: one JSON object, UTF-8, no doubled names, no NUL, no lone surrogates, bounded depth.
+
+What two parsers could read differently is refused, so that no check is passed by one reading and bypassed by another.
+"""
+
+import json
+from typing import Any
+
+import msgspec
+
+from core import limits
+from core.errors import Invalid
+
+_decoder = msgspec.json.Decoder()
+
+
+def problem(field: str, text: str) -> dict[str, str]:
+    """One entry of a problem's `errors`."""
+    return {"field": field, "problem": text}
+
+
+def refused(text: str, field: str = "") -> Invalid:
+    return Invalid(f"{field}: {text}" if field else text, errors=[problem(field, text)])
+
+
+def decode_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object of a body; an empty body is an empty object. Invalid for anything else."""
+    if not raw:
+        return {}
+    try:
+        value = _decoder.decode(raw)
+    except UnicodeDecodeError as error:
+        raise refused("the body is not UTF-8") from error
+    except RecursionError as error:
+        raise refused(f"nested more than {limits.JSON_DEPTH_MAX} deep") from error
+    except msgspec.DecodeError as error:
+        raise refused(f"the body is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise refused("the body must be a JSON object")
+    if b"\\" in raw or not _plainly_flat(value, raw):
+        _check_names(raw)
+        _check(value, "", 1)
+    return value
+
+
+def _plainly_flat(value: dict[str, Any], raw: bytes) -> bool:
+    """No nesting and no doubled name. Without backslashes every string has exactly two quotes, so the quotes say
+    how many names there were."""
+    strings = len(value)
+    for member in value.values():
+        if isinstance(member, str):
+            strings += 1
+        elif isinstance(member, (dict, list)):
+            return False
+    return raw.count(b'"') == 2 * strings
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise refused("appears twice", twice[: limits.KEY_CHARS_MAX])
+
+
+_names = json.JSONDecoder(object_pairs_hook=_unique)
+
+
+def _check_names(raw: bytes) -> None:
+    """The standard library's parser hands out names before it drops the doubled ones; msgspec has said that it is
+    JSON."""
+    try:
+        _names.decode(raw.decode())
+    except (ValueError, RecursionError) as error:
+        raise refused("the body is not JSON that everybody reads alike") from error
+
+
+def _check(value: Any, field: str, depth: int) -> None:
+    if isinstance(value, str):
+        check_text(value, field)
+    elif isinstance(value, (dict, list)):
+        if depth > limits.JSON_DEPTH_MAX:
+            raise refused(f"nested more than {limits.JSON_DEPTH_MAX} deep", field[: limits.KEY_CHARS_MAX])
+        members = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, member in members:
+            if isinstance(name, str):
+                check_text(name, field)
+            _check(member, f"{field}.{name}" if field else str(name), depth + 1)
+
+
+def check_text(text: str, field: str) -> None:
+    """Invalid for what no store and no client can be trusted with: NUL and lone surrogates."""
+    if "\0" in text:
+        raise refused("contains NUL", field)
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise refused("contains a lone surrogate", field)
