@@ -51,10 +51,18 @@ PARKED_MAX = 10_000
 
 UPDATES_KEPT_MAX = 10_000
 """Updates kept per user (and per supergroup) in the hot store; older ones are trimmed, then a cursor is `reset`."""
+REFEED_RECORDS_MAX = 20_000
+"""Records per lane from which updates are fed again when the hot store is rebuilt."""
 RECENT_KEPT_MAX = 500
 """Ids per conversation that unread counts are computed over."""
 MESSAGE_LINGER_MS = 50
 """Message rows may follow their event's answer by this much."""
+MESSAGE_WRITE_ROWS = 512
+"""So many queued message rows are written at once, without lingering."""
+MESSAGE_QUEUE_ROWS_MAX = 20_000
+"""Message rows that wait to be written; beyond it `ready` waits, and so does who would put more."""
+STORE_QUEUE_MAX = 1_024
+"""Calls that wait for the threads of one store file; beyond it 503."""
 VIEW_CACHE_MAX = 50_000
 """Relational rows kept in memory per process."""
 RESULT_KEPT_S = 86_400
@@ -113,6 +121,7 @@ assert CLOCK_SKEW_MS_MAX >= 2 * CLOCK_ERROR_MS_MAX + CARRY_MS_MAX
 assert LANE_BATCH_MAX <= LANE_QUEUE_MAX <= APPLY_QUEUE_MAX
 assert BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX < BODY_BYTES_MAX
 assert RECENT_KEPT_MAX <= UPDATES_KEPT_MAX
+assert MESSAGE_WRITE_ROWS <= MESSAGE_QUEUE_ROWS_MAX
 assert LANE_BATCH_MAX <= REPLAY_RECORDS_MAX
 # A group commit is replayed whole, because its last record vouches for it.
 assert LANE_BATCH_MAX * (MESSAGE_BYTES_MAX + 4_096) <= REPLAY_BYTES_MAX
