@@ -24,6 +24,16 @@ LANE_QUEUE_MAX = 4_096
 """Writes that wait for the log; beyond it 503 with Retry-After."""
 LANE_BATCH_MAX = 512
 """Events in one group commit."""
+LANE_BATCH_BYTES_MAX = 4_194_304
+"""Bodies in one group commit; the log server does nothing else while it takes them."""
+LANE_ANSWER_MS_MAX = 3_000
+"""A write that is neither synced and applied nor refused this long after its append began: outcome unknown."""
+LANE_CLOSE_MS_MAX = 10_000
+"""How long a closing lane waits for what is under way."""
+LOG_CONNECTIONS_MAX = 8
+"""Connections of one process to the log server, for everything but following it."""
+LOG_FOLLOWERS_MAX = 16
+"""Followers of the log in one process."""
 APPLY_QUEUE_MAX = 8_192
 PULL_RECORDS_MAX = 2_000
 PULL_BYTES_MAX = 4_194_304
@@ -120,6 +130,8 @@ def ticks(ms: int) -> int:
 assert CLOCK_SKEW_MS_MAX >= 2 * CLOCK_ERROR_MS_MAX + CARRY_MS_MAX
 assert LANE_BATCH_MAX <= LANE_QUEUE_MAX <= APPLY_QUEUE_MAX
 assert BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX < BODY_BYTES_MAX
+assert BATCH_MESSAGES_MAX <= LANE_BATCH_MAX
+assert BODY_BYTES_MAX <= LANE_BATCH_BYTES_MAX <= REPLAY_BYTES_MAX
 assert RECENT_KEPT_MAX <= UPDATES_KEPT_MAX
 assert MESSAGE_WRITE_ROWS <= MESSAGE_QUEUE_ROWS_MAX
 assert LANE_BATCH_MAX <= REPLAY_RECORDS_MAX

@@ -16,6 +16,11 @@ class Top(NamedTuple):
     id: int
     hash: bytes
 
+    @classmethod
+    def of(cls, record: Record) -> "Top":
+        """The end of a lane whose last record this is."""
+        return cls(record.seq, record.id, record.hash)
+
 
 class EventLog(Protocol):
     """One DC's durable log of all lanes: its own and, copied, those of the other DCs.

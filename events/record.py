@@ -7,6 +7,7 @@ The wire form is described in docs/wire-formats.md.
 
 import hashlib
 import struct
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from core.errors import Corrupt
@@ -84,3 +85,24 @@ def decode_all(data: bytes) -> list[Record]:
         record, at = decode(data, at)
         records.append(record)
     return records
+
+
+def check_lane(lane: int, records: Sequence[Record]) -> None:
+    """Corrupt unless these are records of `lane` whose seqs follow one another."""
+    expected = records[0].seq if records else 0
+    for record in records:
+        if record.lane != lane:
+            raise Corrupt(f"a record of lane {record.lane} among those of lane {lane}")
+        if record.seq != expected:
+            raise Corrupt(f"lane {lane} has a gap: seq {record.seq} where {expected} belongs")
+        expected += 1
+
+
+def dense_by_lane(records: Iterable[Record]) -> dict[int, list[Record]]:
+    """The records of each lane, in order; Corrupt where a lane's seqs do not follow one another."""
+    lanes: dict[int, list[Record]] = {}
+    for record in records:
+        lanes.setdefault(record.lane, []).append(record)
+    for lane, group in lanes.items():
+        check_lane(lane, group)
+    return lanes

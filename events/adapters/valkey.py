@@ -1,0 +1,246 @@
+"""The event log on a Valkey (or Redis >= 7.0) server of its own, with `appendfsync always`: the embedded default.
+
+A lane is a stream with the ids `seq-0`. Every write is one call of a function (planb_log.lua) that compares owner and
+end first and writes all or nothing; a pipeline of XADDs would be no fence. An answer comes after the sync, so an
+answered call is durable. Layout, under the prefix: `tops` (hash, lane -> `seq|id|hash`), `lane:N` (stream),
+`owners:N` (list, the present one first), `grown` (stream of one entry that wakes followers).
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from core.errors import ConfigError, Corrupt, Forked, LaneLost, LogUnavailable, OutcomeUnknown
+from core.limits import LOG_CONNECTIONS_MAX, LOG_FOLLOWERS_MAX
+from events.adapters.valkey_wire import Command, NotSent, Unanswered, Wire
+from events.ports import Top, Trimmed
+from events.record import GENESIS, Record, check_lane, decode, dense_by_lane, encode
+
+_LIBRARY = "planb_log_1"
+_REFUSALS = frozenset(
+    "OOM MISCONF READONLY LOADING BUSY NOREPLICAS MASTERDOWN CLUSTERDOWN TRYAGAIN MOVED ASK NOAUTH NOPERM".split()
+)
+"""Error replies that a server gives instead of running a command."""
+_FOLLOW_WAIT_MS = 1_000
+"""How long a follower sleeps at most before it looks at the tops unasked."""
+
+
+@cache
+def _source() -> str:
+    return files("events.adapters").joinpath("planb_log.lua").read_text("utf-8")
+
+
+class ValkeyLog:
+    """An `EventLog`. Made by `connect`."""
+
+    def __init__(self, url: str, *, prefix: str = "{log}", connect_s: float = 1.0, answer_s: float = 2.0) -> None:
+        """`url` as redis-py's; `prefix` of all keys, in braces so that a cluster keeps them together. `connect_s`
+        bounds connecting, `answer_s` an answer (seconds)."""
+        self._wire = Wire(url, connections_max=LOG_CONNECTIONS_MAX, connect_s=connect_s, answer_s=answer_s)
+        # Apart, because a follower keeps its connection while it waits.
+        self._followers = Wire(url, connections_max=LOG_FOLLOWERS_MAX, connect_s=connect_s, answer_s=answer_s)
+        self._tops = f"{prefix}:tops"
+        self._grown = f"{prefix}:grown"
+        self._lane = f"{prefix}:lane:"
+        self._owners = f"{prefix}:owners:"
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        prefix: str = "{log}",
+        connect_s: float = 1.0,
+        answer_s: float = 2.0,
+        require_sync: bool = True,
+    ) -> "ValkeyLog":
+        """Loads the functions and makes sure that the server syncs every write before it answers.
+
+        Raises LogUnavailable, or ConfigError for a server that could lose what it answered (`require_sync=False`
+        takes it all the same: tests, and servers whose CONFIG is closed to us).
+        """
+        log = cls(url, prefix=prefix, connect_s=connect_s, answer_s=answer_s)
+        try:
+            if require_sync:
+                await log._check_durability()
+            await log._load()
+        except BaseException:
+            await log.close()
+            raise
+        return log
+
+    async def open(self, lane: int, owner: bytes) -> Top:
+        answer = await self._call("open", [self._tops, f"{self._owners}{lane}"], [lane, owner])
+        if answer == b"lost":
+            raise LaneLost(private=f"lane {lane} was taken over from this owner")
+        return _read_top(answer)
+
+    async def append(self, lane: int, owner: bytes, records: Sequence[Record]) -> None:
+        if not records:
+            return
+        check_lane(lane, records)
+        keys = [self._tops, self._grown, f"{self._owners}{lane}", f"{self._lane}{lane}"]
+        _judge(await self._call("append", keys, [owner, *_arguments(lane, records)]))
+
+    async def store(self, records: Sequence[Record]) -> None:
+        lanes = dense_by_lane(records)
+        if not lanes:
+            return
+        keys = [self._tops, self._grown]
+        arguments: list[str | bytes | int] = []
+        for lane, group in lanes.items():
+            keys += [f"{self._owners}{lane}", f"{self._lane}{lane}"]
+            arguments += _arguments(lane, group)
+        _judge(await self._call("store", keys, arguments))
+
+    async def seed(self, tops: Mapping[int, Top]) -> None:
+        arguments = [part for lane, top in tops.items() if top.seq for part in (lane, _write_top(top))]
+        if arguments:
+            _judge(await self._call("seed", [self._tops, self._grown], arguments))
+
+    async def read(self, lane: int, after: int, limit: int) -> list[Record]:
+        stream = f"{self._lane}{lane}"
+        # The top first: records that come between the two commands are then more than expected, not fewer.
+        top, entries = await self._ask(
+            ("HGET", self._tops, lane), ("XRANGE", stream, f"{after + 1}-0", "+", "COUNT", limit)
+        )
+        if not entries:
+            if _read_top(top).seq > after:
+                raise Trimmed(lane, 0)
+            return []
+        records = [_read_record(lane, fields[1]) for _, fields in entries]
+        if records[0].seq != after + 1:
+            raise Trimmed(lane, records[0].seq)
+        check_lane(lane, records)
+        return records
+
+    async def tops(self) -> dict[int, Top]:
+        (answer,) = await self._ask(("HGETALL", self._tops))
+        return _read_tops(answer)
+
+    async def follow(self) -> AsyncIterator[frozenset[int]]:
+        # A new entry in `grown` only wakes us; what has grown is the difference of the tops, so nothing can be lost.
+        (entries,) = await self._ask(("XREVRANGE", self._grown, "+", "-", "COUNT", 1))
+        woken_by = entries[0][0] if entries else b"0-0"
+        seen = await self._seqs()
+        yield frozenset(seen)
+        while True:
+            (answer,) = await self._ask(
+                ("XREAD", "BLOCK", _FOLLOW_WAIT_MS, "STREAMS", self._grown, woken_by),
+                wire=self._followers,
+                wait_s=_FOLLOW_WAIT_MS / 1000,
+            )
+            if answer:
+                woken_by = answer[0][1][-1][0]
+            now = await self._seqs()
+            grown = frozenset(lane for lane, seq in now.items() if seen.get(lane) != seq)
+            seen = now
+            if grown:
+                yield grown
+
+    async def trim(self, lane: int, through: int) -> None:
+        await self._ask(("XTRIM", f"{self._lane}{lane}", "MINID", f"{through + 1}-0"))
+
+    async def close(self) -> None:
+        await self._wire.close()
+        await self._followers.close()
+
+    async def _seqs(self) -> dict[int, int]:
+        return {lane: top.seq for lane, top in (await self.tops()).items()}
+
+    async def _call(self, function: str, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
+        """One function call that may write."""
+        command = ("FCALL", f"planb_log_{function}_1", len(keys), *keys, *arguments)
+        answer = await self._send(command)
+        if isinstance(answer, ResponseError) and "Function not found" in str(answer):
+            await self._load()  # the server came back without its functions
+            answer = await self._send(command)
+        return _unless_error(answer)
+
+    async def _send(self, command: Command) -> Any:
+        try:
+            (answer,) = await self._wire.ask(command)
+        except NotSent as error:
+            raise LogUnavailable(private=str(error)) from error
+        except Unanswered as error:
+            raise OutcomeUnknown(private=str(error)) from error
+        return answer
+
+    async def _ask(self, *commands: Command, wire: Wire | None = None, wait_s: float = 0) -> list[Any]:
+        """Commands that only read, or that may be repeated at will."""
+        try:
+            answers = await (wire or self._wire).ask(*commands, wait_s=wait_s)
+        except (NotSent, Unanswered) as error:
+            raise LogUnavailable("The event log is not reachable", private=str(error)) from error
+        return [_unless_error(answer) for answer in answers]
+
+    async def _load(self) -> None:
+        # Looked at first, because a server that is out of memory refuses to load but can still be read.
+        (found,) = await self._ask(("FUNCTION", "LIST", "LIBRARYNAME", _LIBRARY, "WITHCODE"))
+        if not any(_source().encode() in library for library in found):
+            await self._ask(("FUNCTION", "LOAD", "REPLACE", _source()))
+
+    async def _check_durability(self) -> None:
+        wanted = {b"appendonly": b"yes", b"appendfsync": b"always", b"maxmemory-policy": b"noeviction"}
+        try:
+            (answer,) = await self._ask(("CONFIG", "GET", *wanted))
+        except Corrupt as error:
+            raise ConfigError("the log server does not show its settings", private=error.private) from error
+        found = dict(zip(answer[::2], answer[1::2], strict=True))
+        wrong = [f"{name.decode()} {value.decode()}" for name, value in wanted.items() if found.get(name) != value]
+        if wrong:
+            raise ConfigError(f"the log server could lose what it answered; it needs: {', '.join(wrong)}")
+
+
+def _unless_error(answer: Any) -> Any:
+    if not isinstance(answer, ResponseError):
+        return answer
+    code = answer.status_code or str(answer).split(" ", 1)[0]
+    if code in _REFUSALS:
+        raise LogUnavailable(private=f"{code} {answer}")
+    # Nothing we send is wrong on a sound server: a key of another type, a stream beyond its top. Stop and look.
+    raise Corrupt("the log server holds something unexpected", private=str(answer))
+
+
+def _judge(answer: bytes) -> None:
+    """Raises what a function's answer means; see planb_log.lua."""
+    if answer == b"ok":
+        return
+    if answer == b"lost":
+        raise LaneLost
+    why, lane, seq = answer.decode().split(" ")
+    if why == "owned":
+        raise Corrupt(f"lane {lane} is written here", private="store is for foreign lanes")
+    if why == "forked":
+        raise Forked(f"lane {lane} has another record at seq {seq}")
+    raise Corrupt(f"lane {lane} has a gap: it ends at seq {seq} here")
+
+
+def _arguments(lane: int, records: Sequence[Record]) -> list[str | bytes | int]:
+    top = _write_top(Top.of(records[-1]))
+    return [lane, records[0].seq, len(records), top, *(encode(record) for record in records)]
+
+
+def _write_top(top: Top) -> str:
+    return f"{top.seq}|{top.id:019d}|{top.hash.hex()}"
+
+
+def _read_top(text: bytes | None) -> Top:
+    if not text:
+        return Top(0, 0, GENESIS)
+    seq, id, digest = text.decode().split("|")
+    return Top(int(seq), int(id), bytes.fromhex(digest))
+
+
+def _read_tops(answer: list[bytes]) -> dict[int, Top]:
+    return {int(lane): _read_top(top) for lane, top in zip(answer[::2], answer[1::2], strict=True)}
+
+
+def _read_record(lane: int, data: bytes) -> Record:
+    record, end = decode(data)
+    if end != len(data) or record.lane != lane:
+        raise Corrupt(f"lane {lane} holds something that is not its record")
+    return record
