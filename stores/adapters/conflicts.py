@@ -1,0 +1,53 @@
+"""Which concurrent lww writes lost: those that are not on the winner's chain of bases.
+
+Every write of a column names its basis, the stamp of the value that its origin overwrote, so the writes form a tree.
+What the winner (the greatest stamp) had seen is its path to the root; all other writes were never seen by it, and
+lost. A set of rows has one such answer, whatever the order in which it grew. Noting pairs as they meet ("this
+overwrote that") depends on that order: DCs list different pairs.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import msgspec
+
+
+class Write(NamedTuple):
+    """One row of `overwrites`."""
+
+    table: str
+    key: str
+    column: str
+    stamp: int
+    basis: int
+    value: Any
+
+
+def losers(bases: dict[int, int]) -> set[int]:
+    """The stamps that are not on the winner's chain, of all writes of one column {stamp: basis}."""
+    path: set[int] = set()
+    at = max(bases, default=0)
+    # A basis is smaller than its stamp; the second test ends a chain that a damaged row closed to a ring.
+    while at in bases and at not in path:
+        path.add(at)
+        at = bases[at]
+    return bases.keys() - path
+
+
+def conflicts(writes: Iterable[Write]) -> Iterator[dict[str, Any]]:
+    """The conflicts among writes that come in order (table, key, column, stamp); in that order."""
+    for (table, key, column), group in groupby(writes, key=lambda write: write[:3]):
+        rows = {write.stamp: write for write in group}
+        lost = losers({stamp: write.basis for stamp, write in rows.items()})
+        winner = rows[max(rows)]
+        for stamp in sorted(lost):
+            yield {
+                "table": table,
+                "key": msgspec.json.decode(key),
+                "column": column,
+                "stamp": stamp,
+                "value": rows[stamp].value,
+                "winner_stamp": winner.stamp,
+                "winner_value": winner.value,
+            }

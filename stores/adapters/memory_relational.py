@@ -1,0 +1,124 @@
+"""The relational store in memory: for tests and simulations. It keeps cells and merges them by `core.tables.merge`."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from core import ids, limits
+from core.system import Clock
+from core.tables import Kind
+from stores.adapters import conflicts as rule
+from stores.adapters.cells import (
+    OVERWRITES,
+    STORED,
+    Cells,
+    Fold,
+    Key,
+    dumped,
+    loaded,
+    lookup,
+    shown,
+    table_named,
+)
+from stores.ports import Frontier, Mark, Parked, RelationalBatch, Result
+
+
+class MemoryRelationalStore:
+    """stores.ports.RelationalStore. Nothing in it awaits, so every call is atomic."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._fold = Fold()
+        self._index: dict[tuple[str, str, Any], dict[Key, None]] = {}
+        """(table, key part or column, value) -> keys that have it, or once had it."""
+        self._results: dict[int, Result] = {}
+        self._parked: dict[tuple[int, int], Parked] = {}
+        self._frontier: Frontier = {}
+        self._meta: dict[str, str] = {}
+
+    async def apply(self, batch: RelationalBatch) -> None:
+        # Folded apart first: a batch with an effect that can not be applied changes nothing.
+        self._merge(Fold().effects(batch.effects))
+        for result in batch.results:
+            self._results[result.event] = result
+        if batch.results:
+            expired = ids.make_id(ids.tick_at(self._clock() - limits.RESULT_KEPT_S * 1000), 0)
+            self._results = {event: kept for event, kept in self._results.items() if event >= expired}
+        for parked in batch.parked:
+            self._parked[parked.lane, parked.seq] = parked
+        for place in batch.unparked:
+            self._parked.pop(place, None)
+        for lane, mark in batch.frontier.items():
+            if mark.seq > self._frontier.get(lane, Mark(0, 0)).seq:
+                self._frontier[lane] = Mark(*mark)
+
+    async def frontier(self) -> Frontier:
+        return dict(sorted(self._frontier.items()))
+
+    async def rows(self, table: str, where: Mapping[str, Any]) -> list[dict[str, Any]]:
+        law = lookup(table, where)
+        first = next(iter(law.key))
+        by = first if first in where else next(name for name in law.by if name in where)
+        found = []
+        for key in sorted(self._index.get((table, by, where[by]), ())):
+            row = shown(law, key, self._fold.tables[table][key])
+            if all(row[name] == value for name, value in where.items()):
+                found.append(row)
+        return found
+
+    async def results(self, since_id: int) -> list[Result]:
+        return [self._results[event] for event in sorted(self._results) if event > since_id]
+
+    async def parked(self) -> list[Parked]:
+        return [self._parked[place] for place in sorted(self._parked)]
+
+    async def conflicts(self) -> list[dict[str, Any]]:
+        rows = self._fold.tables.get(OVERWRITES, {})
+        writes = []
+        for (table, key, column, stamp), cells in sorted(rows.items()):
+            basis, value = cells["basis"].value, cells["value"].value
+            writes.append(rule.Write(str(table), str(key), str(column), int(stamp), basis, value))
+        return list(rule.conflicts(writes))
+
+    async def meta(self, name: str) -> str | None:
+        return self._meta.get(name)
+
+    async def set_meta(self, name: str, value: str) -> None:
+        self._meta[name] = value
+
+    async def dump(self, table: str) -> AsyncIterator[list[dict[str, Any]]]:
+        law = table_named(table)
+        rows = self._fold.tables.get(table, {})
+        keys = sorted(rows)
+        for at in range(0, len(keys), limits.CHUNK_ROWS_MAX):
+            yield [dumped(law, key, rows[key]) for key in keys[at : at + limits.CHUNK_ROWS_MAX]]
+
+    async def load(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        fold = Fold()
+        for row in rows:
+            fold.add(table, *loaded(table, row))
+        self._merge(fold)
+
+    async def set_frontier(self, frontier: Frontier) -> None:
+        self._frontier = {lane: Mark(*mark) for lane, mark in frontier.items()}
+
+    async def close(self) -> None:
+        """Nothing to close; the state stays, so that a simulation can open it again."""
+
+    def _merge(self, fold: Fold) -> None:
+        for name, rows in fold.tables.items():
+            law = STORED[name]
+            first = next(iter(law.key))
+            places = {part: at for at, part in enumerate(law.key) if part == first or part in law.by}
+            columns = [column for column in law.by if column not in law.key]
+            for key, cells in rows.items():
+                self._fold.add(name, key, cells)
+                for part, at in places.items():
+                    self._index.setdefault((name, part, key[at]), {})[key] = None
+                self._index_columns(name, columns, key)
+
+    def _index_columns(self, name: str, columns: Sequence[str], key: Key) -> None:
+        row: Cells = self._fold.tables[name][key]
+        for column in columns:
+            value = shown(STORED[name], key, row)[column]
+            assert STORED[name].columns[column].kind is not Kind.JSON, "a JSON value is not looked up"
+            self._index.setdefault((name, column, value), {})[key] = None

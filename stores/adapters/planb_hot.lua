@@ -1,0 +1,612 @@
+#!lua name=planb_hot
+-- Hot state in one server. Each function below is atomic; what they promise is in stores/ports.py (HotStore), what
+-- they keep is in docs/hot-state.md.
+--
+-- An id is 63 bits and a Lua number is a double, so ids are 19-digit zero-padded strings: string order is number order.
+-- A lane is 5 digits. Scores are `id >> 24`, made by the caller, with the full id beside them.
+-- Functions do not roll back: `apply` checks everything before its first write, and should a write fail all the
+-- same, it withdraws the epoch, so that nobody serves what is half written.
+
+local DIGEST = '@digest@'
+local call = redis.call
+local sub, byte, char, format, concat = string.sub, string.byte, string.char, string.format, table.concat
+local insert, floor = table.insert, math.floor
+local ZERO = '0000000000000000000'
+local CHUNK = 1000 -- arguments of one call: Lua's stack ends at 8,000
+local SCAN = 200 -- updates looked at in one step
+
+-- Keys. Hash tags keep together what one call per slot needs on a cluster.
+local META = 'pb:meta' -- run, epoch (published), building
+local FRONTIER = 'pb:frontier' -- lane -> id:seq
+local FLOOR = 'pb:floor' -- lane -> id: what every list counts as trimmed
+local function key(tag, kind) return 'pb:{' .. tag .. '}:' .. kind end
+local function key2(tag, kind, rest) return 'pb:{' .. tag .. '}:' .. kind .. ':' .. rest end
+-- {owner}:l  list of updates           {owner}:b  base, lane -> greatest trimmed   {owner}:s:<conversation> delivered
+-- {user}:d   dialogs by score          {user}:t   conversation -> top
+-- {user}:m:<conversation> read marks   {user}:h:<conversation> hidden
+-- {conversation}:r window   :k class -> ids   :w n<lane> newest, t<lane> trimmed, a has aliases   :x recalled
+-- {supergroup}:c top        {actor}:q:<key> result        {user}:p presence        {table/key}:x stamps
+
+local function fail(code, text) return redis.error_reply(code .. ' ' .. text) end
+local function lost() return fail('EPOCHLOST', 'no epoch is published here') end
+
+-- The lane of an id, exactly: 65536 divides 10^16, and both halves fit a double.
+local function lane_of(id)
+  local high, low = tonumber(sub(id, 4, 11)), tonumber(sub(id, 12, 19))
+  return format('%05d', (high % 65536 * 57600 + low) % 65536)
+end
+
+local function pairs_of(flat)
+  local map = {}
+  for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
+  return map
+end
+
+local function raise(name, field, id)
+  local old = call('HGET', name, field)
+  if not old or old < id then call('HSET', name, field, id) end
+end
+
+local function published() return call('HEXISTS', META, 'epoch') == 1 end
+
+-- Updates. An element: event id 19, flag f(ed) or b(ack-fed), length of the conversation, conversation, message id 19
+-- (both only for a send), entry.
+
+local function size_of(owner)
+  local base = tonumber(call('HGET', key(owner, 'b'), 'base') or 0)
+  return base, call('LLEN', key(owner, 'l'))
+end
+
+local function trim(owner, excess)
+  local name, greatest = key(owner, 'b'), {}
+  for _, element in ipairs(call('LPOP', key(owner, 'l'), excess)) do
+    local id = sub(element, 1, 19)
+    local lane = lane_of(id)
+    if id > (greatest[lane] or ZERO) then greatest[lane] = id end
+  end
+  for lane, id in pairs(greatest) do raise(name, lane, id) end
+  return call('HINCRBY', name, 'base', excess)
+end
+
+-- Appends and returns the new pts. `elements` and `notes` are parallel; a note is {conversation, message id, lane}.
+local function append(owner, elements, notes, kept, careful)
+  local name, length = key(owner, 'l'), 0
+  for i = 1, #elements, CHUNK do
+    length = call('RPUSH', name, unpack(elements, i, math.min(i + CHUNK - 1, #elements)))
+  end
+  local base = tonumber(call('HGET', key(owner, 'b'), 'base') or 0)
+  local before = base + length - #elements
+  local latest = {}
+  for i, note in ipairs(notes) do
+    if note then
+      local lanes = latest[note[1]]
+      if not lanes then lanes = {}; latest[note[1]] = lanes end
+      local old = lanes[note[3]]
+      local value = note[2] .. (before + i)
+      if not old or old < value then lanes[note[3]] = value end
+    end
+  end
+  for conversation, lanes in pairs(latest) do
+    local delivered = key2(owner, 's', conversation)
+    for lane, value in pairs(lanes) do
+      if careful then
+        local old = call('HGET', delivered, lane)
+        if not old or sub(old, 1, 19) < sub(value, 1, 19) then call('HSET', delivered, lane, value) end
+      else
+        call('HSET', delivered, lane, value)
+      end
+    end
+  end
+  if length > kept then trim(owner, length - kept) end
+  return base + length
+end
+
+-- Which of the wanted events the owner's list holds.
+local function held(owner, wanted)
+  local found, name = {}, key(owner, 'l')
+  local last = call('LLEN', name) - 1
+  while last >= 0 do
+    local first = math.max(0, last - SCAN + 1)
+    for _, element in ipairs(call('LRANGE', name, first, last)) do
+      local id = sub(element, 1, 19)
+      if wanted[id] then found[id] = true end
+    end
+    last = first - 1
+  end
+  return found
+end
+
+-- The window of recent messages. A member: id 19, lane 5, class 8 bytes, sender. All scores are 0: members are in the
+-- order of their ids. It is always the newest `kept` of all that were ever added, in whatever order they came.
+
+local function forget(conversation, popped)
+  local classes, lanes = key(conversation, 'k'), key(conversation, 'w')
+  for i = 1, #popped, 2 do
+    local member = popped[i]
+    local id, class = sub(member, 1, 19), sub(member, 25, 32)
+    raise(lanes, 't' .. sub(member, 20, 24), id)
+    local ids = call('HGET', classes, class)
+    if ids == id then
+      call('HDEL', classes, class)
+    elseif ids then
+      local rest = {}
+      for at = 1, #ids, 19 do
+        local other = sub(ids, at, at + 18)
+        if other ~= id then insert(rest, other) end
+      end
+      call('HSET', classes, class, concat(rest))
+    end
+  end
+end
+
+local function remember(conversation, members, kept)
+  local window, classes, lanes = key(conversation, 'r'), key(conversation, 'k'), key(conversation, 'w')
+  local newest, adds = {}, {}
+  for _, member in ipairs(members) do
+    insert(adds, 0)
+    insert(adds, member)
+    local id, lane, class = sub(member, 1, 19), sub(member, 20, 24), sub(member, 25, 32)
+    if id > (newest[lane] or ZERO) then newest[lane] = id end
+    if call('HSETNX', classes, class, id) == 0 then
+      local ids, known = call('HGET', classes, class), false
+      for at = 1, #ids, 19 do known = known or sub(ids, at, at + 18) == id end
+      if not known then
+        call('HSET', classes, class, ids .. id)
+        call('HSET', lanes, 'a', '1')
+      end
+    end
+  end
+  for i = 1, #adds, CHUNK do call('ZADD', window, unpack(adds, i, math.min(i + CHUNK - 1, #adds))) end
+  for lane, id in pairs(newest) do raise(lanes, 'n' .. lane, id) end
+  local excess = call('ZCARD', window) - kept
+  if excess > 0 then forget(conversation, call('ZPOPMIN', window, excess)) end
+end
+
+local function keep_newest(name, id, kept)
+  call('ZADD', name, 0, id)
+  local excess = call('ZCARD', name) - kept
+  if excess > 0 then call('ZPOPMIN', name, excess) end
+end
+
+-- apply(payload): see hot_wire.py for the layout.
+
+local STRIDES = { 3, 4, 2, 2, 4, 2, 2, 2, 2, 3, 4, 3, 3 }
+local STRINGS = {
+  { 1, 2, 3 }, { 1, 2, 3, 4 }, { 1 }, { 1 }, { 1, 2, 3 }, { 1, 2 }, { 1, 2 }, { 1 }, { 1, 2 }, { 1, 2, 3 }, { 1, 2, 3, 4 },
+  { 1, 2, 3 }, { 1, 2, 3 },
+}
+
+local function malformed(batch)
+  if type(batch) ~= 'table' or type(batch[1]) ~= 'string' or type(batch[2]) ~= 'table' then return 'head' end
+  for i = 1, 4 do
+    if type(batch[2][i]) ~= 'number' then return 'limits' end
+  end
+  for section = 1, #STRIDES do
+    local flat, stride = batch[section + 2], STRIDES[section]
+    if type(flat) ~= 'table' or #flat % stride ~= 0 then return 'section ' .. section end
+    for _, field in ipairs(STRINGS[section]) do
+      for i = field, #flat, stride do
+        if type(flat[i]) ~= 'string' then return 'section ' .. section .. ' field ' .. field end
+      end
+    end
+  end
+  local entries = #batch[4] / 4
+  for section = 5, 6 do
+    for i = 2, #batch[section], 2 do
+      if type(batch[section][i]) ~= 'table' then return 'feed' end
+      for _, at in ipairs(batch[section][i]) do
+        if type(at) ~= 'number' or at < 0 or at >= entries then return 'feed entry' end
+      end
+    end
+  end
+  for i = 2, #batch[10], 2 do
+    if type(batch[10][i]) ~= 'table' then return 'recent' end
+  end
+end
+
+local function stale(moves)
+  if #moves == 0 then return false end
+  for i = 1, #moves, 3 do
+    local at = call('HGET', FRONTIER, moves[i])
+    if (at and sub(at, 21) or '0') ~= moves[i + 1] then return true end
+  end
+  return false
+end
+
+local function feed(entries, feeds, kept, back, answer)
+  for i = 1, #feeds, 2 do
+    local owner, elements, notes, found = feeds[i], {}, {}, nil
+    if back then
+      local wanted = {}
+      for _, at in ipairs(feeds[i + 1]) do wanted[sub(entries[4 * at + 1], 1, 19)] = true end
+      found = held(owner, wanted)
+    end
+    for _, at in ipairs(feeds[i + 1]) do
+      local element = entries[4 * at + 1]
+      local id = sub(element, 1, 19)
+      if not (found and found[id]) then
+        if found then
+          found[id] = true
+          element = id .. 'b' .. sub(element, 21)
+        end
+        insert(elements, element)
+        local conversation = entries[4 * at + 2]
+        insert(notes, conversation ~= '' and { conversation, entries[4 * at + 3], entries[4 * at + 4] })
+      end
+    end
+    if #elements > 0 then
+      insert(answer, owner)
+      insert(answer, append(owner, elements, notes, kept, back))
+    end
+  end
+end
+
+local function write(batch)
+  local limits, answer = batch[2], {}
+  local updates_kept, recent_kept, result_s, ids_kept = limits[1], limits[2], limits[3], limits[4]
+  feed(batch[4], batch[5], updates_kept, false, answer)
+  feed(batch[4], batch[6], updates_kept, true, answer)
+  local flat = batch[7]
+  for i = 1, #flat, 4 do
+    local tops, conversation, id = key(flat[i], 't'), flat[i + 1], flat[i + 2]
+    local old = call('HGET', tops, conversation)
+    if not old or old < id then
+      call('HSET', tops, conversation, id)
+      call('ZADD', key(flat[i], 'd'), flat[i + 3], conversation)
+    end
+  end
+  flat = batch[8]
+  for i = 1, #flat, 2 do
+    call('HDEL', key(flat[i], 't'), flat[i + 1])
+    call('ZREM', key(flat[i], 'd'), flat[i + 1])
+  end
+  flat = batch[9]
+  for i = 1, #flat, 2 do
+    local old = call('GET', key(flat[i], 'c'))
+    if not old or old < flat[i + 1] then call('SET', key(flat[i], 'c'), flat[i + 1]) end
+  end
+  flat = batch[10]
+  for i = 1, #flat, 2 do remember(flat[i], flat[i + 1], recent_kept) end
+  flat = batch[11]
+  for i = 1, #flat, 2 do keep_newest(key(flat[i], 'x'), flat[i + 1], ids_kept) end
+  flat = batch[12]
+  for i = 1, #flat, 3 do keep_newest(key2(flat[i], 'h', flat[i + 1]), flat[i + 2], ids_kept) end
+  flat = batch[13]
+  for i = 1, #flat, 4 do raise(key2(flat[i], 'm', flat[i + 1]), flat[i + 2], flat[i + 3]) end
+  flat = batch[14]
+  for i = 1, #flat, 3 do
+    local name, value = key2(flat[i], 'q', flat[i + 1]), flat[i + 2]
+    local old = call('SET', name, value, 'EX', result_s, 'NX', 'GET')
+    if old and sub(value, 1, 19) < sub(old, 1, 19) then call('SET', name, value, 'EX', result_s) end
+  end
+  flat = batch[15]
+  for i = 1, #flat, 3 do raise(key(flat[i], 'w'), 't' .. flat[i + 1], flat[i + 2]) end
+  flat = batch[3]
+  for i = 1, #flat, 3 do call('HSET', FRONTIER, flat[i], flat[i + 2]) end
+  return answer
+end
+
+redis.register_function('pb_apply', function(_, args)
+  local batch = cmsgpack.unpack(args[1])
+  local wrong = malformed(batch)
+  if wrong then return fail('MALFORMED', wrong) end
+  local epochs = call('HMGET', META, 'epoch', 'building')
+  if epochs[1] ~= batch[1] and epochs[2] ~= batch[1] then return lost() end
+  if stale(batch[3]) then return { 'stale', call('HGETALL', FRONTIER) } end
+  local ok, answer = pcall(write, batch)
+  if ok then return answer end
+  call('HDEL', META, 'epoch', 'building')
+  redis.log(redis.LOG_WARNING, 'planb_hot: half a batch was written, the epoch is withdrawn: ' .. tostring(answer))
+  return fail('EPOCHLOST', 'half a batch was written')
+end)
+
+-- Epochs
+
+-- open(digest, run id): 1 if this library is the wanted one. Withdraws an epoch that another server process began: a
+-- restarted or promoted server may have lost or reordered updates.
+redis.register_function('pb_open', function(_, args)
+  local run = call('HGET', META, 'run')
+  if run and run ~= args[2] then call('HDEL', META, 'epoch', 'building', 'run') end
+  return args[1] == DIGEST and 1 or 0
+end)
+
+redis.register_function('pb_begin', function(_, args)
+  for _, name in ipairs(call('SCAN', '0', 'COUNT', 1000)[2]) do
+    if sub(name, 1, 3) ~= 'pb:' then return fail('FOREIGN', name) end
+  end
+  call('FLUSHDB', 'ASYNC')
+  call('HSET', META, 'run', args[2], 'building', args[1])
+  return 1
+end)
+
+-- publish(epoch, {frontier, floor}): both flat, lane then value.
+redis.register_function('pb_publish', function(_, args)
+  local epochs = call('HMGET', META, 'epoch', 'building')
+  if epochs[1] == args[1] then return 1 end
+  if epochs[2] ~= args[1] then return lost() end
+  local data = cmsgpack.unpack(args[2])
+  if #data[1] > 0 then call('HSET', FRONTIER, unpack(data[1])) end
+  if #data[2] > 0 then call('HSET', FLOOR, unpack(data[2])) end
+  call('HSET', META, 'epoch', args[1])
+  call('HDEL', META, 'building')
+  return 1
+end)
+
+local function reader(name, body)
+  redis.register_function {
+    function_name = name,
+    flags = { 'no-writes' },
+    callback = function(_, args)
+      if not published() then return lost() end
+      return body(args)
+    end,
+  }
+end
+
+redis.register_function {
+  function_name = 'pb_epoch',
+  flags = { 'no-writes' },
+  callback = function() return call('HGET', META, 'epoch') end,
+}
+
+reader('pb_frontier', function() return call('HGETALL', FRONTIER) end)
+
+reader('pb_updates', function(args)
+  local owner, after, limit = args[1], tonumber(args[2]), tonumber(args[3])
+  local base, length = size_of(owner)
+  local skip = math.min(math.max(after - base, 0), length)
+  local elements = {}
+  if limit > 0 then elements = call('LRANGE', key(owner, 'l'), skip, skip + limit - 1) end
+  return { base + skip + 1, base + length, elements }
+end)
+
+local function trimmed(owner)
+  local map = pairs_of(call('HGETALL', FLOOR))
+  local own = call('HGETALL', key(owner, 'b'))
+  for i = 1, #own, 2 do
+    if own[i] ~= 'base' and own[i + 1] > (map[own[i]] or ZERO) then map[own[i]] = own[i + 1] end
+  end
+  return map
+end
+
+local function flat_of(map)
+  local flat = {}
+  for field, value in pairs(map) do
+    insert(flat, field)
+    insert(flat, value)
+  end
+  return flat
+end
+
+reader('pb_trimmed', function(args) return flat_of(trimmed(args[1])) end)
+
+reader('pb_pts', function(args)
+  local answer = {}
+  for i, owner in ipairs(args) do
+    local base, length = size_of(owner)
+    answer[i] = base + length
+  end
+  return answer
+end)
+
+-- seen(owner, conversation, message, pts): `delivered` answers for every lane whose newest is within; for the others
+-- the list is read backwards. In a list, ids of one lane grow, save for what was back-fed.
+reader('pb_seen', function(args)
+  local owner, conversation, message, pts = args[1], args[2], args[3], tonumber(args[4])
+  local base, length = size_of(owner)
+  local found, open, left = {}, {}, 0
+  local delivered = call('HGETALL', key2(owner, 's', conversation))
+  for i = 1, #delivered, 2 do
+    local lane, id = delivered[i], sub(delivered[i + 1], 1, 19)
+    if id <= message and tonumber(sub(delivered[i + 1], 20)) <= pts then
+      found[lane] = id
+    else
+      open[lane] = true
+      left = left + 1
+    end
+  end
+  local last = math.min(pts - base, length) - 1
+  local head = char(#conversation) .. conversation
+  local head_end = 20 + #head
+  while left > 0 and last >= 0 do
+    local first = math.max(0, last - SCAN + 1)
+    local elements = call('LRANGE', key(owner, 'l'), first, last)
+    for i = #elements, 1, -1 do
+      local element = elements[i]
+      if sub(element, 21, head_end) == head then
+        local id = sub(element, head_end + 1, head_end + 19)
+        if id <= message then
+          local lane = lane_of(id)
+          if open[lane] then
+            if id > (found[lane] or ZERO) then found[lane] = id end
+            if sub(element, 20, 20) == 'f' then
+              open[lane] = nil
+              left = left - 1
+            end
+          end
+        end
+      end
+    end
+    last = first - 1
+  end
+  if pts >= base then
+    for lane, id in pairs(trimmed(owner)) do
+      if id > message then id = message end
+      if id > (found[lane] or ZERO) then found[lane] = id end
+    end
+  end
+  return flat_of(found)
+end)
+
+-- Dialogs
+
+local function top_of(user, conversation)
+  return call('HGET', key(user, 't'), conversation) or call('GET', key(conversation, 'c')) or ZERO
+end
+
+reader('pb_tops', function(args)
+  local answer = {}
+  for i = 2, #args do answer[i - 1] = top_of(args[1], args[i]) end
+  return answer
+end)
+
+local function newer(a, b)
+  if a[2] ~= b[2] then return a[2] > b[2] end
+  return a[1] < b[1]
+end
+
+-- dialogs(user, limit, after score, after top, after conversation, number of pinned, pinned..., channels...); without
+-- `after` its top is ''.
+reader('pb_dialogs', function(args)
+  local user, limit, pinned_count = args[1], tonumber(args[2]), tonumber(args[6])
+  local after = args[4] ~= '' and { args[5], args[4] }
+  local out, known, found = {}, {}, {}
+  for i = 7, 6 + pinned_count do out[args[i]] = true end
+  local index, tops = key(user, 'd'), key(user, 't')
+  local function consider(conversation, top)
+    if top and not out[conversation] and not known[conversation] then
+      known[conversation] = true
+      local candidate = { conversation, top }
+      if not after or newer(after, candidate) then insert(found, candidate) end
+    end
+  end
+  for i = 7 + pinned_count, #args do consider(args[i], call('GET', key(args[i], 'c'))) end
+  local channels = #found
+  local highest, step, offset = after and args[3] or '+inf', limit + pinned_count + 1, 0
+  while #found - channels < limit do
+    local page = call('ZREVRANGEBYSCORE', index, highest, '-inf', 'WITHSCORES', 'LIMIT', offset, step)
+    if #page == 0 then break end
+    local names = {}
+    for i = 1, #page, 2 do insert(names, page[i]) end
+    -- Equal scores are one 10 ms unit: all of them belong to this page, or the order of full ids would break.
+    if #names == step then
+      for _, name in ipairs(call('ZRANGEBYSCORE', index, page[#page], page[#page])) do insert(names, name) end
+    end
+    for i = 1, #names, CHUNK do
+      local part = { unpack(names, i, math.min(i + CHUNK - 1, #names)) }
+      local ids = call('HMGET', tops, unpack(part))
+      for j, name in ipairs(part) do consider(name, ids[j]) end
+    end
+    offset = offset + step
+  end
+  table.sort(found, newer)
+  local answer = {}
+  for i = 1, math.min(limit, #found) do
+    insert(answer, found[i][1])
+    insert(answer, found[i][2])
+  end
+  return answer
+end)
+
+-- An id is done with if it is at or below the read mark of its lane or the joining, hidden, or recalled. A class counts
+-- unless any of its ids in the window is done with.
+local function unread(user, conversation, joined)
+  local lanes = call('HGETALL', key(conversation, 'w'))
+  if #lanes == 0 then return 0, 0 end
+  local marks = pairs_of(call('HGETALL', key2(user, 'm', conversation)))
+  local function mark_of(lane)
+    local mark = marks[lane]
+    return mark and mark > joined and mark or joined
+  end
+  local low, more, aliases
+  for i = 1, #lanes, 2 do
+    local kind = byte(lanes[i])
+    if kind == 97 then -- a
+      aliases = true
+    else
+      local mark = mark_of(sub(lanes[i], 2))
+      if lanes[i + 1] > mark then
+        if kind == 116 then -- t
+          more = 1
+        elseif not low or mark < low then
+          low = mark
+        end
+      end
+    end
+  end
+  if not low then return 0, more or 0 end
+  local hidden, recalled, done = key2(user, 'h', conversation), key(conversation, 'x'), {}
+  for _, name in ipairs { hidden, recalled } do
+    for _, id in ipairs(call('ZRANGE', name, 0, -1)) do done[id] = true end
+  end
+  local classes, count, counted = key(conversation, 'k'), 0, {}
+  for _, member in ipairs(call('ZRANGEBYLEX', key(conversation, 'r'), '[' .. low, '+')) do
+    local id = sub(member, 1, 19)
+    if id > mark_of(sub(member, 20, 24)) and not done[id] and sub(member, 33) ~= user then
+      if not aliases then
+        count = count + 1
+      else
+        local class = sub(member, 25, 32)
+        if counted[class] == nil then
+          local ids, counts = call('HGET', classes, class) or id, 1
+          for at = 1, #ids, 19 do
+            local other = sub(ids, at, at + 18)
+            if done[other] or other <= mark_of(lane_of(other)) then counts = 0 end
+          end
+          counted[class] = counts
+          count = count + counts
+        end
+      end
+    end
+  end
+  return count, more or 0
+end
+
+reader('pb_unread', function(args)
+  local answer = {}
+  for i = 2, #args, 2 do
+    local count, more = unread(args[1], args[i], args[i + 1])
+    insert(answer, count)
+    insert(answer, more)
+  end
+  return answer
+end)
+
+reader('pb_result', function(args) return call('GET', key2(args[1], 'q', args[2])) end)
+
+-- Metadata of last-writer-wins columns: decide(kept seconds, (table/key, column, stamp)...). 1 = lost.
+redis.register_function('pb_decide', function(_, args)
+  local answer, names = {}, {}
+  for i = 2, #args, 3 do
+    local name = key(args[i], 'x')
+    local old = call('HGET', name, args[i + 1])
+    if old and old > args[i + 2] then
+      insert(answer, 1)
+    else
+      insert(answer, 0)
+      if old ~= args[i + 2] then call('HSET', name, args[i + 1], args[i + 2]) end
+    end
+    names[name] = true
+  end
+  for name in pairs(names) do call('EXPIRE', name, args[1]) end
+  return answer
+end)
+
+-- Presence, by this server's clock. Independent of the epoch: leases are renewed anyway.
+
+local function now_s() return tonumber(call('TIME')[1]) end
+
+redis.register_function('pb_present', function(_, args)
+  local name, ttl, now = key(args[1], 'p'), tonumber(args[3]), now_s()
+  call('ZREMRANGEBYSCORE', name, '-inf', now)
+  if ttl > 0 then
+    call('ZADD', name, now + ttl, args[2])
+    local last = call('ZREVRANGE', name, 0, 0, 'WITHSCORES')
+    call('EXPIRE', name, tonumber(last[2]) - now + 1)
+  else
+    call('ZREM', name, args[2])
+  end
+  return 1
+end)
+
+redis.register_function {
+  function_name = 'pb_online',
+  flags = { 'no-writes' },
+  callback = function(_, args)
+    local answer, now = {}, now_s()
+    for i, user in ipairs(args) do
+      answer[i] = call('ZCOUNT', key(user, 'p'), '(' .. now, '+inf') > 0 and 1 or 0
+    end
+    return answer
+  end,
+}
