@@ -32,7 +32,8 @@ class HybridClock:
         wall = ids.tick_at(self._wall())
         tick = max(wall, self._tick) + 1
         if tick - wall > limits.ticks(limits.CLOCK_SKEW_MS_MAX + limits.CARRY_MS_MAX):
-            raise ClockRefused(f"the clock is {ids.UNIT_MS * ((tick - wall) >> 8)} ms ahead of this machine's wall clock")
+            ahead_ms = ids.UNIT_MS * ((tick - wall) >> ids.SEQ_BITS)
+            raise ClockRefused(f"the clock is {ahead_ms} ms ahead of this machine's wall clock")
         self._tick = tick
         return ids.make_id(tick, lane)
 

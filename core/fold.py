@@ -36,6 +36,14 @@ class State:
         for name, value in effect.columns.items():
             cells[name] = merge(table.columns[name].law, cells.get(name), Cell(value, stamp))
 
+    def absorb(self, other: "State") -> None:
+        """Merges another fold, e.g. a snapshot: the same as applying all of its effects."""
+        for table, rows in other._tables.items():
+            for key, theirs in rows.items():
+                cells = self._tables[table].setdefault(key, {})
+                for name, cell in theirs.items():
+                    cells[name] = merge(ALL_TABLES[table].columns[name].law, cells.get(name), cell)
+
     def rows(self, table: str, where: Mapping[str, Any]) -> list[dict[str, Any]]:
         """All rows whose key parts or columns equal `where`, by key; lww columns with their stamp `<column>_at`.
         What was never written is empty: "", 0 or None, with stamp 0."""

@@ -34,8 +34,7 @@ class Membership(NamedTuple):
         return [
             add
             for lane, add in self.adds.items()
-            if add.id > self.left.get(lane, 0)
-            and all(add.knew.get(by, 0) >= kick for by, kick in self.kicked.items())
+            if add.id > self.left.get(lane, 0) and all(add.knew.get(by, 0) >= kick for by, kick in self.kicked.items())
         ]
 
     @property
@@ -60,7 +59,7 @@ class Membership(NamedTuple):
 
     @property
     def valid_role(self) -> str:
-        """"owner" is not kept here (chats.owner); "admin" counts only with a stamp after every kick."""
+        """ "owner" is not kept here (chats.owner); "admin" counts only with a stamp after every kick."""
         return self.role if self.role_at > max(self.kicked.values(), default=0) else ""
 
     def known_adds(self) -> dict[int, int]:

@@ -92,12 +92,8 @@ TABLES: dict[str, Table] = {
         {"knew": Column(Law.LWW, J)},  # {lane: greatest kick of this member known when added}
         by=("chat", "user"),
     ),
-    "member_left": Table(
-        {"chat": T, "user": T, "lane": I}, {"left": Column(Law.MAX, I)}, by=("chat", "user")
-    ),
-    "member_kicked": Table(
-        {"chat": T, "user": T, "lane": I}, {"kicked": Column(Law.MAX, I)}, by=("chat", "user")
-    ),
+    "member_left": Table({"chat": T, "user": T, "lane": I}, {"left": Column(Law.MAX, I)}, by=("chat", "user")),
+    "member_kicked": Table({"chat": T, "user": T, "lane": I}, {"kicked": Column(Law.MAX, I)}, by=("chat", "user")),
     "members": Table(
         {"chat": T, "user": T},
         {"role": Column(Law.LWW, T), "left_at": Column(Law.MAX, I)},
@@ -111,12 +107,8 @@ TABLES: dict[str, Table] = {
         },
         by=("user",),
     ),
-    "read_marks": Table(
-        {"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)
-    ),
-    "clear_marks": Table(
-        {"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)
-    ),
+    "read_marks": Table({"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)),
+    "clear_marks": Table({"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)),
     "hidden": Table(
         {"user": T, "message": I},
         {"conversation": Column(Law.INSERT, T), "hidden": Column(Law.ONCE, I)},

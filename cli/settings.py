@@ -1,0 +1,131 @@
+"""The settings of one datacenter: a TOML file, with environment variables (`PLANB_…`) over it.
+
+Secrets are named by file, so that they never stand in the settings or in an environment.
+"""
+
+import base64
+import tomllib
+from pathlib import Path
+
+import pydantic
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from core import limits
+from core.errors import ConfigError
+
+
+class Listen(pydantic.BaseModel):
+    """A listener."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    host: str = "127.0.0.1"
+    port: int = pydantic.Field(ge=1, le=65535)
+
+
+class Dc(pydantic.BaseModel):
+    """Who this datacenter is."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    name: str = pydantic.Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")
+    number: int = pydantic.Field(ge=0, le=limits.DC_MAX)
+    """Never reused by another datacenter."""
+
+
+class Peer(pydantic.BaseModel):
+    """Another datacenter of the map."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    number: int = pydantic.Field(ge=0, le=limits.DC_MAX)
+    sys_url: str
+    """Where its internal listener is reached from here."""
+    public_key: str
+    """Its Ed25519 public key, base64."""
+
+
+class Stores(pydantic.BaseModel):
+    """Where state lives. The log's Valkey runs with `appendfsync always`, the hot one without persistence."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    data_dir: Path
+    """SQLite files."""
+    objects_dir: Path
+    """Archive and snapshots; survives the loss of `data_dir`."""
+    log_url: str
+    hot_url: str
+
+
+class Secrets(pydantic.BaseModel):
+    """Files that hold keys."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    token_key_file: Path
+    """Shared by all datacenters: signs tokens, cursors and clocks. At least 32 bytes."""
+    sys_key_file: Path
+    """Shared by all datacenters: authenticates the internal listener. At least 32 bytes."""
+    signing_key_file: Path
+    """This datacenter's own Ed25519 private key, 32 raw bytes."""
+
+
+class Settings(BaseSettings):
+    """All settings of one datacenter."""
+
+    model_config = SettingsConfigDict(env_prefix="PLANB_", env_nested_delimiter="__", extra="forbid")
+    dc: Dc
+    public: Listen
+    sys: Listen
+    stores: Stores
+    secrets: Secrets
+    peers: dict[str, Peer] = {}
+    snapshot_every_s: int = pydantic.Field(default=0, ge=0)
+    """0: only on demand."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file."""
+        return (env_settings, init_settings)
+
+    @property
+    def names(self) -> dict[int, str]:
+        """DC number -> name, of the whole map."""
+        return {self.dc.number: self.dc.name} | {peer.number: name for name, peer in self.peers.items()}
+
+    def public_keys(self) -> dict[int, bytes]:
+        """DC number -> public key, of the peers."""
+        return {peer.number: base64.b64decode(peer.public_key) for peer in self.peers.values()}
+
+
+def load(path: Path) -> Settings:
+    """Reads and checks a settings file. ConfigError names what is wrong, field by field."""
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    try:
+        settings = Settings(**data)
+    except pydantic.ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{path}: {problems}") from error
+    numbers = [settings.dc.number, *(peer.number for peer in settings.peers.values())]
+    if len(set(numbers)) != len(numbers) or settings.dc.name in settings.peers:
+        raise ConfigError(f"{path}: every datacenter of the map needs a name and a number of its own")
+    return settings
+
+
+def secret(path: Path, size_min: int = 32) -> bytes:
+    """A key from its file."""
+    try:
+        key = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    if len(key) < size_min:
+        raise ConfigError(f"{path}: a key of at least {size_min} bytes is needed")
+    return key
