@@ -1,20 +1,20 @@
-"""V, `{lane: id}`: what a client, or a DC, has of every lane. Ids of one lane grow without gaps in V, so one id per
-lane says it all; a watermark per DC, or the greatest id seen, does not (tests/models/test_cursor.py).
+"""What a client's cursor covers, asked about single events.
+
+A client keeps what it wrote until a cursor covers it. Having come to another datacenter, or back to one that was
+rebuilt, it names the acknowledged events that it still keeps and is told which of them are not covered there: those
+may be on their way, or may be lost with the datacenter that acknowledged them. It sends them again under the same
+keys; one that arrives after all is the same message twice, which every reader shows once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+from core.ids import lane_of
 
 
-def beyond(v: Mapping[int, int], id: int) -> bool:
-    """Is this event not yet covered, so that a client that comes with `v` still needs its update?"""
-    return id > v.get(id & 0xFFFF, 0)
+def uncovered(v: Mapping[int, int], ids: Iterable[int]) -> list[int]:
+    """The event ids that lie beyond `v` (lane -> last id applied without a gap), in the order given.
 
-
-def covers(v: Mapping[int, int], other: Mapping[int, int]) -> bool:
-    """Is everything that `other` covers covered by `v`?"""
-    return all(id <= v.get(lane, 0) for lane, id in other.items())
-
-
-def must_reset(v: Mapping[int, int], trimmed: Mapping[int, int]) -> bool:
-    """Was something trimmed that a client with `v` has not: its missing updates can not all be given any more."""
-    return not covers(v, trimmed)
+    Exact while the lane is open: ids of one lane grow with its seq, so `id <= v[lane]` means that the event was
+    applied. A lane that `v` does not name covers nothing.
+    """
+    return [id for id in ids if id > v.get(lane_of(id), 0)]

@@ -82,6 +82,23 @@ CONNECTION_QUEUE_MAX = 1_000
 """Updates waiting for one websocket; a slower reader is dropped and told to resume."""
 CONNECTIONS_MAX = 20_000
 HEARTBEAT_S = 20
+HELLO_S_MAX = 10
+"""How long a websocket may take to say hello."""
+STREAM_LINGER_MS = 25
+"""A connection that was written to less than this ago collects updates first: one frame for many."""
+STREAM_FRAME_BYTES_MAX = 262_144
+"""Of a websocket frame; it may be exceeded by one update."""
+STREAM_RECEIVED_BYTES_MAX = 65_536
+"""Of a frame from a client: a hello with the longest cursor fits."""
+RESUME_UPDATES_MAX = 500
+"""Updates sent at connect to a client that comes back; beyond it, it asks POST /v1/updates."""
+CLOSE_S_MAX = 5
+"""How long a closed websocket may take to answer before its transport is cut."""
+TICKET_S = 30
+TICKETS_MAX = 10_000
+"""One-time tickets that wait to be used; the oldest go first."""
+KEPT_MAX = 1_000
+"""Acknowledged event ids that a client may ask about in one POST /v1/updates."""
 TOKEN_DAYS = 30
 
 REQUESTS_IN_FLIGHT_MAX = 2_000
@@ -141,3 +158,5 @@ assert PULL_BYTES_MAX <= REPLAY_BYTES_MAX
 assert PULL_RECORDS_MAX <= SEGMENT_RECORDS_MAX
 assert CHUNK_ROWS_MEAN < CHUNK_ROWS_MAX
 assert 2 * ARCHIVE_INTERVAL_MS < 1_000 * ARCHIVE_WAIT_S_MAX
+assert RESUME_UPDATES_MAX < CONNECTION_QUEUE_MAX
+assert CURSOR_CHARS_MAX < STREAM_RECEIVED_BYTES_MAX
