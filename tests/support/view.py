@@ -65,8 +65,14 @@ class StateView:
 
 def members_of(state: State, chat: str) -> dict[str, Membership]:
     """All who are or were in the chat."""
-    tables = (state.rows(t, {"chat": chat}) for t in ("member_adds", "member_left", "member_kicked", "members"))
-    return registers.memberships(*tables, by="user")
+    of = {"chat": chat}
+    return registers.memberships(
+        state.rows("member_adds", of),
+        state.rows("member_left", of),
+        state.rows("member_kicked", of),
+        state.rows("members", of),
+        by="user",
+    )
 
 
 def message_of(rows: Iterable[Row], message: int) -> Message | None:
