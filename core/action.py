@@ -187,6 +187,8 @@ class Action:
     released has one, for ever."""
     durability: ClassVar[str] = "local"
     """The default of `Prefer: durability=`; "remote" for kicks and revocations."""
+    needs_position: ClassVar[bool] = False
+    """`resolve` asks for `Origin.position`: the client's cursor comes in the body's field `cursor`."""
 
     @staticmethod
     async def resolve(request: Any, origin: Origin) -> Any:
