@@ -10,10 +10,14 @@ from collections.abc import Mapping
 from typing import Literal
 
 from core.action import Audience
-from core.coverage import covers
 from core.membership import Membership
 
 Owed = Literal["feed", "wait", "no"]
+
+
+def covers(v: Mapping[int, int], knew: Mapping[int, int]) -> bool:
+    """Is everything that `knew` names applied, where `v` (lane -> id) is?"""
+    return all(id <= v.get(lane, 0) for lane, id in knew.items())
 
 
 def owed(audience: Audience, membership: Membership, applied_v: Mapping[int, int]) -> Owed:
