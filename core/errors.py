@@ -65,6 +65,18 @@ class Gone(PlanBError):
     code, status, exit_code, title = "gone", 410, 5, "It was dissolved, recalled or revoked"
 
 
+class BadSignature(Forbidden):
+    code, title = "bad_signature", "The records are not signed by their datacenter"
+
+
+class LaneGap(Conflict):
+    code, title = "lane_gap", "Records before these are missing"
+
+
+class LaneForked(Conflict):
+    code, title = "lane_forked", "Other records stand at these places of the lane"
+
+
 class TooLarge(PlanBError):
     code, status, exit_code, title = "too_large", 413, 2, "Too large"
 
@@ -106,6 +118,10 @@ class Overloaded(Unavailable):
 
 class NotServing(Unavailable):
     code, title = "not_serving", "This datacenter does not serve yet"
+
+
+class LinkFailed(Unavailable):
+    code, title = "link_failed", "Another datacenter is not reachable"
 
 
 class LaneLost(Unavailable):

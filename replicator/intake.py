@@ -1,0 +1,166 @@
+"""The one door through which foreign records enter the local log: inbox, proof, durable store, in this order.
+
+All sources (peers, repairs, the archive) bring records here; whichever is first wins. The durable frontier moves only
+by what `store` has returned from.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from core.errors import Corrupt, PlanBError
+from events.ports import EventLog, Top, Trimmed
+from events.record import GENESIS, Record
+from events.signing import Verifier
+from replicator.inbox import Inbox, LaneInbox
+
+log = logging.getLogger(__name__)
+
+NOTHING = Top(0, 0, GENESIS)
+_COMPARED_MAX = 64
+"""Duplicates per call that are older than the inbox remembers and are compared with the log."""
+
+
+class LaneState(NamedTuple):
+    """One foreign lane, for the status page."""
+
+    durable: int
+    waiting: int
+    """Records held that are not proven yet."""
+    bad: int
+    forked: str
+
+
+class Intake:
+    """One per process. `live` names the lanes that this process writes: they never enter from outside."""
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        verifier: Verifier,
+        live: Callable[[], frozenset[int]],
+        on_fork: Callable[[int, str], None] | None = None,
+    ) -> None:
+        self._log = event_log
+        self._inbox = Inbox(verifier)
+        self._live = live
+        self._on_fork = on_fork
+        self._lock = asyncio.Lock()
+        self.durable: dict[int, Top] = {}
+        """The end of every lane, as of the last load or store; the own live lanes' may be older than true."""
+        self.stored = 0
+        self.refused = 0
+        """Records of lanes that may not enter (own live ones)."""
+
+    async def load(self) -> None:
+        """Begins at what the log holds."""
+        self.durable = await self._log.tops()
+
+    def have(self) -> dict[int, int]:
+        """lane -> seq, where more than the durable frontier was received: records after it are wanted."""
+        found = {lane: inbox.have for lane, inbox in self._inbox.lanes.items()}
+        return {lane: seq for lane, seq in found.items() if seq > self.top(lane).seq}
+
+    def top(self, lane: int) -> Top:
+        """The durable end of a lane."""
+        return self.durable.get(lane, NOTHING)
+
+    def lanes(self) -> dict[int, LaneState]:
+        """The state of every lane that came from outside."""
+        return {
+            lane: LaneState(self.top(lane).seq, inbox.size, inbox.bad, inbox.forked)
+            for lane, inbox in self._inbox.lanes.items()
+        }
+
+    @property
+    def waiting(self) -> int:
+        return self._inbox.size
+
+    @property
+    def dropped(self) -> int:
+        """Records dropped because the inbox was full; they are pulled again."""
+        return self._inbox.dropped
+
+    def bad(self) -> int:
+        """Records refused so far, over all lanes."""
+        return sum(inbox.bad for inbox in self._inbox.lanes.values())
+
+    async def take(self, records: Sequence[Record]) -> int:
+        """Takes records of any lanes in any order; how many became durable.
+
+        Raises LogUnavailable or OutcomeUnknown when the local log can't take them (nothing is lost: they are pulled
+        again). A fork stops its lane and nothing else.
+        """
+        async with self._lock:
+            live = self._live()
+            welcome = [record for record in records if record.lane not in live]
+            self.refused += len(records) - len(welcome)
+            lanes = dict.fromkeys(record.lane for record in welcome)
+            for lane in lanes:
+                if lane not in self._inbox.lanes:
+                    self._inbox.lane(lane, await self._top_now(lane))
+            await self._recall(welcome)
+            for record in welcome:
+                self._inbox.offer(record)
+            return await self._store(lanes)
+
+    async def _store(self, lanes: Iterable[int]) -> int:
+        proven: list[Record] = []
+        for lane in lanes:
+            inbox = self._inbox.lanes[lane]
+            before = inbox.forked
+            proven.extend(self._inbox.drain(lane))
+            if inbox.forked and not before:
+                self._alarm(inbox)
+        if not proven:
+            return 0
+        return await self._write(proven)
+
+    async def _write(self, proven: Sequence[Record]) -> int:
+        lanes = {record.lane for record in proven}
+        try:
+            await self._log.store(proven)
+        except Corrupt as error:  # Forked too: the log holds something else than the inbox believed
+            for lane in lanes:
+                self._inbox.forget(lane)
+            if len(lanes) > 1:
+                return sum([await self._write([r for r in proven if r.lane == lane]) for lane in sorted(lanes)])
+            for lane in lanes:
+                inbox = self._inbox.lane(lane, await self._top_now(lane))
+                inbox.stop(error.detail)
+                self._alarm(inbox)
+            return 0
+        except PlanBError:  # not certainly in the log: those lanes begin again at what the log says then
+            for lane in lanes:
+                self._inbox.forget(lane)
+            raise
+        for record in proven:
+            self.durable[record.lane] = Top(record.seq, record.id, record.hash)
+        self.stored += len(proven)
+        return len(proven)
+
+    async def _top_now(self, lane: int) -> Top:
+        tops = await self._log.tops()
+        if lane in tops:
+            self.durable[lane] = tops[lane]
+        return self.top(lane)
+
+    async def _recall(self, records: Sequence[Record]) -> None:
+        """Loads the hashes that old duplicates are compared with; those trimmed here stay uncompared."""
+        asked = 0
+        for record in records:
+            inbox = self._inbox.lanes[record.lane]
+            if record.seq > inbox.top.seq or inbox.remembers(record.seq) or asked >= _COMPARED_MAX:
+                continue
+            asked += 1
+            try:
+                for stored in await self._log.read(record.lane, max(0, record.seq - 2), 2):
+                    inbox.remember(stored.seq, stored.hash)
+            except Trimmed:
+                continue
+
+    def _alarm(self, inbox: LaneInbox) -> None:
+        log.error("lane %d is stopped: %s", inbox.lane, inbox.forked)
+        if self._on_fork is not None:
+            self._on_fork(inbox.lane, inbox.forked)
