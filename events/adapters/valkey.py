@@ -20,9 +20,7 @@ from events.ports import Top, Trimmed
 from events.record import GENESIS, Record, check_lane, decode, dense_by_lane, encode
 
 _LIBRARY = "planb_log_1"
-_REFUSALS = frozenset(
-    "OOM MISCONF READONLY LOADING BUSY NOREPLICAS MASTERDOWN CLUSTERDOWN TRYAGAIN MOVED ASK NOAUTH NOPERM".split()
-)
+_REFUSALS = {"OOM", "MISCONF", "READONLY", "BUSY", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "NOPERM"}
 """Error replies that a server gives instead of running a command."""
 _FOLLOW_WAIT_MS = 1_000
 """How long a follower sleeps at most before it looks at the tops unasked."""

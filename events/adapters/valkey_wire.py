@@ -89,7 +89,7 @@ class Wire:
                 await connection.connect()
         except (RedisError, OSError, TimeoutError) as error:
             await connection.disconnect(nowait=True)
-            raise NotSent(f"no connection: {error!r}") from error
+            raise NotSent(f"no connection: {type(error).__name__} {error}") from error
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -109,5 +109,5 @@ class Wire:
             # A reply, although redis-py makes a ConnectionError of it: the server refused because it is starting.
             raise NotSent("the server is loading its data") from error
         except (RedisError, OSError, TimeoutError) as error:
-            raise Unanswered(f"no answer: {error!r}") from error
+            raise Unanswered(f"no answer: {type(error).__name__} {error}") from error
         return answers
