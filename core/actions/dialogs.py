@@ -58,7 +58,7 @@ class Read(_Own):
         "the client's position count as read: one that comes late stays unread, though its id is smaller."
     )
     route = Route("POST", "/v1/dialogs/{peer}/read")
-    example = {"message": "1234567890123456789", "cursor": "PC1.…"}
+    example = {"message": "1234567890123456789"}
     errors = (Invalid, NotFound)
     needs_position = True
     Request = _MarkRequest
@@ -81,7 +81,7 @@ class Clear(_Own):
         "cleared: one that comes late is shown, though its id is smaller."
     )
     route = Route("POST", "/v1/dialogs/{peer}/clear")
-    example = {"message": "1234567890123456789", "cursor": "PC1.…"}
+    example = {"message": "1234567890123456789"}
     errors = (Invalid, NotFound)
     needs_position = True
     Request = _MarkRequest
