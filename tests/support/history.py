@@ -1,0 +1,147 @@
+"""Random histories over all actions: a list of small numbers, read as calls at DCs and as deliveries between them.
+
+A plain list, so Hypothesis can shrink it; a seed makes one where many are to be counted.
+"""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any, NamedTuple
+
+import pydantic
+
+from core.errors import PlanBError
+from tests.support.mesh import Mesh
+from tests.support.view import message_of
+
+USERS = ("Ua", "Ub", "Uc", "Ud")
+_EMOJI = ("+1", "😀")
+
+
+class Step(NamedTuple):
+    """`op` chooses the call, `dc` and `lane` where it is made; `who`, `whom`, `what` choose among what there is."""
+
+    op: int
+    dc: int
+    lane: int
+    who: int
+    whom: int
+    what: int
+    wait_ms: int
+
+
+STEP_MAX = Step(op=28, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
+
+
+def random_steps(seed: int, count: int) -> list[Step]:
+    """The same steps for the same seed."""
+    random = Random(seed)
+    return [Step(*(random.randint(0, most) for most in STEP_MAX)) for _ in range(count)]
+
+
+class History:
+    """Plays steps on a mesh. A call that is refused leaves nothing behind; `refused` counts them."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+        self.refused: list[str] = []
+        self.chats: list[str] = []
+        self.sessions: list[tuple[str, str]] = []
+        self.keys = 0
+        for user in USERS:
+            mesh.write(0, "user.upsert", "sys", {"user": user, "name": user})
+        mesh.settle()
+        for kind, name in (("group", "group.create"), ("supergroup", "supergroup.create")):
+            made = mesh.write(0, name, USERS[0], {"kind": kind, "title": kind, "users": [USERS[1]]}, key=kind)
+            self.chats.append(made.args.chat)
+        mesh.settle()
+
+    def play(self, steps: Sequence[Step]) -> "History":
+        for step in steps:
+            self.mesh.now_ms += step.wait_ms
+            if step.op < 5:
+                self._deliver(step)
+                continue
+            try:
+                self._call(step)
+            except (PlanBError, pydantic.ValidationError) as error:
+                self.refused.append(type(error).__name__)
+        return self
+
+    def _deliver(self, step: Step) -> None:
+        lanes = list(self.mesh.logs)
+        lane = lanes[(step.what + step.lane) % len(lanes)]
+        self.mesh.deliver(step.dc, lane, step.whom + 1)
+
+    def _write(self, step: Step, action: str, actor: str, request: dict[str, Any], key: str = "") -> Any:
+        here = self.mesh.dcs[step.dc]
+        position = here.position(actor, behind=step.what % 3)
+        self.keys += 1
+        made = self.mesh.write(
+            step.dc, action, actor, request, key=key or f"key{self.keys}", lane=step.lane, position=position
+        )
+        return made.args
+
+    def _messages(self, step: Step) -> list[int]:
+        return [row.message for row in self.mesh.dcs[step.dc].state.message_rows() if row.kind == "send"]
+
+    def _call(self, step: Step) -> None:
+        who, whom = USERS[step.who], USERS[step.whom]
+        chat = self.chats[step.what % len(self.chats)]
+        peer = whom if step.what % 3 == 0 else chat
+        named = f"n{step.what}"
+        messages = self._messages(step)
+        message = str(messages[-1 - step.what % len(messages)]) if messages else "1"
+        emoji = _EMOJI[step.what % 2]
+        match step.op:
+            case 5:
+                self._write(step, "user.upsert", "sys", {"user": whom, "name": named, "about": named})
+            case 6:
+                self._write(step, "user.update", who, {"name": named} if step.what % 2 else {"avatar": named})
+            case 7:
+                session = self._write(step, "token.issue", who, {"user": who, "device": named}, f"t{step.what % 3}")
+                self.sessions.append((who, session.session))
+            case 8 if self.sessions:
+                owner, id = self.sessions[step.what % len(self.sessions)]
+                self._write(step, "session.revoke", owner, {"session": id})
+            case 9:
+                kind = ("group", "supergroup")[step.what % 2]
+                made = self._write(step, f"{kind}.create", who, {"kind": kind, "title": named, "users": [whom]})
+                self.chats.append(made.chat)
+            case 10:
+                self._write(step, "group.update", who, {"chat": chat, "title": named})
+            case 11 | 12:
+                self._write(step, "member.add", who, {"chat": chat, "users": [whom]})
+            case 13:
+                self._write(step, "member.join", who, {"chat": chat})
+            case 14:
+                self._write(step, "member.leave", who, {"chat": chat})
+            case 15 | 16:
+                self._write(step, "member.kick", who, {"chat": chat, "user": whom})
+            case 17:
+                role = ("admin", "member")[step.what % 2]
+                self._write(step, "member.role", who, {"chat": chat, "user": whom, "role": role})
+            case 18 if step.what == 0:
+                self._write(step, "group.dissolve", who, {"chat": chat})
+            case 19 | 20 | 21:
+                reply = {"reply_to": message} if messages and step.what % 4 == 0 else {}
+                self._write(step, "message.send", who, {"to": peer, "text": named, **reply}, f"m{step.what}")
+            case 22:
+                self._write(step, "message.edit", who, {"message": message, "text": named})
+            case 23:
+                which = ("all", "me")[step.what % 2]
+                name = {"all": "message.recall", "me": "message.hide"}[which]
+                self._write(step, name, who, {"message": message, "for": which})
+            case 24:
+                name = ("reaction.set", "reaction.clear")[step.what % 2]
+                self._write(step, name, who, {"message": message, "emoji": emoji})
+            case 25 | 26:
+                shown = message_of(self.mesh.dcs[step.dc].state.message_rows(), int(message))
+                place = shown.conversation if shown else peer
+                name = ("dialog.read", "dialog.clear")[step.op - 25]
+                self._write(step, name, who, {"peer": place, "message": message})
+            case 27:
+                self._write(step, "dialog.pin", who, {"peer": peer, "rank": "i" if step.what % 2 else None})
+            case 28:
+                self._write(step, "dialog.mute", who, {"peer": peer, "until_ms": step.what or None})
+            case _:
+                self.mesh.settle()
