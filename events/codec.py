@@ -66,11 +66,8 @@ class Codec:
         except Exception as error:  # an int beyond 64 bits, a lone surrogate: msgspec has no common class for them
             raise Undecodable(f"the arguments of {event.action} can not be written", private=repr(error)) from error
 
-    def decode(self, body: bytes, id: int) -> Event:
-        """The event of a body, its args typed and of the present version; `id` is the one in the record's header.
-
-        Raises Undecodable, whatever the bytes are.
-        """
+    def decode(self, body: bytes) -> Event:
+        """The event of a body, its args typed and of the present version. Raises Undecodable, whatever the bytes."""
         try:
             envelope = _envelope(body)
         except Exception as error:
@@ -78,8 +75,6 @@ class Codec:
         found = self._decoders.get((envelope.action, envelope.version))
         if found is None:
             raise Undecodable(f"{envelope.action} {envelope.version} is not known to this version")
-        if envelope.id != id:
-            raise Undecodable("the body belongs to another record", private=f"{envelope.id} in the record of {id}")
         version, read = found
         try:
             args = read(envelope.args)
@@ -87,21 +82,43 @@ class Codec:
             raise Undecodable(
                 f"the arguments of {envelope.action} {envelope.version} are not readable", private=repr(error)
             ) from error
-        return Event(id, envelope.action, version, envelope.actor, envelope.key, envelope.fingerprint, args)
+        return Event(envelope.id, envelope.action, version, envelope.actor, envelope.key, envelope.fingerprint, args)
 
     def entry(self, record: Record) -> Entry:
-        """The record as `apply` takes it. Raises Undecodable for an event or a kind that this version can't read."""
-        if record.kind == KIND_EVENT:
-            return Entry(record.lane, record.seq, record.id, self.decode(record.body, record.id))
+        """The record as `apply` takes it. Never fails: an event that can't be decoded carries its problem."""
         if record.kind == KIND_OPEN:
             return Entry(record.lane, record.seq, record.id, None)
-        raise Undecodable(f"records of kind {record.kind} are not known to this version")
+        if record.kind != KIND_EVENT:
+            problem = f"records of kind {record.kind} are not known to this version"
+            return Entry(record.lane, record.seq, record.id, None, problem)
+        try:
+            event = self.decode(record.body)
+        except Undecodable as error:
+            return Entry(record.lane, record.seq, record.id, None, error.detail)
+        if event.id != record.id:
+            return Entry(record.lane, record.seq, record.id, None, "the body belongs to another record")
+        return Entry(record.lane, record.seq, record.id, event)
 
 
 @functools.cache
 def codec() -> Codec:
     """The codec of all registered actions."""
     return Codec(registry())
+
+
+def encode(event: Event) -> bytes:
+    """`Codec.encode` for the registered actions."""
+    return codec().encode(event)
+
+
+def decode(body: bytes) -> Event:
+    """`Codec.decode` for the registered actions."""
+    return codec().decode(body)
+
+
+def entry_of(record: Record) -> Entry:
+    """`Codec.entry` for the registered actions."""
+    return codec().entry(record)
 
 
 def encode_opened(opened: Opened) -> bytes:

@@ -46,7 +46,9 @@ class Entry(NamedTuple):
     seq: int
     id: int
     event: Event | None
-    """None for an open record, which only moves the frontier."""
+    """None for an open record, which only moves the frontier, and for one that can't be decoded."""
+    problem: str = ""
+    """Why it can't be decoded: it is to be parked."""
 
 
 def chain(previous: bytes, lane: int, seq: int, id: int, kind: int, body: bytes) -> bytes:
