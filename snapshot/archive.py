@@ -1,0 +1,147 @@
+"""The archive as a reader sees it: every lane's segments in object storage, from the first to the last.
+
+Segments of a lane may overlap (a merge was interrupted, two archivers ran for a moment): the one that reaches
+furthest is read, and the hashes decide whether they agree. What is listed is only a claim; what is read is verified.
+The one who writes it is `Archiver` (snapshot/archiver.py).
+"""
+
+from collections.abc import AsyncIterator, Mapping
+
+from core import limits
+from core.errors import Corrupt, Forked, NotFound
+from events.ports import Top
+from events.record import GENESIS, Record
+from snapshot.segment import PREFIX, Segment, Span, check_chain, decode_segment
+from stores.ports import ObjectStore
+
+EMPTY = Top(0, 0, GENESIS)
+_TRIES = 3
+"""A merge may replace segments between listing and reading; each try lists again."""
+
+
+def contiguous(spans: list[Span]) -> list[Span]:
+    """The fewest spans that lead from the lowest first seq upwards without a hole."""
+    ordered = sorted(spans, key=lambda span: (span.first, -span.last))
+    chosen: list[Span] = []
+    best: Span | None = None
+    for span in ordered:
+        reach = chosen[-1].last if chosen else span.first - 1
+        if best is not None and span.first > reach + 1:
+            chosen.append(best)
+            reach, best = best.last, None
+        if span.first > reach + 1:
+            return chosen
+        if span.last > reach and (best is None or span.last > best.last):
+            best = span
+    return [*chosen, best] if best is not None else chosen
+
+
+class Archive:
+    """Reads the archive in `objects`. Safe to share within a process; keeps one decoded segment and the listing."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+        self._spans: dict[int, list[Span]] = {}
+        self._last_read: Segment | None = None
+        self._ends: dict[int, tuple[Span, Top]] = {}
+
+    async def refresh(self) -> None:
+        """Lists the archive again. Everything below that is not found in the last listing does this by itself."""
+        found: dict[int, list[Span]] = {}
+        async for key in self._objects.list(PREFIX):
+            span = Span.of(key)
+            if span is not None:
+                found.setdefault(span.lane, []).append(span)
+        self._spans = {lane: contiguous(spans) for lane, spans in found.items()}
+
+    async def tops(self) -> dict[int, Top]:
+        """How far each lane is archived without a hole, as of now. Corrupt, naming it, for a damaged last segment."""
+        await self.refresh()
+        return {lane: await self._end(lane) for lane in sorted(self._spans)}
+
+    async def lacking(self, frontier: Mapping[int, int]) -> dict[int, tuple[int, int]]:
+        """lane -> (archived through, wanted), where the archive does not reach a wanted seq; as of now."""
+        await self.refresh()
+        reach = {lane: spans[-1].last for lane, spans in self._spans.items()}
+        return {lane: (reach.get(lane, 0), seq) for lane, seq in frontier.items() if reach.get(lane, 0) < seq}
+
+    async def covers(self, frontier: Mapping[int, int]) -> bool:
+        """Whether every lane is archived through the seq that `frontier` gives it."""
+        return not await self.lacking(frontier)
+
+    async def lanes(self) -> dict[int, tuple[int, int]]:
+        """lane -> (first seq, last seq) without a hole, as of now."""
+        await self.refresh()
+        return {lane: (spans[0].first, spans[-1].last) for lane, spans in self._spans.items()}
+
+    async def read(self, lane: int, after: int, limit: int) -> list[Record]:
+        """Up to `limit` records with seq > `after`, in order; [] at the end. Each record's hash is verified within
+        its segment (across segments: `following`). NotFound if the lane begins later; Corrupt names what is damaged."""
+        records: list[Record] = []
+        while len(records) < limit:
+            segment = await self._segment(lane, after + 1)
+            if segment is None:
+                break
+            at = after + 1 - segment.span.first
+            records += segment.records[at : at + limit - len(records)]
+            after = records[-1].seq
+        return records
+
+    async def place(self, lane: int, seq: int) -> Top:
+        """The id and the hash of the record at `seq`. NotFound where the archive holds neither it nor its successor."""
+        if seq == 0:
+            return EMPTY
+        segment = await self._segment(lane, seq, or_next=True)
+        if segment is None:
+            raise NotFound(f"the archive does not hold lane {lane} at seq {seq}")
+        return segment.place(seq)
+
+    async def following(self, lane: int, top: Top) -> AsyncIterator[list[Record]]:
+        """All records after `top`, in batches, proven to continue it: the archive's own record at `top` must be
+        that very one, and each hash must follow from the last. Corrupt, NotFound or Forked else."""
+        if await self.place(lane, top.seq) != top:
+            raise Forked(f"the archive of lane {lane} holds another record at seq {top.seq}")
+        while records := await self.read(lane, top.seq, limits.PULL_RECORDS_MAX):
+            top = check_chain(top, records, f"{PREFIX}{lane}/")
+            yield records
+
+    async def _segment(self, lane: int, seq: int, *, or_next: bool = False) -> Segment | None:
+        """The segment that holds `seq`; None beyond the end. With `or_next`, the one that begins after it will do."""
+        last = self._last_read
+        if last is not None and last.span.lane == lane and last.span.first <= seq <= last.span.last:
+            return last
+        for attempt in range(_TRIES):
+            span = None if attempt else self._find(lane, seq)
+            if span is None:
+                await self.refresh()
+                span = self._find(lane, seq)
+            if span is None:
+                return None
+            if span.first > seq + or_next:
+                raise NotFound(f"the archive of lane {lane} begins at seq {span.first}; seq {seq} is not in it")
+            try:
+                self._last_read = decode_segment(span, await self._objects.get(span.key))
+            except NotFound:
+                continue
+            return self._last_read
+        raise Corrupt(f"the archive of lane {lane} lists seq {seq}, but its segment is not there")
+
+    def _find(self, lane: int, seq: int) -> Span | None:
+        return next((span for span in self._spans.get(lane, ()) if span.last >= seq), None)
+
+    async def _end(self, lane: int) -> Top:
+        for _ in range(_TRIES):
+            if lane not in self._spans:
+                break
+            span = self._spans[lane][-1]
+            known = self._ends.get(lane)
+            if known is not None and known[0] == span:
+                return known[1]
+            try:
+                segment = decode_segment(span, await self._objects.get(span.key))
+            except NotFound:
+                await self.refresh()
+                continue
+            self._ends[lane] = (span, segment.top)
+            return segment.top
+        raise Corrupt(f"the archive of lane {lane} lists a last segment that is not there")
