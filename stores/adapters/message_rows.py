@@ -1,0 +1,115 @@
+"""Message rows in memory with their lookups: the memory adapter's state, and the SQLite adapter's unwritten rows.
+
+A message is the class of its copies; the copy with the smallest id is canonical. A page counts messages, so a copy
+that is not canonical is not one of its entries; its rows come with the canonical one.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from core.errors import Undecodable
+from core.messages import Row
+from core.tables import MESSAGE_TABLE, Cell, Kind, merge
+from stores.adapters.cells import INT_MAX, plain
+
+COLUMNS = tuple(MESSAGE_TABLE.columns)
+
+
+def checked(row: Row) -> Row:
+    """The row, or Undecodable: what no adapter could store must not get into a queue that is retried for ever."""
+    for value in (row.event, row.message, row.class_):
+        if not 0 <= value <= INT_MAX:
+            raise Undecodable(f"{value} is not an id")
+    return row
+
+
+def as_read(row: Row) -> Row:
+    """The row as every adapter gives it back: its body once through JSON."""
+    return row._replace(body=plain(Kind.JSON, row.body, "message_rows.body"))
+
+
+def merged(old: Row, new: Row) -> Row:
+    """Two writes of one row by the insert law. They are equal, but for a fault somewhere."""
+    values = {
+        name: merge(column.law, Cell(getattr(old, name), 0), Cell(getattr(new, name), 0)).value
+        for name, column in MESSAGE_TABLE.columns.items()
+    }
+    return Row(event=old.event, **values)
+
+
+def row_of(values: Mapping[str, Any]) -> Row:
+    """A Row from a mapping of its fields."""
+    return Row(values["event"], *(values[name] for name in COLUMNS))
+
+
+class MessageRows:
+    """Grow-only. Every lookup costs what it returns, but for a sorted insert per message."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Row] = {}
+        self.about: dict[int, set[int]] = {}
+        """message id -> events of its rows."""
+        self.classes: dict[int, set[int]] = {}
+        """class -> message ids."""
+        self.sends: dict[str, list[int]] = {}
+        """conversation -> message ids, ascending."""
+        self.recalls: dict[str, list[int]] = {}
+        """conversation -> recalled message ids, ascending."""
+        self.conversations: set[str] = set()
+        """Those that any row is of."""
+
+    def add(self, row: Row) -> None:
+        """Again and in any order, to the same end."""
+        old = self.rows.get(row.event)
+        if old is not None:
+            if old == row:
+                return
+            row = merged(as_read(old), as_read(row))
+            self._remove(old)
+        self.rows[row.event] = row
+        self.conversations.add(row.conversation)
+        self.about.setdefault(row.message, set()).add(row.event)
+        if row.kind == "send":
+            self.classes.setdefault(row.class_, set()).add(row.event)
+            insort(self.sends.setdefault(row.conversation, []), row.event)
+        elif row.kind == "recall":
+            insort(self.recalls.setdefault(row.conversation, []), row.message)
+
+    def _remove(self, row: Row) -> None:
+        del self.rows[row.event]
+        self.about[row.message].discard(row.event)
+        if row.kind == "send":
+            self.classes[row.class_].discard(row.event)
+            self.sends[row.conversation].remove(row.event)
+        elif row.kind == "recall":
+            self.recalls[row.conversation].remove(row.message)
+
+    def messages(self, conversation: str, low: int, high: int, newest_first: bool) -> Iterator[int]:
+        """The canonical ids in [low, high]."""
+        sends = self.sends.get(conversation, [])
+        begin, end = bisect_left(sends, low), bisect_left(sends, high + 1)
+        for at in range(end - 1, begin - 1, -1) if newest_first else range(begin, end):
+            if min(self.classes[self.rows[sends[at]].class_]) == sends[at]:
+                yield sends[at]
+
+    def ids_of(self, messages: Iterable[int]) -> set[int]:
+        """These ids, and the other ids of their classes."""
+        found = set(messages)
+        for message in tuple(found):
+            send = self.rows.get(message)
+            if send is not None and send.kind == "send":
+                found |= self.classes[send.class_]
+        return found
+
+    def rows_of(self, messages: Iterable[int]) -> list[Row]:
+        """All rows about these ids and about the other ids of their classes, ascending by event."""
+        events = {event for message in self.ids_of(messages) for event in self.about.get(message, ())}
+        return [self.rows[event] for event in sorted(events)]
+
+    def recalls_from(self, conversation: str, low: int) -> list[Row]:
+        """The recalls of messages with id >= `low`, whether those are here or not."""
+        recalls = self.recalls.get(conversation, [])
+        recalled = dict.fromkeys(recalls[bisect_left(recalls, low) :])
+        events = {event for message in recalled for event in self.about[message]}
+        return [self.rows[event] for event in sorted(events) if self.rows[event].kind == "recall"]
