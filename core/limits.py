@@ -49,6 +49,9 @@ PEER_CONNECTIONS_MAX = 8
 """Connections to one peer DC."""
 PULL_SLACK_MS = 5_000
 """A long poll that has not answered this long after its wait is a failed link."""
+LAZY_MS_MAX = 1_000
+"""A lane that its own DC should give us directly is asked for elsewhere when we stay behind for this long."""
+REPLAY_TIMEOUT_MS = 30_000
 BACKOFF_MS_FIRST = 50
 BACKOFF_MS_MAX = 5_000
 LAG_SAMPLES_MAX = 2_048
@@ -77,11 +80,15 @@ VIEW_CACHE_MAX = 50_000
 """Relational rows kept in memory per process."""
 RESULT_KEPT_S = 86_400
 """How long (actor, key) -> result is kept."""
+CRDT_META_KEPT_S = 3_600
+"""How long the hot store remembers the stamps of a row nobody writes; forgetting is safe, a store's guard decides."""
 
 CONNECTION_QUEUE_MAX = 1_000
 """Updates waiting for one websocket; a slower reader is dropped and told to resume."""
 CONNECTIONS_MAX = 20_000
 HEARTBEAT_S = 20
+CONNECTION_QUEUE_BYTES_MAX = 4_194_304
+"""The same in bytes."""
 HELLO_S_MAX = 10
 """How long a websocket may take to say hello."""
 STREAM_LINGER_MS = 25
@@ -160,3 +167,4 @@ assert CHUNK_ROWS_MEAN < CHUNK_ROWS_MAX
 assert 2 * ARCHIVE_INTERVAL_MS < 1_000 * ARCHIVE_WAIT_S_MAX
 assert RESUME_UPDATES_MAX < CONNECTION_QUEUE_MAX
 assert CURSOR_CHARS_MAX < STREAM_RECEIVED_BYTES_MAX
+assert STREAM_FRAME_BYTES_MAX < CONNECTION_QUEUE_BYTES_MAX

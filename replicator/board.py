@@ -5,7 +5,7 @@ let others forget what it needs.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from core import limits
 from core.system import Clock
@@ -40,6 +40,8 @@ class Board:
         self.peers = {name: PeerState(name, number) for name, number in peers.items()}
         self._waiting: dict[int, dict[asyncio.Future[bool], int]] = {}
         self._waiters = 0
+        self.on_rerouted: Callable[[], None] = lambda: None
+        """Called when a direct link fails or comes back."""
 
     def note(self, name: str, durable: Mapping[int, int], applied: Mapping[int, int], held: Mapping[int, int]) -> None:
         """A statement of a peer about itself, in a request or an answer."""
@@ -62,6 +64,7 @@ class Board:
         if peer.link != state:
             peer.link = state
             peer.since_ms = self._now_ms()
+            self.on_rerouted()
 
     def reachable(self, name: str) -> bool:
         """Can a write reach it at present, as far as we know?"""
