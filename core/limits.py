@@ -95,7 +95,7 @@ STREAM_LINGER_MS = 25
 """A connection that was written to less than this ago collects updates first: one frame for many."""
 STREAM_FRAME_BYTES_MAX = 262_144
 """Of a websocket frame; it may be exceeded by one update."""
-STREAM_RECEIVED_BYTES_MAX = 65_536
+STREAM_RECEIVED_BYTES_MAX = 131_072
 """Of a frame from a client: a hello with the longest cursor fits."""
 RESUME_UPDATES_MAX = 500
 """Updates sent at connect to a client that comes back; beyond it, it asks POST /v1/updates."""

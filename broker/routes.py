@@ -1,0 +1,186 @@
+"""GET /v1/stream and POST /v1/stream/ticket. docs/websocket.md is their contract."""
+
+import asyncio
+import contextlib
+import logging
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator
+
+from aiohttp import ClientConnectionResetError, WSMsgType, web
+
+from broker import frames
+from broker.connection import Connection
+from broker.deps import BrokerDeps
+from broker.frames import Close
+from broker.greeting import Greeting
+from broker.hub import Hub
+from broker.tickets import Holder, Tickets
+from core import limits
+from core.action import Position
+from core.errors import Invalid, NotServing, Overloaded, PlanBError, Unauthenticated
+
+log = logging.getLogger(__name__)
+
+SECRETS = frozenset(("token", "access_token", "authorization", "bearer"))
+
+
+def add_routes(app: web.Application, deps: BrokerDeps) -> Hub:
+    """Adds the stream to the public app. Errors before the upgrade are raised as core.errors for its middleware.
+
+    The hub starts and closes with the app; the answer is for `metrics` and an early `drain`.
+    """
+    hub = Hub(deps)
+    stream = _Stream(hub, deps)
+    app.router.add_get("/v1/stream", stream.connect)
+    app.router.add_post("/v1/stream/ticket", stream.ticket)
+
+    async def life(_: web.Application) -> AsyncIterator[None]:
+        await hub.start()
+        yield
+        await hub.close()
+
+    async def shutdown(_: web.Application) -> None:
+        await hub.drain()
+
+    app.cleanup_ctx.append(life)
+    app.on_shutdown.append(shutdown)
+    return hub
+
+
+class _Stream:
+    def __init__(self, hub: Hub, deps: BrokerDeps) -> None:
+        self._hub = hub
+        self._deps = deps
+        self._tickets = Tickets(deps.entropy, deps.clock)
+
+    async def ticket(self, request: web.Request) -> web.Response:
+        """{ticket, expires_s} for the bearer of a token."""
+        _refuse_query(request, frozenset())
+        holder = await self._bearer(request.headers.get("Authorization"))
+        if holder is None:
+            raise Unauthenticated("send Authorization: Bearer <token>")
+        return web.json_response({"ticket": self._tickets.issue(holder), "expires_s": limits.TICKET_S}, status=201)
+
+    async def connect(self, request: web.Request) -> web.WebSocketResponse:
+        """The stream. Refused before the upgrade: 400 a token in the URL, 401, 503 draining or full."""
+        _refuse_query(request, frozenset(("ticket",)))
+        if self._hub.draining:
+            raise NotServing("this server is going away", retry_after_s=1)
+        if self._hub.sockets >= limits.CONNECTIONS_MAX:
+            raise Overloaded("too many connections", retry_after_s=5)
+        self._hub.sockets += 1
+        try:
+            holder = await self._known(request)
+            socket = web.WebSocketResponse(
+                timeout=limits.CLOSE_S_MAX,
+                heartbeat=self._deps.heartbeat_s * 2,
+                compress=False,
+                max_msg_size=limits.STREAM_RECEIVED_BYTES_MAX,
+            )
+            await socket.prepare(request)
+            with contextlib.suppress(ClientConnectionResetError, ConnectionError):
+                await self._serve(request, socket, holder)
+        finally:
+            self._hub.sockets -= 1
+        return socket
+
+    async def _known(self, request: web.Request) -> Holder | None:
+        """Who connects, as far as the request tells."""
+        header, ticket = request.headers.get("Authorization"), request.query.get("ticket")
+        if header is not None and ticket is not None:
+            raise Invalid("give an Authorization header or a ticket, not both")
+        return self._tickets.take(ticket) if ticket is not None else await self._bearer(header)
+
+    async def _bearer(self, header: str | None) -> Holder | None:
+        if header is None:
+            return None
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated("the Authorization header must be: Bearer <token>")
+        return await self._holder(token.strip(" "))
+
+    async def _holder(self, token: str) -> Holder:
+        return Holder(*await self._deps.verify_token(token), token)
+
+    async def _serve(self, request: web.Request, socket: web.WebSocketResponse, holder: Holder | None) -> None:
+        try:
+            hello = await self._hello(socket)
+            holder = await self._agreed(hello, holder)
+            position = self._position(hello, holder.user)
+        except Unauthenticated as error:
+            await socket.close(code=Close.UNAUTHENTICATED, message=_reason(error))
+            return
+        except Invalid as error:
+            await socket.close(code=Close.REFUSED, message=_reason(error))
+            return
+        except PlanBError as error:
+            log.warning("a stream can't be opened: %s %s", error, error.private)
+            await socket.close(code=Close.TRY_LATER, message=_reason(error))
+            return
+        id = urlsafe_b64encode(self._deps.entropy(9)).decode()
+        transport = request.transport
+        connection = Connection(id, holder.user, holder.session, holder.token, socket, transport)
+        # Added without waiting after the token was checked, so no revocation falls between the two.
+        self._hub.add(connection)
+        try:
+            await self._greet(connection, position)
+            await connection.read()
+        finally:
+            await self._hub.remove(connection)
+            await connection.finish()
+
+    async def _greet(self, connection: Connection, position: Position | None) -> None:
+        try:
+            await self._hub.refresh(connection)
+            await self._hub.present(connection)
+            greeting = Greeting(self._deps, connection, position)
+            await greeting.send()
+        except PlanBError as error:
+            log.warning("a stream can't be opened: %s %s", error, error.private)
+            connection.end(Close.TRY_LATER, error.detail)
+            return
+        connection.outgoing.start(greeting.at)
+        connection.start()
+
+    async def _hello(self, socket: web.WebSocketResponse) -> frames.Hello:
+        try:
+            async with asyncio.timeout(limits.HELLO_S_MAX):
+                message = await socket.receive()
+        except TimeoutError as error:
+            raise Unauthenticated(f"no hello within {limits.HELLO_S_MAX} s") from error
+        if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+            raise ClientConnectionResetError("gone before its hello")
+        hello = frames.from_client(message.data) if message.type is WSMsgType.TEXT else None
+        if not isinstance(hello, frames.Hello):
+            raise Invalid('the first frame must be {"type":"hello","token":…,"cursor":…,"at":…}')
+        return hello
+
+    async def _agreed(self, hello: frames.Hello, holder: Holder | None) -> Holder:
+        if hello.token is None:
+            if holder is None:
+                raise Unauthenticated("the hello needs a token")
+            return holder
+        if holder is not None:
+            raise Invalid("one token is enough: in the header or in the hello")
+        return await self._holder(hello.token)
+
+    def _position(self, hello: frames.Hello, user: str) -> Position | None:
+        position = None if hello.cursor is None else self._deps.open_cursor(user, hello.cursor)
+        if hello.at is None:
+            return position
+        at = hello.at
+        return Position(at.dc, at.epoch, at.pts, position.v if position else {}, at.channels)
+
+
+def _refuse_query(request: web.Request, known: frozenset[str]) -> None:
+    for name in request.query:
+        if name.lower() in SECRETS:
+            problem = "a token in a URL ends up in logs: use the Authorization header, the hello, or a ticket"
+            raise Invalid(f"{name}: {problem}", errors=[{"field": name, "problem": problem}])
+        if name not in known:
+            raise Invalid(f"{name}: unknown field", errors=[{"field": name, "problem": "unknown field"}])
+
+
+def _reason(error: PlanBError) -> bytes:
+    """A close frame holds at most 123 bytes of reason."""
+    return error.detail.encode()[:120].decode(errors="ignore").encode()

@@ -1,0 +1,41 @@
+"""One-time tickets, for clients that can set no header on a websocket and want to be known before its first frame.
+
+Kept in the process that issued them: with several processes on one port, such a client says hello with its token.
+"""
+
+from base64 import urlsafe_b64encode
+from typing import NamedTuple
+
+from core import limits
+from core.errors import Unauthenticated
+from core.system import Clock, Entropy
+
+
+class Holder(NamedTuple):
+    user: str
+    session: str
+    token: str
+
+
+class Tickets:
+    """Bounded; the oldest make room."""
+
+    def __init__(self, entropy: Entropy, clock: Clock) -> None:
+        self._entropy = entropy
+        self._clock = clock
+        self._waiting: dict[str, tuple[Holder, int]] = {}
+
+    def issue(self, holder: Holder) -> str:
+        """Valid once, for TICKET_S."""
+        ticket = urlsafe_b64encode(self._entropy(24)).decode()
+        while len(self._waiting) >= limits.TICKETS_MAX:
+            del self._waiting[next(iter(self._waiting))]
+        self._waiting[ticket] = (holder, self._clock() + limits.TICKET_S * 1000)
+        return ticket
+
+    def take(self, ticket: str) -> Holder:
+        """Whose it is; Unauthenticated the second time, and after it has expired."""
+        holder, until_ms = self._waiting.pop(ticket, (None, 0))
+        if holder is None or until_ms < self._clock():
+            raise Unauthenticated("the ticket is not valid, or no longer")
+        return holder
