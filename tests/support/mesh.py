@@ -16,7 +16,7 @@ from core.fold import State
 from core.ids import EPOCH_MS, Lane, lane_of
 from core.membership import Membership
 from core.tables import Effect
-from events.codec import codec
+from events.codec import decode, encode
 from tests.support.view import StateView, members_of
 
 ACTIONS = registry()
@@ -127,7 +127,6 @@ class Mesh:
             Dc(f"dc{n}", n, lanes, self._wall(off_ms[n] if n < len(off_ms) else 0), feeding) for n in range(dcs)
         ]
         self.logs: dict[int, list[bytes]] = {lane: [] for dc in self.dcs for lane in dc.lanes}
-        self.ids: dict[int, list[int]] = {lane: [] for lane in self.logs}
         self.at = [dict.fromkeys(self.logs, 0) for _ in self.dcs]
         self.events: list[Event] = []
         self.past: dict[int, frozenset[int]] = {}
@@ -162,10 +161,9 @@ class Mesh:
         id = here.clock.take(number)
         past = frozenset(here.known)
         event = Event(id, action, ACTIONS[action].version, actor, key or f"k{id}", b"", args)
-        self.logs[number].append(codec().encode(event))
-        self.ids[number].append(id)
+        self.logs[number].append(encode(event))
         self.at[dc][number] += 1
-        event = codec().decode(self.logs[number][-1], id)
+        event = decode(self.logs[number][-1])
         self.events.append(event)
         self.past[id] = past
         here.apply(event)
@@ -176,7 +174,7 @@ class Mesh:
         at = self.at[dc][lane]
         through = min(len(self.logs[lane]), at + limit)
         for place in range(at, through):
-            self.dcs[dc].apply(codec().decode(self.logs[lane][place], self.ids[lane][place]))
+            self.dcs[dc].apply(decode(self.logs[lane][place]))
         self.at[dc][lane] = through
         return through - at
 
