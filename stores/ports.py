@@ -91,8 +91,8 @@ class RelationalStore(Protocol):
         ...
 
     def dump(self, table: str) -> AsyncIterator[list[dict[str, Any]]]:
-        """All rows of a replicated table in key order, in pages of CHUNK_ROWS_MAX, each page a consistent read;
-        writes go on between pages."""
+        """All rows of a replicated table, or of "overwrites" (from which `conflicts` are computed), in key order, in
+        pages of CHUNK_ROWS_MAX, each page a consistent read; writes go on between pages."""
         ...
 
     async def load(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -177,6 +177,8 @@ class Feed(NamedTuple):
     """A user id, or a supergroup's chat id."""
     event: int
     entry: bytes
+    about: tuple[str, int] | None = None
+    """(conversation, message id) where this is the update of a "send": what `seen` looks for."""
 
 
 class Recent(NamedTuple):
@@ -202,6 +204,7 @@ class HotBatch(NamedTuple):
     tops: Sequence[tuple[str, str, int]] = ()
     """(user, conversation, message id): dialog index, max."""
     untop: Sequence[tuple[str, str]] = ()
+    """(user, conversation): out of the dialog index. Done after `tops`: name only what holds at the end."""
     channel_tops: Sequence[tuple[str, int]] = ()
     """(supergroup, message id): max."""
     recents: Sequence[Recent] = ()
@@ -212,6 +215,8 @@ class HotBatch(NamedTuple):
     marks: Sequence[tuple[str, str, int, int]] = ()
     """(user, conversation, lane, id): read mark, max per lane."""
     results: Sequence[Result] = ()
+    window_floors: Sequence[tuple[str, int, int]] = ()
+    """(conversation, lane, id): a rebuild's word on the greatest id below the recents it hands in; for `more`."""
 
 
 class Stale(Exception):

@@ -8,9 +8,15 @@
 -- same, it withdraws the epoch, so that nobody serves what is half written.
 
 local DIGEST = '@digest@'
-local call = redis.call
-local sub, byte, char, format, concat = string.sub, string.byte, string.char, string.format, table.concat
-local insert, floor = table.insert, math.floor
+-- Only `redis.register_function` exists while a library is loaded; the first call binds the rest.
+local call, sub, byte, char, format, concat, insert
+local ipairs, pairs, tonumber, type, unpack, min, max, unpack_message
+local function bind()
+  call, sub, byte, char, format = redis.call, string.sub, string.byte, string.char, string.format
+  concat, insert, min, max = table.concat, table.insert, math.min, math.max
+  ipairs, pairs, tonumber, type, unpack = _G.ipairs, _G.pairs, _G.tonumber, _G.type, _G.unpack
+  unpack_message = cmsgpack.unpack
+end
 local ZERO = '0000000000000000000'
 local CHUNK = 1000 -- arguments of one call: Lua's stack ends at 8,000
 local SCAN = 200 -- updates looked at in one step
@@ -26,6 +32,17 @@ local function key2(tag, kind, rest) return 'pb:{' .. tag .. '}:' .. kind .. ':'
 -- {user}:m:<conversation> read marks   {user}:h:<conversation> hidden
 -- {conversation}:r window   :k class -> ids   :w n<lane> newest, t<lane> trimmed, a has aliases   :x recalled
 -- {supergroup}:c top        {actor}:q:<key> result        {user}:p presence        {table/key}:x stamps
+
+local function register(name, flags, body)
+  redis.register_function {
+    function_name = name,
+    flags = flags,
+    callback = function(_, args)
+      if not call then bind() end
+      return body(args)
+    end,
+  }
+end
 
 local function fail(code, text) return redis.error_reply(code .. ' ' .. text) end
 local function lost() return fail('EPOCHLOST', 'no epoch is published here') end
@@ -68,33 +85,32 @@ local function trim(owner, excess)
   return call('HINCRBY', name, 'base', excess)
 end
 
--- Appends and returns the new pts. `elements` and `notes` are parallel; a note is {conversation, message id, lane}.
-local function append(owner, elements, notes, kept, careful)
+-- Appends and returns the new pts. `about[i]` is where in `notes` element i's conversation, message id and lane are.
+local function append(owner, elements, about, notes, kept, back)
   local name, length = key(owner, 'l'), 0
   for i = 1, #elements, CHUNK do
-    length = call('RPUSH', name, unpack(elements, i, math.min(i + CHUNK - 1, #elements)))
+    length = call('RPUSH', name, unpack(elements, i, min(i + CHUNK - 1, #elements)))
   end
   local base = tonumber(call('HGET', key(owner, 'b'), 'base') or 0)
   local before = base + length - #elements
   local latest = {}
-  for i, note in ipairs(notes) do
-    if note then
-      local lanes = latest[note[1]]
-      if not lanes then lanes = {}; latest[note[1]] = lanes end
-      local old = lanes[note[3]]
-      local value = note[2] .. (before + i)
-      if not old or old < value then lanes[note[3]] = value end
+  for i, at in ipairs(about) do
+    if at then
+      local conversation, id, lane = notes[at], notes[at + 1], notes[at + 2]
+      local lanes = latest[conversation]
+      if not lanes then
+        lanes = {}
+        latest[conversation] = lanes
+      end
+      if not lanes[lane] or lanes[lane] < id then lanes[lane] = id .. (before + i) end
     end
   end
   for conversation, lanes in pairs(latest) do
     local delivered = key2(owner, 's', conversation)
     for lane, value in pairs(lanes) do
-      if careful then
-        local old = call('HGET', delivered, lane)
-        if not old or sub(old, 1, 19) < sub(value, 1, 19) then call('HSET', delivered, lane, value) end
-      else
-        call('HSET', delivered, lane, value)
-      end
+      -- What is fed in its turn is newer than all before it in its lane.
+      local old = back and call('HGET', delivered, lane)
+      if not old or sub(old, 1, 19) < sub(value, 1, 19) then call('HSET', delivered, lane, value) end
     end
   end
   if length > kept then trim(owner, length - kept) end
@@ -106,7 +122,7 @@ local function held(owner, wanted)
   local found, name = {}, key(owner, 'l')
   local last = call('LLEN', name) - 1
   while last >= 0 do
-    local first = math.max(0, last - SCAN + 1)
+    local first = max(0, last - SCAN + 1)
     for _, element in ipairs(call('LRANGE', name, first, last)) do
       local id = sub(element, 1, 19)
       if wanted[id] then found[id] = true end
@@ -116,14 +132,14 @@ local function held(owner, wanted)
   return found
 end
 
--- The window of recent messages. A member: id 19, lane 5, class 8 bytes, sender. All scores are 0: members are in the
+-- The window of recent messages. A member: id 19, lane 5, class 16 hex digits, sender. All scores are 0: members are in the
 -- order of their ids. It is always the newest `kept` of all that were ever added, in whatever order they came.
 
 local function forget(conversation, popped)
   local classes, lanes = key(conversation, 'k'), key(conversation, 'w')
   for i = 1, #popped, 2 do
     local member = popped[i]
-    local id, class = sub(member, 1, 19), sub(member, 25, 32)
+    local id, class = sub(member, 1, 19), sub(member, 25, 40)
     raise(lanes, 't' .. sub(member, 20, 24), id)
     local ids = call('HGET', classes, class)
     if ids == id then
@@ -145,7 +161,7 @@ local function remember(conversation, members, kept)
   for _, member in ipairs(members) do
     insert(adds, 0)
     insert(adds, member)
-    local id, lane, class = sub(member, 1, 19), sub(member, 20, 24), sub(member, 25, 32)
+    local id, lane, class = sub(member, 1, 19), sub(member, 20, 24), sub(member, 25, 40)
     if id > (newest[lane] or ZERO) then newest[lane] = id end
     if call('HSETNX', classes, class, id) == 0 then
       local ids, known = call('HGET', classes, class), false
@@ -156,7 +172,7 @@ local function remember(conversation, members, kept)
       end
     end
   end
-  for i = 1, #adds, CHUNK do call('ZADD', window, unpack(adds, i, math.min(i + CHUNK - 1, #adds))) end
+  for i = 1, #adds, CHUNK do call('ZADD', window, unpack(adds, i, min(i + CHUNK - 1, #adds))) end
   for lane, id in pairs(newest) do raise(lanes, 'n' .. lane, id) end
   local excess = call('ZCARD', window) - kept
   if excess > 0 then forget(conversation, call('ZPOPMIN', window, excess)) end
@@ -168,15 +184,15 @@ local function keep_newest(name, id, kept)
   if excess > 0 then call('ZPOPMIN', name, excess) end
 end
 
--- apply(payload): see hot_wire.py for the layout.
+-- apply(payload, updates...): see hot_wire.py for the layout. args[at + 1] is update `at`, notes its three fields.
 
-local STRIDES = { 3, 4, 2, 2, 4, 2, 2, 2, 2, 3, 4, 3, 3 }
+local STRIDES = { 3, 3, 2, 2, 4, 2, 2, 2, 2, 3, 4, 3, 3 }
 local STRINGS = {
-  { 1, 2, 3 }, { 1, 2, 3, 4 }, { 1 }, { 1 }, { 1, 2, 3 }, { 1, 2 }, { 1, 2 }, { 1 }, { 1, 2 }, { 1, 2, 3 }, { 1, 2, 3, 4 },
+  { 1, 2, 3 }, { 1, 2, 3 }, { 1 }, { 1 }, { 1, 2, 3 }, { 1, 2 }, { 1, 2 }, { 1 }, { 1, 2 }, { 1, 2, 3 }, { 1, 2, 3, 4 },
   { 1, 2, 3 }, { 1, 2, 3 },
 }
 
-local function malformed(batch)
+local function malformed(batch, count)
   if type(batch) ~= 'table' or type(batch[1]) ~= 'string' or type(batch[2]) ~= 'table' then return 'head' end
   for i = 1, 4 do
     if type(batch[2][i]) ~= 'number' then return 'limits' end
@@ -190,12 +206,13 @@ local function malformed(batch)
       end
     end
   end
-  local entries = #batch[4] / 4
+  local entries = #batch[4] / 3
+  if entries ~= count then return 'number of updates' end
   for section = 5, 6 do
     for i = 2, #batch[section], 2 do
       if type(batch[section][i]) ~= 'table' then return 'feed' end
       for _, at in ipairs(batch[section][i]) do
-        if type(at) ~= 'number' or at < 0 or at >= entries then return 'feed entry' end
+        if type(at) ~= 'number' or at < 1 or at > entries then return 'feed entry' end
       end
     end
   end
@@ -213,39 +230,38 @@ local function stale(moves)
   return false
 end
 
-local function feed(entries, feeds, kept, back, answer)
+local function feed(args, notes, feeds, kept, back, answer)
   for i = 1, #feeds, 2 do
-    local owner, elements, notes, found = feeds[i], {}, {}, nil
+    local owner, elements, about, found = feeds[i], {}, {}, nil
     if back then
       local wanted = {}
-      for _, at in ipairs(feeds[i + 1]) do wanted[sub(entries[4 * at + 1], 1, 19)] = true end
+      for _, at in ipairs(feeds[i + 1]) do wanted[sub(args[at + 1], 1, 19)] = true end
       found = held(owner, wanted)
     end
     for _, at in ipairs(feeds[i + 1]) do
-      local element = entries[4 * at + 1]
-      local id = sub(element, 1, 19)
+      local element = args[at + 1]
+      local id = found and sub(element, 1, 19)
       if not (found and found[id]) then
         if found then
           found[id] = true
           element = id .. 'b' .. sub(element, 21)
         end
         insert(elements, element)
-        local conversation = entries[4 * at + 2]
-        insert(notes, conversation ~= '' and { conversation, entries[4 * at + 3], entries[4 * at + 4] })
+        insert(about, notes[3 * at - 2] ~= '' and 3 * at - 2)
       end
     end
     if #elements > 0 then
       insert(answer, owner)
-      insert(answer, append(owner, elements, notes, kept, back))
+      insert(answer, append(owner, elements, about, notes, kept, back))
     end
   end
 end
 
-local function write(batch)
+local function write(batch, args)
   local limits, answer = batch[2], {}
   local updates_kept, recent_kept, result_s, ids_kept = limits[1], limits[2], limits[3], limits[4]
-  feed(batch[4], batch[5], updates_kept, false, answer)
-  feed(batch[4], batch[6], updates_kept, true, answer)
+  feed(args, batch[4], batch[5], updates_kept, false, answer)
+  feed(args, batch[4], batch[6], updates_kept, true, answer)
   local flat = batch[7]
   for i = 1, #flat, 4 do
     local tops, conversation, id = key(flat[i], 't'), flat[i + 1], flat[i + 2]
@@ -286,31 +302,32 @@ local function write(batch)
   return answer
 end
 
-redis.register_function('pb_apply', function(_, args)
-  local batch = cmsgpack.unpack(args[1])
-  local wrong = malformed(batch)
+register('pb_apply', {}, function(args)
+  local batch = unpack_message(args[1])
+  local wrong = malformed(batch, #args - 1)
   if wrong then return fail('MALFORMED', wrong) end
   local epochs = call('HMGET', META, 'epoch', 'building')
   if epochs[1] ~= batch[1] and epochs[2] ~= batch[1] then return lost() end
   if stale(batch[3]) then return { 'stale', call('HGETALL', FRONTIER) } end
-  local ok, answer = pcall(write, batch)
+  local ok, answer = pcall(write, batch, args)
   if ok then return answer end
   call('HDEL', META, 'epoch', 'building')
-  redis.log(redis.LOG_WARNING, 'planb_hot: half a batch was written, the epoch is withdrawn: ' .. tostring(answer))
-  return fail('EPOCHLOST', 'half a batch was written')
+  local cause = type(answer) == 'table' and answer.err or tostring(answer)
+  redis.log(redis.LOG_WARNING, 'planb_hot: half a batch was written, the epoch is withdrawn: ' .. cause)
+  return fail('EPOCHLOST', 'half a batch was written: ' .. cause)
 end)
 
 -- Epochs
 
 -- open(digest, run id): 1 if this library is the wanted one. Withdraws an epoch that another server process began: a
 -- restarted or promoted server may have lost or reordered updates.
-redis.register_function('pb_open', function(_, args)
+register('pb_open', {}, function(args)
   local run = call('HGET', META, 'run')
   if run and run ~= args[2] then call('HDEL', META, 'epoch', 'building', 'run') end
   return args[1] == DIGEST and 1 or 0
 end)
 
-redis.register_function('pb_begin', function(_, args)
+register('pb_begin', {}, function(args)
   for _, name in ipairs(call('SCAN', '0', 'COUNT', 1000)[2]) do
     if sub(name, 1, 3) ~= 'pb:' then return fail('FOREIGN', name) end
   end
@@ -320,11 +337,11 @@ redis.register_function('pb_begin', function(_, args)
 end)
 
 -- publish(epoch, {frontier, floor}): both flat, lane then value.
-redis.register_function('pb_publish', function(_, args)
+register('pb_publish', {}, function(args)
   local epochs = call('HMGET', META, 'epoch', 'building')
   if epochs[1] == args[1] then return 1 end
   if epochs[2] ~= args[1] then return lost() end
-  local data = cmsgpack.unpack(args[2])
+  local data = unpack_message(args[2])
   if #data[1] > 0 then call('HSET', FRONTIER, unpack(data[1])) end
   if #data[2] > 0 then call('HSET', FLOOR, unpack(data[2])) end
   call('HSET', META, 'epoch', args[1])
@@ -333,28 +350,20 @@ redis.register_function('pb_publish', function(_, args)
 end)
 
 local function reader(name, body)
-  redis.register_function {
-    function_name = name,
-    flags = { 'no-writes' },
-    callback = function(_, args)
-      if not published() then return lost() end
-      return body(args)
-    end,
-  }
+  register(name, { 'no-writes' }, function(args)
+    if not published() then return lost() end
+    return body(args)
+  end)
 end
 
-redis.register_function {
-  function_name = 'pb_epoch',
-  flags = { 'no-writes' },
-  callback = function() return call('HGET', META, 'epoch') end,
-}
+register('pb_epoch', { 'no-writes' }, function() return call('HGET', META, 'epoch') end)
 
 reader('pb_frontier', function() return call('HGETALL', FRONTIER) end)
 
 reader('pb_updates', function(args)
   local owner, after, limit = args[1], tonumber(args[2]), tonumber(args[3])
   local base, length = size_of(owner)
-  local skip = math.min(math.max(after - base, 0), length)
+  local skip = min(max(after - base, 0), length)
   local elements = {}
   if limit > 0 then elements = call('LRANGE', key(owner, 'l'), skip, skip + limit - 1) end
   return { base + skip + 1, base + length, elements }
@@ -405,11 +414,11 @@ reader('pb_seen', function(args)
       left = left + 1
     end
   end
-  local last = math.min(pts - base, length) - 1
+  local last = min(pts - base, length) - 1
   local head = char(#conversation) .. conversation
   local head_end = 20 + #head
   while left > 0 and last >= 0 do
-    local first = math.max(0, last - SCAN + 1)
+    local first = max(0, last - SCAN + 1)
     local elements = call('LRANGE', key(owner, 'l'), first, last)
     for i = #elements, 1, -1 do
       local element = elements[i]
@@ -483,7 +492,7 @@ reader('pb_dialogs', function(args)
       for _, name in ipairs(call('ZRANGEBYSCORE', index, page[#page], page[#page])) do insert(names, name) end
     end
     for i = 1, #names, CHUNK do
-      local part = { unpack(names, i, math.min(i + CHUNK - 1, #names)) }
+      local part = { unpack(names, i, min(i + CHUNK - 1, #names)) }
       local ids = call('HMGET', tops, unpack(part))
       for j, name in ipairs(part) do consider(name, ids[j]) end
     end
@@ -491,7 +500,7 @@ reader('pb_dialogs', function(args)
   end
   table.sort(found, newer)
   local answer = {}
-  for i = 1, math.min(limit, #found) do
+  for i = 1, min(limit, #found) do
     insert(answer, found[i][1])
     insert(answer, found[i][2])
   end
@@ -527,16 +536,17 @@ local function unread(user, conversation, joined)
   if not low then return 0, more or 0 end
   local hidden, recalled, done = key2(user, 'h', conversation), key(conversation, 'x'), {}
   for _, name in ipairs { hidden, recalled } do
-    for _, id in ipairs(call('ZRANGE', name, 0, -1)) do done[id] = true end
+    -- With aliases, an id below `low` may speak for one above it.
+    for _, id in ipairs(call('ZRANGEBYLEX', name, aliases and '-' or '[' .. low, '+')) do done[id] = true end
   end
   local classes, count, counted = key(conversation, 'k'), 0, {}
   for _, member in ipairs(call('ZRANGEBYLEX', key(conversation, 'r'), '[' .. low, '+')) do
     local id = sub(member, 1, 19)
-    if id > mark_of(sub(member, 20, 24)) and not done[id] and sub(member, 33) ~= user then
+    if id > mark_of(sub(member, 20, 24)) and not done[id] and sub(member, 41) ~= user then
       if not aliases then
         count = count + 1
       else
-        local class = sub(member, 25, 32)
+        local class = sub(member, 25, 40)
         if counted[class] == nil then
           local ids, counts = call('HGET', classes, class) or id, 1
           for at = 1, #ids, 19 do
@@ -565,7 +575,7 @@ end)
 reader('pb_result', function(args) return call('GET', key2(args[1], 'q', args[2])) end)
 
 -- Metadata of last-writer-wins columns: decide(kept seconds, (table/key, column, stamp)...). 1 = lost.
-redis.register_function('pb_decide', function(_, args)
+register('pb_decide', {}, function(args)
   local answer, names = {}, {}
   for i = 2, #args, 3 do
     local name = key(args[i], 'x')
@@ -586,7 +596,7 @@ end)
 
 local function now_s() return tonumber(call('TIME')[1]) end
 
-redis.register_function('pb_present', function(_, args)
+register('pb_present', {}, function(args)
   local name, ttl, now = key(args[1], 'p'), tonumber(args[3]), now_s()
   call('ZREMRANGEBYSCORE', name, '-inf', now)
   if ttl > 0 then
@@ -599,14 +609,10 @@ redis.register_function('pb_present', function(_, args)
   return 1
 end)
 
-redis.register_function {
-  function_name = 'pb_online',
-  flags = { 'no-writes' },
-  callback = function(_, args)
-    local answer, now = {}, now_s()
-    for i, user in ipairs(args) do
-      answer[i] = call('ZCOUNT', key(user, 'p'), '(' .. now, '+inf') > 0 and 1 or 0
-    end
-    return answer
-  end,
-}
+register('pb_online', { 'no-writes' }, function(args)
+  local answer, now = {}, now_s()
+  for i, user in ipairs(args) do
+    answer[i] = call('ZCOUNT', key(user, 'p'), '(' .. now, '+inf') > 0 and 1 or 0
+  end
+  return answer
+end)

@@ -1,0 +1,191 @@
+"""Hot state in Valkey or Redis >= 7.0: one function library (planb_hot.lua), one shared connection.
+
+The server must keep nothing over a restart (`save ""`, no AOF) and belongs to this DC alone: `begin` empties its
+database. Layout, costs and choices: docs/hot-state.md.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import hiredis
+
+from core import limits
+from core.errors import ConfigError, StoreUnavailable
+from stores.adapters import hot_wire
+from stores.adapters.hot_wire import digits
+from stores.adapters.valkey_batcher import TIMEOUT_S, Argument, Batcher, Send
+from stores.adapters.valkey_listener import subscribe
+from stores.ports import Change, EpochLost, Frontier, HotBatch, Mark, Result, Stale, Unread, Updates
+
+CHANNEL = "pb:announce"
+
+
+def _library() -> tuple[str, str]:
+    """The Lua source with its own digest in it, and the digest."""
+    source = resources.files("stores.adapters").joinpath("planb_hot.lua").read_text()
+    digest = hashlib.blake2b(source.encode(), digest_size=8).hexdigest()
+    return source.replace("@digest@", digest), digest
+
+
+class ValkeyHot:
+    """The HotStore on one server. Losing it costs a rebuild and a new epoch, never data."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        updates_kept: int = limits.UPDATES_KEPT_MAX,
+        recent_kept: int = limits.RECENT_KEPT_MAX,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self._url = url
+        self._limits = (updates_kept, recent_kept, limits.RESULT_KEPT_S, 4 * recent_kept)
+        self._source, self._digest = _library()
+        self._batcher = Batcher(url, greet=self._greet, timeout_s=timeout_s)
+
+    async def _greet(self, send: Send) -> None:
+        """On each new connection: the functions are there, and an epoch of another server process is withdrawn."""
+        run = await _run_id(send)
+        try:
+            current = await send("FCALL", "pb_open", 0, self._digest, run)
+        except hiredis.ReplyError as error:
+            if not _unknown_function(error):
+                raise
+            current = 0
+        if not current:
+            await send("FUNCTION", "LOAD", "REPLACE", self._source)
+            await send("FCALL", "pb_open", 0, self._digest, run)
+
+    async def _call(self, function: str, *arguments: Argument) -> Any:
+        try:
+            try:
+                return await self._batcher.call("FCALL", function, 0, *arguments)
+            except hiredis.ReplyError as error:
+                if not _unknown_function(error):
+                    raise
+            await self._batcher.call("FUNCTION", "LOAD", "REPLACE", self._source)
+            return await self._batcher.call("FCALL", function, 0, *arguments)
+        except hiredis.ReplyError as error:
+            raise _translated(error) from error
+
+    # -- epochs
+
+    async def begin(self, epoch: int) -> None:
+        await self._call("pb_begin", str(epoch), await _run_id(self._batcher.call))
+
+    async def publish_epoch(self, epoch: int, frontier: Frontier, trimmed: Mapping[int, int]) -> None:
+        await self._call("pb_publish", str(epoch), hot_wire.pack_floor(frontier, trimmed))
+
+    async def epoch(self) -> int | None:
+        found = await self._call("pb_epoch")
+        return None if found is None else int(found)
+
+    async def frontier(self) -> Frontier:
+        return _frontier(await self._call("pb_frontier"))
+
+    # -- writes
+
+    async def decide(self, changes: Sequence[Change]) -> list[bool]:
+        if not changes:
+            return []
+        arguments: list[Argument] = [limits.CRDT_META_KEPT_S]
+        for table, key, column, stamp in changes:
+            arguments += (f"{table}/{key}", column, digits(stamp))
+        return [lost == 1 for lost in await self._call("pb_decide", *arguments)]
+
+    async def apply(self, batch: HotBatch) -> dict[str, int]:
+        reply = await self._call("pb_apply", *hot_wire.pack_batch(batch, self._limits))
+        if reply and reply[0] == b"stale" and not isinstance(reply[1], int):
+            raise Stale(_frontier(reply[1]))
+        pairs = iter(reply)
+        return {owner.decode(): pts for owner, pts in zip(pairs, pairs, strict=True)}
+
+    # -- updates
+
+    async def updates(self, owner: str, after: int, limit: int) -> Updates:
+        first, pts, elements = await self._call("pb_updates", owner, after, limit)
+        return Updates(first, [hot_wire.entry_of(element) for element in elements], pts)
+
+    async def trimmed(self, owner: str) -> dict[int, int]:
+        return hot_wire.lanes_of(await self._call("pb_trimmed", owner))
+
+    async def pts(self, owners: Sequence[str]) -> list[int]:
+        found: list[int] = await self._call("pb_pts", *owners) if owners else []
+        return found
+
+    async def seen(self, owner: str, conversation: str, message: int, pts: int) -> dict[int, int]:
+        return hot_wire.lanes_of(await self._call("pb_seen", owner, conversation, digits(message), pts))
+
+    # -- dialogs
+
+    async def dialogs(
+        self, user: str, channels: Sequence[str], pinned: Sequence[str], after: tuple[int, str] | None, limit: int
+    ) -> list[tuple[str, int]]:
+        place: tuple[Argument, ...] = ("", "", "")
+        if after is not None:
+            place = (hot_wire.score(after[0]), digits(after[0]), after[1])
+        flat = await self._call("pb_dialogs", user, limit, *place, len(pinned), *pinned, *channels)
+        return [(flat[i].decode(), int(flat[i + 1])) for i in range(0, len(flat), 2)]
+
+    async def tops(self, user: str, conversations: Sequence[str]) -> list[int]:
+        if not conversations:
+            return []
+        return [int(top) for top in await self._call("pb_tops", user, *conversations)]
+
+    async def unread(self, user: str, asked: Sequence[tuple[str, int]]) -> list[Unread]:
+        if not asked:
+            return []
+        flat = await self._call("pb_unread", user, *(part for name, id in asked for part in (name, digits(id))))
+        return [Unread(flat[i], flat[i + 1] == 1) for i in range(0, len(flat), 2)]
+
+    async def result(self, actor: str, key: str) -> Result | None:
+        value = await self._call("pb_result", actor, key)
+        return None if value is None else hot_wire.unpack_result(actor, key, value)
+
+    # -- brokers and presence
+
+    async def announce(self, frame: bytes) -> None:
+        try:
+            await self._batcher.call("PUBLISH", CHANNEL, frame)
+        except hiredis.ReplyError as error:
+            raise _translated(error) from error
+
+    def listen(self) -> AsyncIterator[bytes]:
+        return subscribe(self._url, CHANNEL)
+
+    async def present(self, user: str, connection: str, ttl_s: int) -> None:
+        await self._call("pb_present", user, connection, ttl_s)
+
+    async def online(self, users: Sequence[str]) -> list[bool]:
+        return [there == 1 for there in await self._call("pb_online", *users)] if users else []
+
+    async def close(self) -> None:
+        await self._batcher.close()
+
+
+async def _run_id(send: Send) -> str:
+    """The server process: changes with every restart and differs in every replica."""
+    reply = await send("INFO", "server")
+    for line in reply.decode().splitlines():
+        if line.startswith("run_id:"):
+            return str(line[7:])
+    raise StoreUnavailable(private="the server does not tell its run_id")
+
+
+def _unknown_function(error: hiredis.ReplyError) -> bool:
+    return str(error).startswith("ERR Function not found")
+
+
+def _translated(error: hiredis.ReplyError) -> Exception:
+    code, _, text = str(error).partition(" ")
+    if code == "EPOCHLOST":
+        return EpochLost(text)
+    if code == "FOREIGN":
+        return ConfigError("the hot store's database holds other data; it must be this DC's alone", private=text)
+    return StoreUnavailable(private=str(error))
+
+
+def _frontier(flat: Sequence[bytes]) -> Frontier:
+    return {int(flat[i]): Mark(int(flat[i + 1][20:]), int(flat[i + 1][:19])) for i in range(0, len(flat), 2)}
