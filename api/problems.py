@@ -63,6 +63,11 @@ def of_validation(error: pydantic.ValidationError) -> errors.Invalid:
 
 def document(error: errors.PlanBError, request_id: str) -> dict[str, Any]:
     """The problem document."""
+    return member(error) | {"request": request_id}
+
+
+def member(error: errors.PlanBError) -> dict[str, Any]:
+    """The document without the request's id: one item's problem within an answer."""
     status = error.status
     hidden = status == 500  # what went wrong inside is for the log
     body: dict[str, Any] = {
@@ -71,7 +76,6 @@ def document(error: errors.PlanBError, request_id: str) -> dict[str, Any]:
         "status": status,
         "code": error.code,
         "detail": error.title if hidden else error.detail,
-        "request": request_id,
     }
     retry = retry_after_s(error)
     if retry is not None:

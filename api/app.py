@@ -1,0 +1,121 @@
+"""apisvc: the public listener, put together from what a process hands it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from api import health, openapi
+from api.calls import Calls
+from api.clock_header import ClockHeader
+from api.cursors import Cursors
+from api.guard import Guard, Handler
+from api.health import Check
+from api.metrics import Metrics
+from api.operations import Read, grouped
+from api.queries.dialogs import Dialogs
+from api.queries.history import History
+from api.queries.login import Login
+from api.queries.people import People
+from api.queries.standpoint import Standpoint
+from api.queries.updates import Updates
+from api.reads import ReadRoutes
+from api.tokens import Tokens
+from api.write_routes import WriteRoutes
+from api.writes import LaneWriter, RemoteDurability, Writes
+from core import limits
+from core.action import Action
+from core.clock import HybridClock
+from core.system import Clock, Entropy
+from stores.ports import HotStore
+from stores.progress import Progress
+from stores.view import StoreView
+
+BATCH_PATH = "/v1/messages/batch"
+
+
+@dataclass(frozen=True)
+class PublicDeps:
+    """Everything that the public listener needs."""
+
+    dc: str
+    """This DC's name."""
+    key: bytes
+    """Signs tokens and cursors; the same in all DCs."""
+    actions: Mapping[str, type[Action]]
+    """`core.action.registry()`."""
+    lane_writer: LaneWriter
+    view: StoreView
+    hot: HotStore
+    progress: Progress
+    clock: HybridClock
+    epoch: Callable[[], int]
+    """The hot store's epoch, 0 before there is one."""
+    remote: RemoteDurability
+    wall: Clock
+    entropy: Entropy
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    """What `/readyz` asks: name -> what is missing."""
+    metrics: Metrics = field(default_factory=Metrics)
+    in_flight_max: int = limits.REQUESTS_IN_FLIGHT_MAX
+    access_log: bool = False
+
+
+@dataclass(frozen=True)
+class PublicParts:
+    """What the application is made of, for whoever composes a process (the broker shares tokens and cursors)."""
+
+    tokens: Tokens
+    cursors: Cursors
+    writes: Writes
+    metrics: Metrics
+
+
+PARTS = web.AppKey("parts", PublicParts)
+
+
+def create_public_app(deps: PublicDeps) -> web.Application:
+    """The application; `app[PARTS]` has what others share. Routes may be added until it is started."""
+    tokens = Tokens(deps.key, deps.view, deps.wall)
+    cursors = Cursors(deps.key)
+    writes = Writes(
+        dc=deps.dc,
+        lane_writer=deps.lane_writer,
+        view=deps.view,
+        results=deps.hot,
+        progress=deps.progress,
+        remote=deps.remote,
+        wall=deps.wall,
+        entropy=deps.entropy,
+    )
+    clock = ClockHeader(deps.key, deps.clock, deps.wall, deps.progress)
+    calls = Calls(tokens, cursors, clock, deps.progress)
+    guard = Guard(deps.metrics, deps.entropy, in_flight_max=deps.in_flight_max, access_log=deps.access_log)
+    app = web.Application(middlewares=[guard.middleware], client_max_size=limits.BODY_BYTES_MAX)
+    app[PARTS] = PublicParts(tokens, cursors, writes, deps.metrics)
+
+    def add(method: str, path: str, handler: Handler) -> None:
+        app.router.add_route(method, path, guard.bounded(f"{method} {path}", handler))
+
+    routes = WriteRoutes(writes, calls, cursors, clock)
+    add("POST", BATCH_PATH, routes.batch_handler(deps.actions["message.send"]))
+    for (method, path), actions in grouped(deps.actions.values(), "public").items():
+        add(method, path, routes.handler(actions))
+    reads = _reads(deps, tokens, cursors, writes)
+    read_routes = ReadRoutes(calls, clock)
+    for read in reads:
+        add(read.method, read.path, read_routes.handler(read))
+    health.add_routes(app, deps.metrics, deps.checks)
+    openapi.add_routes(app, openapi.document(deps.actions.values(), reads))
+    return app
+
+
+def _reads(deps: PublicDeps, tokens: Tokens, cursors: Cursors, writes: Writes) -> list[Read]:
+    standpoint = Standpoint(deps.dc, deps.view, deps.hot, deps.progress, deps.epoch)
+    return [
+        *Login(deps.view, tokens, writes, deps.actions["token.issue"], deps.actions["session.revoke"]).reads(),
+        *People(deps.view, deps.wall).reads(),
+        *Dialogs(deps.key, deps.view, deps.hot, cursors, standpoint).reads(),
+        *History(deps.view).reads(),
+        *Updates(deps.view, deps.hot, cursors, standpoint).reads(),
+    ]

@@ -1,0 +1,56 @@
+"""The fields of a request, from path, query and body, each in its place and none that is unknown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from api.decoding import check_text, decode_object, problem, refused
+from core.errors import Invalid
+
+
+async def body_of(request: web.Request) -> dict[str, Any]:
+    """The JSON object of the body. TooLarge beyond BODY_BYTES_MAX (aiohttp counts while it reads)."""
+    if not request.body_exists:
+        return {}
+    if "Content-Encoding" in request.headers:
+        raise refused("send the body uncompressed", "Content-Encoding")
+    return decode_object(await request.read())
+
+
+def query_of(request: web.Request, allowed: frozenset[str]) -> dict[str, str]:
+    """The query parameters. Invalid names those that are unknown, repeated, or not text."""
+    url = request.rel_url
+    if not url.raw_query_string:
+        return {}
+    found: dict[str, str] = {}
+    for name, value in url.query.items():
+        if name not in allowed:
+            raise _unknown(name, "unknown query parameter")
+        if name in found:
+            raise refused("given twice", name)
+        check_text(value, name)
+        found[name] = value
+    return found
+
+
+def path_of(request: web.Request) -> Mapping[str, str]:
+    """The `{name}` parts of the path, decoded."""
+    parts = request.match_info
+    for name, value in parts.items():
+        check_text(value, name)
+    return parts
+
+
+def merge(body: dict[str, Any], path: Mapping[str, str], query: Mapping[str, str], reserved: frozenset[str]) -> None:
+    """Puts path and query into `body`. Invalid if the body holds a field that has its place there."""
+    if not reserved.isdisjoint(body):
+        name = min(reserved.intersection(body))
+        raise _unknown(name, "does not belong in the body")
+    body.update(path)
+    body.update(query)
+
+
+def _unknown(name: str, text: str) -> Invalid:
+    shown = name[:64].encode("ascii", "replace").decode()
+    return Invalid(f"{shown}: {text}", errors=[problem(shown, text)])

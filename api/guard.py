@@ -1,0 +1,96 @@
+"""The outermost layer of a listener: problems for errors, the bound on requests in flight, counters, the access log."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
+from aiohttp import web
+
+from api import problems
+from api.metrics import Metrics
+from core import errors, limits
+from core.system import Entropy
+from stores.ports import EpochLost
+
+log = logging.getLogger("planb.access")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+
+
+class Guard:
+    """One per application. Handlers given to `bounded` count as requests in flight; a long-lived stream does not."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        entropy: Entropy,
+        *,
+        in_flight_max: int = limits.REQUESTS_IN_FLIGHT_MAX,
+        access_log: bool = False,
+        refuse_dc_header: bool = True,
+    ) -> None:
+        self._metrics = metrics
+        self._prefix = entropy(6).hex()
+        self._count = 0
+        self._in_flight_max = in_flight_max
+        self._access_log = access_log
+        self._refuse_dc_header = refuse_dc_header
+
+    def bounded(self, name: str, handler: Handler) -> Handler:
+        """Counts a request of route `name`, and refuses it while too many are in flight."""
+        metrics = self._metrics
+
+        async def count(request: web.Request) -> web.StreamResponse:
+            if metrics.in_flight >= self._in_flight_max:
+                metrics.observe(name, errors.Overloaded.status, 0.0)
+                raise errors.Overloaded("too many requests at a time", retry_after_s=1)
+            started = perf_counter()
+            metrics.in_flight += 1
+            status = 500
+            try:
+                answer = await handler(request)
+                status = answer.status
+                return answer
+            except Exception as error:
+                status = self._shown(error).status
+                raise
+            finally:
+                metrics.in_flight -= 1
+                metrics.observe(name, status, perf_counter() - started)
+
+        return count
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = perf_counter() if self._access_log else 0.0
+        try:
+            if self._refuse_dc_header and "dc" in request.headers:
+                raise errors.ForbiddenHeader("the header dc is for the internal listener only")
+            answer = await handler(request)
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            answer = self._problem(error, request)
+        except Exception as error:
+            answer = self._problem(error, request)
+        if self._access_log:
+            line = {"method": request.method, "path": request.path, "status": answer.status}
+            log.info("%s", json.dumps(line | {"ms": round((perf_counter() - started) * 1000, 2)}))
+        return answer
+
+    def _problem(self, error: Exception, request: web.Request) -> web.Response:
+        self._count += 1
+        request_id = f"{self._prefix}-{self._count:x}"
+        shown = self._shown(error)
+        problems.record(error, shown, request_id, f"{request.method} {request.path}")
+        answer = problems.response(shown, request_id)
+        if isinstance(error, web.HTTPMethodNotAllowed):
+            answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        return answer
+
+    @staticmethod
+    def _shown(error: Exception) -> errors.PlanBError:
+        if isinstance(error, EpochLost):
+            return errors.StoreUnavailable("hot state is being rebuilt", retry_after_s=1)
+        return problems.translate(error) or errors.PlanBError()

@@ -1,0 +1,125 @@
+"""Profiles, sessions, chats and their members."""
+
+from typing import Annotated, Any
+
+import pydantic
+
+from api.calls import Call
+from api.operations import Read
+from api.queries.paging import LIMIT_DEFAULT, Limit
+from core.action import Request
+from core.actions.conversations import known_chat, standing
+from core.actions.fields import ChatId, UserId
+from core.errors import Forbidden, NotFound
+from core.membership import Membership
+from core.ownership import owner_of
+from core.system import Clock
+from stores import render
+from stores.view import StoreView
+
+_LOCAL = "As this datacenter has applied it."
+
+
+class UserRequest(Request):
+    user: UserId
+
+
+class ChatRequest(Request):
+    chat: ChatId
+
+
+class MembersRequest(Request):
+    chat: ChatId
+    limit: Limit = LIMIT_DEFAULT
+    after: Annotated[UserId, pydantic.Field(description="The last user of the page before")] | None = None
+
+
+class People:
+    def __init__(self, view: StoreView, wall: Clock) -> None:
+        self._view = view
+        self._wall = wall
+
+    def reads(self) -> list[Read]:
+        return [
+            Read("me.get", "GET", "/v1/me", "My profile", _LOCAL, self.me, errors=(NotFound,)),
+            Read(
+                "user.get", "GET", "/v1/users/{user}", "A profile", _LOCAL, self.user, UserRequest, errors=(NotFound,)
+            ),
+            Read("sessions.list", "GET", "/v1/sessions", "My sessions that are still valid", _LOCAL, self.sessions),
+            Read("chat.get", "GET", "/v1/chats/{chat}", "A chat of mine", _LOCAL, self.chat, ChatRequest, (NotFound,)),
+            Read(
+                "members.list",
+                "GET",
+                "/v1/chats/{chat}/members",
+                "Who is in a chat of mine, by user id",
+                f"{_LOCAL} The owner in force follows from the members' registers, so it is the same everywhere.",
+                self.members,
+                MembersRequest,
+                (Forbidden, NotFound),
+            ),
+        ]
+
+    async def me(self, call: Call, _: Request) -> dict[str, Any]:
+        return await self._profile(call.caller.user) | {"session": call.caller.session}
+
+    async def user(self, _: Call, request: UserRequest) -> dict[str, Any]:
+        return await self._profile(request.user)
+
+    async def _profile(self, user: str) -> dict[str, Any]:
+        if await self._view.user(user) is None:
+            raise NotFound(f"there is no user {user}")
+        return await render.profile(self._view, user)
+
+    async def sessions(self, call: Call, _: Request) -> dict[str, Any]:
+        now = self._wall()
+        found = await self._view.sessions_of(call.caller.user)
+        return {
+            "sessions": [
+                {
+                    "session": one.session,
+                    "device": one.device,
+                    "expires_ms": one.expires_ms,
+                    "current": one.session == call.caller.session,
+                }
+                for one in sorted(found)
+                if not one.revoked and one.expires_ms > now
+            ]
+        }
+
+    async def _membership(self, chat: str, user: str) -> Membership:
+        """NotFound for whoever never was in it: what one may not see is not told apart from what is not there."""
+        await known_chat(self._view, chat)
+        membership = await self._view.membership(chat, user)
+        if not membership.ever:
+            raise NotFound(f"there is no chat {chat}")
+        return membership
+
+    async def chat(self, call: Call, request: ChatRequest) -> dict[str, Any]:
+        user = call.caller.user
+        membership = await self._membership(request.chat, user)
+        chat = await known_chat(self._view, request.chat)
+        mine = {"present": membership.present, "role": await standing(self._view, chat, user)}
+        return await render.chat(self._view, request.chat) | {"me": mine}
+
+    async def members(self, call: Call, request: MembersRequest) -> dict[str, Any]:
+        membership = await self._membership(request.chat, call.caller.user)
+        if not membership.present:
+            raise Forbidden(f"you are not a member of {request.chat}")
+        chat = await known_chat(self._view, request.chat)
+        members = await self._view.members(request.chat)
+        owner = owner_of(chat.owner, members)
+        present = sorted(user for user, registers in members.items() if registers.present)
+        page = [user for user in present if request.after is None or user > request.after][: request.limit]
+        more = bool(page) and page[-1] != present[-1]
+        return {
+            "members": [
+                {
+                    "user": user,
+                    "role": "owner" if user == owner else members[user].valid_role or "member",
+                    "joined": str(members[user].joined_at),
+                }
+                for user in page
+            ],
+            "count": len(present),
+            "after": page[-1] if more else None,
+        }

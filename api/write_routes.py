@@ -1,0 +1,171 @@
+"""Routes of all write primitives, made from the registry once: a request costs no reflection."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from aiohttp import web
+
+from api import problems
+from api.calls import Call, Calls, key_of
+from api.clock_header import HEADER as X_CLOCK
+from api.clock_header import ClockHeader
+from api.cursors import Cursors
+from api.decoding import problem, refused
+from api.fields import body_of, merge, path_of, query_of
+from api.operations import field_names, place_of_action
+from api.writes import Answer, Writes
+from core import limits
+from core.action import Action, Position
+from core.errors import Invalid, NotFound, PlanBError
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+_encode = msgspec.json.Encoder().encode
+
+
+class Choice(NamedTuple):
+    """One of the actions that share method and path."""
+
+    action: type[Action]
+    when: tuple[tuple[str, str], ...]
+    drop: tuple[str, ...]
+    """Selectors that are no fields of the request."""
+
+
+def choose(choices: Sequence[Choice], fields: dict[str, Any]) -> Choice:
+    """The one whose `when` matches; one without `when` is the default. Invalid names the selector and its values."""
+    default = None
+    for choice in choices:
+        if not choice.when:
+            default = choice
+        elif all(_is(fields.get(name), value) for name, value in choice.when):
+            return choice
+    if default is None:
+        name = choices[0].when[0][0]
+        values = sorted({value for choice in choices for at, value in choice.when if at == name})
+        text = f"must be {' or '.join(values)}"
+        raise Invalid(f"{name}: {text}", errors=[problem(name, text)])
+    return default
+
+
+def _is(given: Any, wanted: str) -> bool:
+    return bool(given == wanted or (isinstance(given, bool) and wanted == str(given).lower()))
+
+
+class WriteRoutes:
+    """Builds handlers; `json_response` is shared with the reads."""
+
+    def __init__(self, writes: Writes, calls: Calls, cursors: Cursors, clock: ClockHeader) -> None:
+        self._writes = writes
+        self._calls = calls
+        self._cursors = cursors
+        self._clock = clock
+
+    def handler(self, actions: Sequence[type[Action]]) -> Handler:
+        """For the actions that share one method and path."""
+        choices = [
+            Choice(
+                action,
+                action.route.when,
+                tuple(name for name, _ in action.route.when if name not in field_names(action.Request)),
+            )
+            for action in actions
+        ]
+        places = [place_of_action(action) for action in actions]
+        selectors = {name for choice in choices for name, _ in choice.when}
+        in_query = frozenset().union(*(place.query for place in places))
+        in_path = places[0].path
+        reserved = in_path | in_query
+        single = choices[0] if len(choices) == 1 and not selectors else None
+        positioned = any(action.needs_position for action in actions)
+        enter, submit = self._calls.enter, self._writes.submit
+
+        async def handle(request: web.Request) -> web.Response:
+            call = await enter(request)
+            fields = await body_of(request)
+            position = self._position(fields, call) if positioned else call.position
+            merge(fields, path_of(request) if in_path else {}, query_of(request, in_query), reserved)
+            choice = single or choose(choices, fields)
+            for name in choice.drop:
+                fields.pop(name, None)
+            try:
+                answer = await submit(choice.action, fields, call.caller, call.key, call.prefer, position)
+            except NotFound as error:
+                raise self._calls.not_found(error, call, position) from error
+            return self.answer(answer, call)
+
+        return handle
+
+    def _position(self, fields: dict[str, Any], call: Call) -> Position | None:
+        """The body's `cursor`, which is no field of the request."""
+        if "cursor" not in fields:
+            return call.position
+        return self._cursors.open(fields.pop("cursor"), call.caller.user).position()
+
+    def answer(self, answer: Answer, call: Call) -> web.Response:
+        headers = {X_CLOCK: self._clock.value()}
+        if call.prefer or answer.durability != "local":
+            headers["Preference-Applied"] = f"durability={answer.durability}"
+        if answer.replayed:
+            headers["Idempotency-Replayed"] = "true"
+        return web.Response(
+            body=_encode(answer.body), status=answer.status, headers=headers, content_type="application/json"
+        )
+
+    def batch_handler(self, action: type[Action]) -> Handler:
+        """`{"messages": [{"key": …, …}, …]}`: in order, each with its own outcome in `results`."""
+
+        async def handle(request: web.Request) -> web.Response:
+            call = await self._calls.enter(request)
+            if call.key:
+                raise refused("give each message of a batch its own `key`", "Idempotency-Key")
+            body = await body_of(request)
+            merge(body, {}, query_of(request, frozenset()), frozenset())
+            items = _items(body)
+            running: list[asyncio.Task[Answer] | PlanBError] = []
+            for item in items:
+                running.append(await self._begin(action, item, call))
+            results = [await self._outcome(one, call) for one in running]
+            return web.Response(
+                body=_encode({"results": results}),
+                headers={X_CLOCK: self._clock.value()},
+                content_type="application/json",
+            )
+
+        return handle
+
+    async def _begin(self, action: type[Action], item: Any, call: Call) -> "asyncio.Task[Answer] | PlanBError":
+        try:
+            if not isinstance(item, dict):
+                raise refused("must be an object", "messages")
+            key = item.pop("key", "")
+            if not isinstance(key, str):
+                raise refused("must be a string", "key")
+            rest = await self._writes.begin(
+                action, item, call.caller, key_of(key) if key else "", call.prefer, call.position
+            )
+        except PlanBError as error:
+            return error
+        return asyncio.create_task(rest)
+
+    async def _outcome(self, one: "asyncio.Task[Answer] | PlanBError", call: Call) -> dict[str, Any]:
+        try:
+            if isinstance(one, PlanBError):
+                raise one
+            answer = await one
+        except NotFound as error:
+            return {"problem": problems.member(self._calls.not_found(error, call))}
+        except PlanBError as error:
+            return {"problem": problems.member(error)}
+        return answer.body | {"durability": answer.durability}
+
+
+def _items(body: dict[str, Any]) -> list[Any]:
+    for name in body:
+        if name != "messages":
+            raise refused("unknown field", name[:64])
+    items = body.get("messages")
+    if not isinstance(items, list) or not 0 < len(items) <= limits.BATCH_MESSAGES_MAX:
+        raise refused(f"must be a list of 1 to {limits.BATCH_MESSAGES_MAX} messages", "messages")
+    return items
