@@ -9,6 +9,7 @@ from core import limits
 from core.action import Position
 from core.errors import NotServing
 from stores import render
+from stores.ports import EpochLost
 
 
 class Greeting:
@@ -22,6 +23,12 @@ class Greeting:
 
     async def send(self) -> None:
         """NotServing while there is no epoch; StoreUnavailable."""
+        try:
+            await self._send()
+        except EpochLost as error:
+            raise NotServing("the hot store is being rebuilt", retry_after_s=1) from error
+
+    async def _send(self) -> None:
         deps, connection = self._deps, self._connection
         epoch = await deps.hot.epoch()
         if epoch is None:

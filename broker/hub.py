@@ -18,6 +18,7 @@ from broker.deps import BrokerDeps
 from broker.frames import Close
 from core.errors import Corrupt, PlanBError, Unauthenticated
 from core.membership import Membership
+from stores.ports import EpochLost
 
 log = logging.getLogger(__name__)
 
@@ -232,7 +233,7 @@ class Hub:
             await asyncio.gather(*(self._lease(one, self._deps.heartbeat_s * 2 + 5) for one in slot))
             await asyncio.gather(*(self._verify(one) for one in slot))
             self._due = await self._newest(slot)
-        except PlanBError as error:
+        except (PlanBError, EpochLost) as error:
             self.count("beats_failed")
             log.warning("a heartbeat is late: %s", error)
         except Exception:
