@@ -6,7 +6,7 @@ Frames may be lost: clients notice by pts.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -29,9 +29,10 @@ PERSONAL = ("dialog",)
 class Announcer:
     """Renders a batch's updates and announces them."""
 
-    def __init__(self, hot: HotStore, view: StoreView) -> None:
+    def __init__(self, hot: HotStore, view: StoreView, own_lanes: Collection[int]) -> None:
         self._hot = hot
         self._view = view
+        self._own_lanes = own_lanes
         self.failed = 0
         """Frames that could not be announced; clients fetch what they held."""
 
@@ -76,7 +77,7 @@ class Announcer:
         return _frame.encode((deliveries, updates, revoked))
 
     async def _render(self, planned: Sequence[Planned], entries: Sequence[tuple[render.Entry, str]]) -> list[bytes]:
-        known = _just_sent(planned)
+        known = self._just_sent(planned)
         shared = [entry for entry, _ in entries if entry.type not in PERSONAL]
         rendered = iter(await render.render_all(self._view, shared, "", known))
         updates = []
@@ -87,24 +88,23 @@ class Announcer:
                 updates.append(_json.encode(next(rendered)))
         return updates
 
+    def _just_sent(self, planned: Sequence[Planned]) -> dict[int, Message]:
+        """Messages whose only row is the one in this batch, so that they need not be read.
 
-def _just_sent(planned: Sequence[Planned]) -> dict[int, Message]:
-    """Messages whose only row is the one in this batch, so that they need not be read.
-
-    True of what was accepted by a lane of this DC a moment ago: nobody can have acted on it, and a copy from
-    elsewhere would have answered for its key. Anything else is read from the store.
-    """
-    sends = {}
-    touched = set()
-    for item in planned:
-        for row in item.rows:
-            if row.kind == "send" and item.entry.fresh:
-                sends[row.message] = row
-            else:
-                touched.add(row.message)
-    found = {}
-    for id, row in sends.items():
-        message = fold([row]) if id not in touched else None
-        if message is not None:
-            found[id] = message
-    return found
+        True of what was accepted by a lane of this DC a moment ago: nobody can have acted on it, and a copy from
+        elsewhere would have answered for its key. Anything else is read from the store.
+        """
+        sends = {}
+        touched = set()
+        for item in planned:
+            for row in item.rows:
+                if row.kind == "send" and item.entry.lane in self._own_lanes:
+                    sends[row.message] = row
+                else:
+                    touched.add(row.message)
+        found = {}
+        for id, row in sends.items():
+            message = fold([row]) if id not in touched else None
+            if message is not None:
+                found[id] = message
+        return found

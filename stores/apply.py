@@ -13,7 +13,7 @@ Per batch, in this order (a crash between any two steps is repaired by applying 
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from core import limits
@@ -22,10 +22,9 @@ from core.clock import HybridClock
 from core.errors import Corrupt, NotFound, Overloaded, StoreUnavailable, Undecodable
 from core.system import Clock
 from core.tables import Effect
-from events import codec
-from events.lane_writer import Entry
+from events.codec import Codec
 from events.ports import EventLog, Top, Trimmed
-from events.record import KIND_EVENT, Record
+from events.record import Entry
 from stores import feeding
 from stores.announce import Announcer
 from stores.plan import Planned, changes, hot_changes, plan, relational_results, stamped
@@ -69,8 +68,10 @@ class Applier:
         hot: HotStore,
         view: StoreView,
         actions: Mapping[str, type[Action]],
+        codec: Codec,
         clock: HybridClock,
         now_ms: Clock,
+        own_lanes: Collection[int],
     ) -> None:
         self._log = event_log
         self._relational = relational
@@ -78,9 +79,10 @@ class Applier:
         self._hot = hot
         self._view = view
         self._actions = actions
+        self._codec = codec
         self._clock = clock
         self._now_ms = now_ms
-        self._announcer = Announcer(hot, view)
+        self._announcer = Announcer(hot, view, own_lanes)
         self.progress = Progress()
         self.epoch = 0
         self.applied_events = 0
@@ -145,7 +147,7 @@ class Applier:
         records = await self._log.read(lane, seq - 1, 1)
         if not records or records[0].seq != seq:
             raise NotFound(f"no record at seq {seq}")
-        entry = entry_of(records[0])
+        entry = self._codec.entry(records[0])
         if entry.event is None:
             raise Undecodable("this version still can't read it")
         await self._submit(_Job([entry], asyncio.get_running_loop().create_future(), again=True))
@@ -345,7 +347,7 @@ class Applier:
             messages=self._messages,
             hot=self._hot,
             view=self._view,
-            planner=lambda records: self._plan([entry_of(record) for record in records])[0],
+            planner=lambda records: self._plan([self._codec.entry(record) for record in records])[0],
             since_ms=self._now_ms() - limits.RESULT_KEPT_S * 1000,
         )
         self._hot_at = dict(through)
@@ -365,7 +367,7 @@ class Applier:
                 ) from trimmed
             if not records:
                 return
-            await self._batch([entry_of(record) for record in records], announce=False)
+            await self._batch([self._codec.entry(record) for record in records], announce=False)
 
     async def _before(self, parked: Parked) -> int | None:
         """The id in front of a parked event: where V of its lane stands."""
@@ -383,13 +385,3 @@ def _settled(done: "asyncio.Future[None]", error: Exception | None) -> None:
         done.set_result(None)
     else:
         done.set_exception(error)
-
-
-def entry_of(record: Record) -> Entry:
-    """A record ready to be applied; one that can't be decoded carries its problem and will be parked."""
-    if record.kind != KIND_EVENT:
-        return Entry(record.lane, record.seq, record.id, None, "")
-    try:
-        return Entry(record.lane, record.seq, record.id, codec.decode(record.body), "")
-    except Undecodable as error:
-        return Entry(record.lane, record.seq, record.id, None, error.detail)

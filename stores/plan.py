@@ -7,7 +7,7 @@ from core.action import Action, Audience, Touch
 from core.event import Event
 from core.messages import Row
 from core.tables import MESSAGE_ROWS, TABLES, Effect, Law, canonical
-from events.lane_writer import Entry
+from events.record import Entry
 from stores.ports import Change, Recent, Result, Stamped
 
 

@@ -63,8 +63,8 @@ async def _marks(epoch: int, relational: RelationalStore, hot: HotStore) -> None
             await hot.apply(HotBatch(epoch, {}, marks=part))
     async for rows in relational.dump("hidden"):
         hides = [(row["user"], row["conversation"], row["message"]) for row in rows if row["hidden"]]
-        for part in _parts(hides):
-            await hot.apply(HotBatch(epoch, {}, hides=part))
+        for some in _parts(hides):
+            await hot.apply(HotBatch(epoch, {}, hides=some))
 
 
 async def _conversations(epoch: int, messages: MessageStore, hot: HotStore, view: StoreView) -> None:
@@ -77,7 +77,25 @@ async def _conversations(epoch: int, messages: MessageStore, hot: HotStore, view
         recalls = [(conversation, row.message) for row in rows if row.kind == "recall"]
         channel_tops = [(conversation, top)] if conversation.startswith("C") else []
         tops = await _tops(conversation, sends, view)
-        await hot.apply(HotBatch(epoch, {}, recents=recents, recalls=recalls, channel_tops=channel_tops, tops=tops))
+        floors = await _floors(conversation, sends, messages)
+        await hot.apply(
+            HotBatch(
+                epoch, {}, recents=recents, recalls=recalls, channel_tops=channel_tops, tops=tops, window_floors=floors
+            )
+        )
+
+
+async def _floors(conversation: str, sends: Sequence[Row], messages: MessageStore) -> list[tuple[str, int, int]]:
+    """Per lane the greatest id below the window, as far back as one more window: what `unread_more` is told by."""
+    if len({row.class_ for row in sends}) < limits.RECENT_KEPT_MAX:
+        return []
+    oldest = min(row.message for row in sends)
+    below: dict[int, int] = {}
+    for row in await messages.history(conversation, before=oldest, limit=limits.RECENT_KEPT_MAX):
+        if row.kind == "send":
+            lane = ids.lane_of(row.event)
+            below[lane] = max(below.get(lane, 0), row.event)
+    return [(conversation, lane, id) for lane, id in below.items()]
 
 
 async def _tops(conversation: str, sends: Sequence[Row], view: StoreView) -> list[tuple[str, str, int]]:

@@ -1,0 +1,193 @@
+"""The `planb` command. JSON goes to stdout, logs and progress to stderr; exit codes are those of core.errors."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.errors import PlanBError
+
+Command = Callable[[argparse.Namespace], Awaitable[Any]]
+
+EPILOG = """exit codes:
+  0 done   1 internal   2 invalid use or input   3 not allowed   4 not found   5 conflict
+  6 unavailable   7 damaged data   8 settings   9 snapshot void   10 state digests differ
+"""
+
+
+async def _demo(args: argparse.Namespace) -> Any:
+    from cli import demo
+
+    return await demo.run(args)
+
+
+async def _serve(args: argparse.Namespace) -> Any:
+    from cli import serve
+
+    await serve.run(args.config)
+
+
+async def _to_demo(args: argparse.Namespace) -> Any:
+    from cli import control
+
+    return await control.call(args.command, args.verb, *args.names, pid=args.demo)
+
+
+async def _snapshot(args: argparse.Namespace) -> Any:
+    from cli import operate
+
+    return await operate.snapshot(args)
+
+
+async def _restore(args: argparse.Namespace) -> Any:
+    from cli import operate
+
+    return await operate.restore(args)
+
+
+async def _verify(args: argparse.Namespace) -> Any:
+    from cli import operate
+
+    return await operate.verify(args)
+
+
+async def _parked(args: argparse.Namespace) -> Any:
+    from cli import operate
+
+    return await operate.parked(args)
+
+
+async def _status(args: argparse.Namespace) -> Any:
+    from cli import operate
+
+    return await operate.status(args)
+
+
+async def _import(args: argparse.Namespace) -> Any:
+    from cli import importer
+
+    return await importer.run(args)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="planb",
+        description="Instant messaging over several datacenters: write anywhere, survive a cut, rebuild a burnt one.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"))
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="run three datacenters on this machine")
+    demo.add_argument("--headless", action="store_true", help="play the whole story without a person")
+    demo.add_argument("--json", action="store_true", help="one JSON object as the last line of stdout")
+    demo.add_argument("--input", action="append", type=Path, default=[], metavar="FILE", help="an IRC log (repeatable)")
+    demo.add_argument("--seed", type=int, default=1, help="of the generated conversation and of the story")
+    demo.add_argument("--messages", type=int, default=600, help="of the generated conversation")
+    demo.add_argument("--home", type=Path, help="keep everything in this folder (default: a temporary one)")
+    demo.set_defaults(run=_demo)
+
+    serve = commands.add_parser("serve", help="run the services of one datacenter")
+    serve.add_argument("role", choices=("all",), help="which services")
+    _config(serve)
+    serve.set_defaults(run=_serve)
+
+    link = commands.add_parser("link", help="cut or heal a link of the running demo")
+    link.add_argument("verb", choices=("cut", "heal", "list"))
+    link.add_argument("names", nargs="*", metavar="DC", help="two datacenters")
+    dc = commands.add_parser("dc", help="kill, burn and rebuild datacenters of the running demo")
+    dc.add_argument("verb", choices=("list", "kill", "burn", "start", "rebuild"))
+    dc.add_argument("names", nargs="*", metavar="DC")
+    for command in (link, dc):
+        command.add_argument("--demo", type=int, metavar="PID", help="which demo (default: the newest)")
+        command.set_defaults(run=_to_demo)
+
+    _snapshot_parser(commands)
+
+    status = commands.add_parser("status", help="frontiers, lag, links and stores of a datacenter")
+    _config(status)
+    status.set_defaults(run=_status)
+
+    verify = commands.add_parser("verify", help="compare the state digests of datacenters")
+    _config(verify)
+    verify.add_argument("--against", action="append", default=[], metavar="DC", help="a peer (default: all)")
+    verify.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="for equal frontiers")
+    verify.set_defaults(run=_verify)
+
+    parked = commands.add_parser("parked", help="events that could not be applied")
+    parked.add_argument("verb", choices=("list", "retry"))
+    parked.add_argument("places", nargs="*", metavar="LANE:SEQ", help="e.g. fra/0.0:17 (default: all)")
+    _config(parked)
+    parked.set_defaults(run=_parked)
+
+    importing = commands.add_parser("import", help="send an IRC log's conversations to running datacenters")
+    importing.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    importing.add_argument("--config", action="append", type=Path, required=True, help="of each datacenter (repeatable)")
+    importing.set_defaults(run=_import)
+    return top
+
+
+def _snapshot_parser(commands: Any) -> None:
+    snapshot = commands.add_parser("snapshot", help="create, list, show and verify snapshots")
+    verbs = snapshot.add_subparsers(dest="verb", required=True)
+    for verb, text in (
+        ("create", "dump the state while writing goes on; published when the archive covers it"),
+        ("list", "all snapshots, oldest first"),
+        ("show", "one snapshot's manifest"),
+        ("verify", "check every chunk and the archive behind a snapshot"),
+    ):
+        command = verbs.add_parser(verb, help=text)
+        _config(command)
+        command.add_argument("--json", action="store_true")
+        if verb in ("show", "verify"):
+            command.add_argument("id", nargs="?", help="default: the newest")
+    snapshot.set_defaults(run=_snapshot)
+
+    restore = commands.add_parser("restore", help="rebuild a burnt datacenter from object storage")
+    _config(restore)
+    restore.add_argument("--snapshot", metavar="ID", help="default: the newest valid one")
+    restore.add_argument("--dry-run", action="store_true", help="say what would be done, change nothing")
+    restore.add_argument("--json", action="store_true")
+    restore.set_defaults(run=_restore)
+
+
+def _config(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="the datacenter's settings")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    args = parser().parse_args(argv)
+    logging.basicConfig(
+        level=args.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        import uvloop
+
+        answer = uvloop.run(args.run(args))
+    except PlanBError as error:
+        _problem(args, error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    if answer is not None:
+        print(json.dumps(answer, ensure_ascii=False, indent=None if getattr(args, "json", False) else 2))
+    if isinstance(answer, dict) and answer.get("ok") is False:
+        return int(answer.get("exit_code", 1))
+    return 0
+
+
+def _problem(args: argparse.Namespace, error: PlanBError) -> None:
+    print(f"planb {args.command}: {error.detail} [{error.code}]", file=sys.stderr)
+    if error.private:
+        print(f"  cause: {error.private}", file=sys.stderr)
+    if getattr(args, "json", False):
+        print(json.dumps({"ok": False, "code": error.code, "detail": error.detail}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
