@@ -152,6 +152,13 @@ class Applier:
             raise Undecodable("this version still can't read it")
         await self._submit(_Job([entry], asyncio.get_running_loop().create_future(), again=True))
 
+    async def catch_up(self, own: Top) -> None:
+        """What a lane writer calls when it has taken its lane: applies what stands between us and its end. Records
+        that a former owner appended after `start` had looked are found here."""
+        for lane, top in (await self._log.tops()).items():
+            if top == own:
+                await self._catch_up(lane, top)
+
     async def tick(self) -> None:
         """Moves the frontiers of stores that had nothing to write lately, so that recovery and snapshots begin
         near the present. Called now and then."""

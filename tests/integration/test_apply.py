@@ -1,0 +1,67 @@
+"""A DC's write path end to end over memory adapters: commit, apply, view, updates, recovery."""
+
+import pytest
+
+from stores import render
+from tests.support.dc import OneDc
+
+
+async def people(dc: OneDc, *users: str) -> None:
+    for user in users:
+        await dc.do("user.upsert", "sys", user=user, name=user[1:].title())
+
+
+@pytest.fixture
+async def dc():
+    one = await OneDc().start()
+    yield one
+    await one.stop()
+
+
+async def shown(dc: OneDc, user: str) -> list[dict]:
+    found = await dc.hot.updates(user, 0, 1000)
+    return await render.render_all(dc.view, [render.decode(entry) for entry in found.entries], user)
+
+
+async def test_a_direct_message_reaches_both_and_counts_as_unread_for_the_other(dc):
+    await people(dc, "Uada", "Ubob")
+    sent = await dc.do("message.send", "Uada", "k1", to="Ubob", text="hi")
+    conversation = sent.args.conversation
+    for user, unread in (("Uada", 0), ("Ubob", 1)):
+        assert [u["message"]["text"] for u in await shown(dc, user) if u["type"] == "message"] == ["hi"]
+        assert (await dc.hot.unread(user, [(conversation, 0)]))[0].number == unread
+        assert (await dc.hot.dialogs(user, [], [], None, 10)) == [(conversation, sent.id)]
+
+
+async def test_an_update_shows_the_present_state_so_a_recall_leaves_no_text(dc):
+    await people(dc, "Uada", "Ubob")
+    sent = await dc.do("message.send", "Uada", "k1", to="Ubob", text="hi")
+    await dc.do("message.recall", "Uada", "k2", message=str(sent.id), **{"for": "all"})
+    assert [u["message"]["text"] for u in await shown(dc, "Ubob") if u["type"] == "message"] == [None, None]
+
+
+async def test_hot_state_is_rebuilt_as_a_new_epoch_when_it_is_lost(dc):
+    await people(dc, "Uada", "Ubob")
+    first = await dc.do("message.send", "Uada", "k1", to="Ubob", text="one")
+    epoch = dc.applier.epoch
+    dc.hot.lose()
+    second = await dc.do("message.send", "Uada", "k2", to="Ubob", text="two")
+    assert dc.applier.epoch == epoch + 1
+    assert [u["message"]["text"] for u in await shown(dc, "Ubob") if u["type"] == "message"] == ["one", "two"]
+    assert (await dc.hot.unread("Ubob", [(first.args.conversation, 0)]))[0].number == 2
+    assert (await dc.hot.result("Uada", "k1")).event == first.id
+    assert await dc.hot.dialogs("Ubob", [], [], None, 10) == [(first.args.conversation, second.id)]
+
+
+async def test_two_dcs_converge_after_a_cut(dc):
+    other = await OneDc("iad", 2).start()
+    await people(dc, "Uada", "Ubob")
+    await other.pull(dc)
+    await dc.do("user.update", "Uada", "a", name="Left")
+    await other.do("user.update", "Uada", "b", name="Right")
+    await other.pull(dc)
+    await dc.pull(other)
+    assert (await dc.view.user("Uada")).name == (await other.view.user("Uada")).name
+    assert await dc.relational.conflicts() == await other.relational.conflicts() != []
+    assert dc.applier.progress.v() == other.applier.progress.v()
+    await other.stop()
