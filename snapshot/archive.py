@@ -5,7 +5,8 @@ furthest is read, and the hashes decide whether they agree. What is listed is on
 The one who writes it is `Archiver` (snapshot/archiver.py).
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 
 from core import limits
 from core.errors import Corrupt, Forked, NotFound
@@ -21,19 +22,20 @@ _TRIES = 3
 
 def contiguous(spans: list[Span]) -> list[Span]:
     """The fewest spans that lead from the lowest first seq upwards without a hole."""
-    ordered = sorted(spans, key=lambda span: (span.first, -span.last))
+    ordered = sorted(spans)
     chosen: list[Span] = []
-    best: Span | None = None
-    for span in ordered:
-        reach = chosen[-1].last if chosen else span.first - 1
-        if best is not None and span.first > reach + 1:
-            chosen.append(best)
-            reach, best = best.last, None
-        if span.first > reach + 1:
+    reach = ordered[0].first - 1 if ordered else 0
+    at = 0
+    while True:
+        best = None
+        while at < len(ordered) and ordered[at].first <= reach + 1:
+            if ordered[at].last > (best.last if best else reach):
+                best = ordered[at]
+            at += 1
+        if best is None:
             return chosen
-        if span.last > reach and (best is None or span.last > best.last):
-            best = span
-    return [*chosen, best] if best is not None else chosen
+        chosen.append(best)
+        reach = best.last
 
 
 class Archive:
@@ -96,7 +98,7 @@ class Archive:
             raise NotFound(f"the archive does not hold lane {lane} at seq {seq}")
         return segment.place(seq)
 
-    async def following(self, lane: int, top: Top) -> AsyncIterator[list[Record]]:
+    async def following(self, lane: int, top: Top) -> AsyncGenerator[list[Record], None]:
         """All records after `top`, in batches, proven to continue it: the archive's own record at `top` must be
         that very one, and each hash must follow from the last. Corrupt, NotFound or Forked else."""
         if await self.place(lane, top.seq) != top:
@@ -104,6 +106,15 @@ class Archive:
         while records := await self.read(lane, top.seq, limits.PULL_RECORDS_MAX):
             top = check_chain(top, records, f"{PREFIX}{lane}/")
             yield records
+
+    async def prove(self, lane: int, start: Top, end: Top) -> None:
+        """Corrupt, Forked or NotFound unless the archive leads from `start` to `end` without a gap; reads it all."""
+        async with aclosing(self.following(lane, start)) as batches:
+            async for records in batches:
+                if records[-1].seq >= end.seq:
+                    break
+        if await self.place(lane, end.seq) != end:
+            raise Forked(f"the archive of lane {lane} holds another record at seq {end.seq}")
 
     async def _segment(self, lane: int, seq: int, *, or_next: bool = False) -> Segment | None:
         """The segment that holds `seq`; None beyond the end. With `or_next`, the one that begins after it will do."""

@@ -88,7 +88,11 @@ class Archiver:
         async with self._busy:
             sealed = 0
             for lane, end in sorted((await self._log.tops()).items()):
-                sealed += await self._guarded(lane, end)
+                try:
+                    sealed += await self._guarded(lane, end)
+                except BaseException:
+                    self._tops.pop(lane, None)  # a write may or may not have happened: ask the listing
+                    raise
             return sealed
 
     async def _guarded(self, lane: int, end: Top) -> int:
@@ -99,16 +103,13 @@ class Archiver:
                 _log.error("lane %d can not be archived: %s", lane, error.detail)
             self._stopped[lane] = error
             return 0
-        except BaseException:
-            self._tops.pop(lane, None)  # a put may or may not have happened: ask the listing
-            raise
         self._stopped.pop(lane, None)
         try:
             await self._merge(lane)
         except (Corrupt, NotFound) as error:
             _log.error("segments of lane %d can not be merged: %s", lane, error.detail)
             self._unmerged[lane] = error
-            self._small.pop(lane, None)
+            self._small[lane] = []
         return sealed
 
     async def _follow(self) -> None:

@@ -14,7 +14,6 @@ from core.errors import Corrupt, Forked, NotFound, SnapshotVoid
 from core.ids import make_id, tick_at
 from core.system import Clock
 from core.tables import MESSAGE_ROWS, TABLES
-from events.ports import Top
 from snapshot.archive import EMPTY, Archive
 from snapshot.chunks import Cutter, check_chunk, chunk_key, put_chunk
 from snapshot.manifest import (
@@ -33,9 +32,11 @@ from snapshot.manifest import (
 from snapshot.segment import PREFIX as ARCHIVE
 from stores.ports import Frontier, Mark, MessageStore, ObjectStore, Parked, RelationalStore, Result
 
+OVERWRITES = "overwrites"
 RESULTS = "results"
 PARKED = "parked"
-"""Two local tables that belong to a copy: the answers of the last day's keys, and the events that are not applied."""
+"""Tables of this DC alone that belong to a copy all the same: a restored DC lists the same conflicts, gives the same
+answers to the keys of the last day, and still has the events that could not be applied."""
 
 HotFrontier = Callable[[], Awaitable[Frontier | None]]
 """The hot store's frontier; None while it is being rebuilt."""
@@ -70,7 +71,7 @@ async def create(
 
     copy = _Copy(objects, watch, progress)
     since = make_id(tick_at(max(0, created_ms - 1_000 * limits.RESULT_KEPT_S)), 0)
-    tables = {table: await copy.table(table, relational.dump(table)) for table in TABLES}
+    tables = {table: await copy.table(table, relational.dump(table)) for table in (*TABLES, OVERWRITES)}
     tables[MESSAGE_ROWS] = await copy.table(MESSAGE_ROWS, messages.dump())
     tables[RESULTS] = await copy.table(RESULTS, _once(await relational.results(since)))
     tables[PARKED] = await copy.table(PARKED, _once([p for p in parked if p.seq <= _seq(f0, p.lane)]))
@@ -89,7 +90,7 @@ async def create(
         f1=await _places(archive, f1),
         tables=tables,
     )
-    for damage in await _check_archive(manifest, archive, progress):
+    for damage in await _check_archive(manifest, archive, progress, to_the_end=False):
         raise Corrupt(damage.what, object=damage.object)
     if not await objects.put_new(manifest.key, encode_manifest(manifest)):
         raise SnapshotVoid(f"there is a snapshot {manifest.id} already")
@@ -107,7 +108,8 @@ async def verify(snapshot: str, *, objects: ObjectStore, archive: Archive, progr
     """Everything that a restore of this snapshot would need, read and checked; [] when it is sound.
 
     Every chunk is there and its hash is right; the archive continues F0 without a gap (its own record at F0 is the
-    same), and reaches F1. NotFound when there is no such snapshot, Corrupt when its manifest is damaged.
+    same), reaches F1, and what follows in it is whole. NotFound when there is no such snapshot, Corrupt when its
+    manifest is damaged.
     """
     manifest = await show(objects, snapshot)
     damages = []
@@ -118,7 +120,7 @@ async def verify(snapshot: str, *, objects: ObjectStore, archive: Archive, progr
         except Corrupt as error:
             damages.append(Damage(chunk_key(chunk.hash), error.detail))
         progress("verify chunks", done, len(chunks))
-    return damages + await _check_archive(manifest, archive, progress)
+    return damages + await _check_archive(manifest, archive, progress, to_the_end=True)
 
 
 # -- frontiers
@@ -188,28 +190,24 @@ async def _wait_for(archive: Archive, frontier: Mapping[int, int], wait_s: float
         raise SnapshotVoid(f"the archive did not reach the end of the copy within {wait_s:g} s: {lanes}") from None
 
 
-async def _check_archive(manifest: Manifest, archive: Archive, progress: Progress) -> list[Damage]:
-    """Whether the archive continues F0 and reaches F1, by reading all of it between the two."""
+async def _check_archive(manifest: Manifest, archive: Archive, progress: Progress, *, to_the_end: bool) -> list[Damage]:
+    """Whether the archive continues F0 and reaches F1 (or its own end), by reading all of it between the two."""
     damages = []
-    lanes = sorted(manifest.f1.keys() | manifest.f0.keys())
+    ends = {lane: place.top() for lane, place in manifest.f1.items()}
+    known = manifest.f0.keys() | ends.keys()
+    lanes = sorted(known | (await archive.lanes()).keys() if to_the_end else known)
     for done, lane in enumerate(lanes, 1):
         start = manifest.f0[lane].top() if lane in manifest.f0 else EMPTY
-        end = manifest.f1[lane].top() if lane in manifest.f1 else start
+        end = ends.get(lane, start)
         try:
-            await reaches(archive, lane, start, end)
+            await archive.prove(lane, start, end)
+            if to_the_end:
+                async for _ in archive.following(lane, end):
+                    pass
         except (Corrupt, NotFound) as error:
             damages.append(Damage(str(error.members.get("object", f"{ARCHIVE}{lane}/")), error.detail))
         progress("verify the archive", done, len(lanes))
     return damages
-
-
-async def reaches(archive: Archive, lane: int, start: Top, end: Top) -> None:
-    """Corrupt, Forked or NotFound unless the archive leads from `start` to `end` without a gap."""
-    async for records in archive.following(lane, start):
-        if records[-1].seq >= end.seq:
-            break
-    if await archive.place(lane, end.seq) != end:
-        raise Forked(f"{ARCHIVE}{lane}/: another record stands at seq {end.seq}")
 
 
 def _seq(frontier: Frontier, lane: int) -> int:

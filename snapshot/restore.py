@@ -1,20 +1,23 @@
 """Bringing up a DC from a snapshot and the archive.
 
-A restore loads the rows, sets both stores' frontiers to F0, begins the log's lanes at F0 and fills them with what the
-archive holds after it. It applies no event: the datacenter does that when it starts, from its stores' frontiers. It
-serves nothing before it has applied F1 (`serve_after`), and writes as a new incarnation in a new epoch.
+A restore loads the rows, sets both stores' frontiers to F0, and fills the log's lanes from the archive. It applies no
+event: the datacenter does that when it starts, from its stores' frontiers, so nothing at or below F0 is applied again.
+It serves nothing before it has applied F1 (`serve_after`), and writes as a new incarnation in a new epoch.
+
+The log begins somewhat before F0: with the records that updates are fed again from, and those of parked events.
 
 Everything that will be needed is read and checked before anything is written. While the meta entry `restoring` is
 set, no process of the DC may start; running the same restore again completes it, because every step is repeatable.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+import logging
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from core import limits
-from core.errors import ConfigError, Conflict, Corrupt, NotFound
+from core.errors import ConfigError, Conflict, Corrupt, Forked, NotFound
 from core.ids import Lane
 from core.messages import Row
 from core.system import Clock
@@ -22,10 +25,12 @@ from core.tables import MESSAGE_ROWS, TABLES
 from events.ports import EventLog, Top
 from events.record import Record
 from snapshot.archive import EMPTY, Archive
-from snapshot.chunks import chunk_key, get_rows
-from snapshot.dump import PARKED, RESULTS, Damage, verify
-from snapshot.manifest import Manifest, Progress, list_snapshots, seqs_of, show, silent, tops_of
+from snapshot.chunks import get_rows
+from snapshot.dump import OVERWRITES, PARKED, RESULTS, Damage, verify
+from snapshot.manifest import Chunk, Manifest, Place, Progress, list_snapshots, seqs_of, show, silent, tops_of
 from stores.ports import Frontier, Mark, MessageStore, ObjectStore, Parked, RelationalBatch, RelationalStore, Result
+
+_log = logging.getLogger(__name__)
 
 RESTORING = "restoring"
 """Meta: the snapshot whose restore has begun and not ended; "" or nothing otherwise."""
@@ -37,20 +42,37 @@ INCARNATION = "incarnation"
 EPOCH = "epoch"
 
 
+KNOWN_TABLES = frozenset((*TABLES, MESSAGE_ROWS, OVERWRITES, RESULTS, PARKED))
+
+
+class LanePlan(NamedTuple):
+    """One lane's seqs: the log begins after `begin`, the stores after `f0`; serving begins after `f1`."""
+
+    begin: int
+    f0: int
+    f1: int
+    end: int
+    """The archive's end: the log is filled through it."""
+
+
 class Plan(NamedTuple):
     """What a restore would do."""
 
     snapshot: Manifest
     incarnation: int
-    lanes: dict[int, tuple[int, int, int]]
-    """lane -> (F0, F1, the archive's end): seqs. The records after F0 go into the log."""
+    lanes: dict[int, LanePlan]
     skipped: list[tuple[str, str]]
     """Newer snapshots that are not usable, and why."""
 
     @property
     def records(self) -> int:
         """How many records will be brought into the log."""
-        return sum(end - f0 for f0, _, end in self.lanes.values())
+        return sum(lane.end - lane.begin for lane in self.lanes.values())
+
+    @property
+    def replayed(self) -> int:
+        """How many of them the datacenter will apply when it starts."""
+        return sum(lane.end - lane.f0 for lane in self.lanes.values())
 
 
 async def unfinished(relational: RelationalStore) -> str | None:
@@ -79,11 +101,18 @@ async def plan(
             damages = await verify(candidate, objects=objects, archive=archive, progress=progress)
             if damages:
                 raise Corrupt(_summary(candidate, damages), object=damages[0].object)
-            return await _planned(await show(objects, candidate), archive, number, peer_lanes, skipped)
+            manifest = await show(objects, candidate)
+            unknown = manifest.tables.keys() - KNOWN_TABLES
+            if unknown:
+                raise Corrupt(f"snapshot {candidate} is of a newer version: it has {', '.join(sorted(unknown))}")
+            lanes = await _lanes(manifest, archive, objects)
         except Corrupt as error:
             if snapshot:
                 raise
             skipped.append((candidate, error.detail))
+            continue
+        own = Lane(manifest.number, manifest.incarnation, 0).number
+        return Plan(manifest, next_incarnation(number, [*lanes, *peer_lanes, own]), lanes, skipped)
     reasons = "; ".join(reason for _, reason in skipped)
     raise NotFound(f"there is no sound snapshot{': ' if reasons else ''}{reasons}")
 
@@ -130,10 +159,10 @@ async def restore(
     f0: Frontier = {lane: Mark(top.seq, top.id) for lane, top in tops_of(manifest.f0).items() if top.seq}
     await relational.set_frontier(f0)
     await messages.set_frontier(f0)
-    await _fill_log(planned, log, archive, progress)
+    begins = await _fill_log(planned, log, archive, progress)
 
     epoch = max(manifest.epoch + 1, int(await relational.meta(EPOCH) or 0) + 1, clock())
-    places = {lane: place for lane, place in manifest.f0.items() if place.seq}
+    places = {lane: Place.of(top) for lane, top in begins.items()}
     await relational.set_meta(INCARNATION, str(planned.incarnation))
     await relational.set_meta(EPOCH, str(epoch))
     await relational.set_meta(SERVE_AFTER, msgspec.json.encode(seqs_of(manifest.f1)).decode())
@@ -160,17 +189,34 @@ def next_incarnation(number: int, lanes: Iterable[int]) -> int:
 # -- planning
 
 
-async def _planned(
-    manifest: Manifest, archive: Archive, number: int, peer_lanes: Collection[int], skipped: list[tuple[str, str]]
-) -> Plan:
-    ends = {lane: last for lane, (_, last) in (await archive.lanes()).items()}
+async def _lanes(manifest: Manifest, archive: Archive, objects: ObjectStore) -> dict[int, LanePlan]:
+    spans = await archive.lanes()
     f0, f1 = seqs_of(manifest.f0), seqs_of(manifest.f1)
-    lanes = {
-        lane: (f0.get(lane, 0), f1.get(lane, 0), ends.get(lane, 0))
-        for lane in sorted(f0.keys() | f1.keys() | ends.keys())
-    }
-    own = Lane(manifest.number, manifest.incarnation, 0).number
-    return Plan(manifest, next_incarnation(number, [*lanes, *peer_lanes, own]), lanes, skipped)
+    wanted = {lane: seq - limits.REFEED_RECORDS_MAX - 1 for lane, seq in f0.items()}
+    parked_copy = manifest.tables.get(PARKED)
+    for chunk in parked_copy.chunks if parked_copy else ():
+        for parked in await get_rows(objects, chunk, Parked):
+            # To try it again its record is needed, and the id of the one before it.
+            wanted[parked.lane] = min(wanted[parked.lane], parked.seq - 2)
+    lanes = {}
+    for lane in sorted(f0.keys() | f1.keys() | spans.keys()):
+        at = f0.get(lane, 0)
+        first, end = spans.get(lane, (1, 0))
+        begin = await _begin(archive, lane, max(wanted.get(lane, 0), first - 1, 0), at)
+        lanes[lane] = LanePlan(begin, at, f1.get(lane, 0), end)
+    return lanes
+
+
+async def _begin(archive: Archive, lane: int, wanted: int, f0: int) -> int:
+    """Where the log is to begin. What lies before F0 is a convenience: if it is damaged, the log begins at F0."""
+    if wanted >= f0:
+        return f0
+    try:
+        await archive.prove(lane, await archive.place(lane, wanted), await archive.place(lane, f0))
+    except (Corrupt, NotFound) as error:
+        _log.warning("lane %d: the log will begin at F0 (seq %d): %s", lane, f0, error.detail)
+        return f0
+    return wanted
 
 
 def _summary(snapshot: str, damages: Sequence[Damage]) -> str:
@@ -183,21 +229,24 @@ async def _refuse_unless_empty(relational: RelationalStore, messages: MessageSto
     if await relational.frontier():
         found.append("the relational store has a frontier")
     for table in TABLES:
-        async for page in relational.dump(table):
-            if page:
-                found.append(f"table {table} has rows")
-            break
+        if await _any(relational.dump(table)):
+            found.append(f"table {table} has rows")
     if await messages.frontier():
         found.append("the message store has a frontier")
-    async for page in messages.dump():
-        if page:
-            found.append("the message store has rows")
-        break
+    if await _any(messages.dump()):
+        found.append("the message store has rows")
     lanes = await log.tops()
     if lanes:
         found.append(f"the event log holds {len(lanes)} lanes")
     if found:
         raise Conflict(f"a restore needs empty stores, but {', '.join(found)}")
+
+
+async def _any(pages: AsyncIterator[Sequence[object]]) -> bool:
+    async for page in pages:
+        if page:
+            return True
+    return False
 
 
 # -- doing
@@ -210,19 +259,20 @@ async def _load_rows(
     objects: ObjectStore,
     progress: Progress,
 ) -> None:
+    async def load(name: str, chunk: Chunk) -> None:
+        if name == MESSAGE_ROWS:
+            await messages.load(await get_rows(objects, chunk, Row))
+        elif name == RESULTS:
+            await relational.apply(_local(results=await get_rows(objects, chunk, Result)))
+        elif name == PARKED:
+            await relational.apply(_local(parked=await get_rows(objects, chunk, Parked)))
+        else:
+            await relational.load(name, await get_rows(objects, chunk))
+
     done = 0
     for name, table in manifest.tables.items():
         for chunk in table.chunks:
-            if name == MESSAGE_ROWS:
-                await messages.load(await get_rows(objects, chunk, Row))
-            elif name == RESULTS:
-                await relational.apply(_local(results=await get_rows(objects, chunk, Result)))
-            elif name == PARKED:
-                await relational.apply(_local(parked=await get_rows(objects, chunk, Parked)))
-            elif name in TABLES:
-                await relational.load(name, await get_rows(objects, chunk))
-            else:
-                raise Corrupt(f"{chunk_key(chunk.hash)}: rows of table {name}, which this version does not know")
+            await load(name, chunk)
             done += chunk.rows
             progress("load rows", done, manifest.rows)
     await messages.flush()
@@ -232,13 +282,20 @@ def _local(results: Sequence[Result] = (), parked: Sequence[Parked] = ()) -> Rel
     return RelationalBatch(effects=(), results=results, parked=parked, unparked=(), frontier={})
 
 
-async def _fill_log(planned: Plan, log: EventLog, archive: Archive, progress: Progress) -> None:
+async def _fill_log(planned: Plan, log: EventLog, archive: Archive, progress: Progress) -> dict[int, Top]:
+    """Seeds the lanes and brings the records; where the lanes begin."""
     f0, f1 = tops_of(planned.snapshot.f0), tops_of(planned.snapshot.f1)
-    await log.seed({lane: top for lane, top in f0.items() if top.seq})
+    begins = {lane: await archive.place(lane, plan.begin) for lane, plan in planned.lanes.items()}
+    begins = {lane: top for lane, top in begins.items() if top.seq}
+    await log.seed(begins)
     done = 0
     for lane in planned.lanes:
-        top = f0.get(lane, EMPTY)
+        top = begins.get(lane, EMPTY)
         async for records in archive.following(lane, top):
+            for known in (f0.get(lane, EMPTY), f1.get(lane, EMPTY)):
+                at = known.seq - records[0].seq
+                if 0 <= at < len(records) and records[at].hash != known.hash:
+                    raise Forked(f"the archive of lane {lane} holds another record at seq {known.seq}")
             for batch in _batches(records):
                 await log.store(batch)
                 done += len(batch)
@@ -246,6 +303,7 @@ async def _fill_log(planned: Plan, log: EventLog, archive: Archive, progress: Pr
             top = Top.of(records[-1])
         if lane in f1 and top.seq < f1[lane].seq:
             raise Corrupt(f"the archive of lane {lane} ends at seq {top.seq}, before F1 ({f1[lane].seq})")
+    return begins
 
 
 def _batches(records: Sequence[Record]) -> Iterable[list[Record]]:
