@@ -1,10 +1,9 @@
 """HTTP to other processes: pulls from a peer DC's syssvc, and replay through our own.
 
-Requests are signed by the `sign` that is handed in (api/internal_auth.py); what comes back is proven by its records'
-signatures. Everything is bounded: connections, bodies, time.
+Both directions are signed with the `Credentials` that are handed in. Everything is bounded: connections, bodies, time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import aiohttp
@@ -16,8 +15,19 @@ from events.record import Record, encode
 from replicator.wire import PullHeader, PullRequest, decode_answer, encode_request
 
 T = TypeVar("T")
-Sign = Callable[[str, str, bytes], Mapping[str, str]]
-"""(method, path, body) -> headers."""
+
+
+class Credentials(Protocol):
+    """How requests and answers are proven (api/internal_auth.py)."""
+
+    def sign(self, method: str, path: str, body: bytes) -> Mapping[str, str]:
+        """Headers of a request."""
+        ...
+
+    def check_answer(self, sent: Mapping[str, str], status: int, received: Mapping[str, str], body: bytes) -> None:
+        """LinkFailed if the answer was not made for the request with headers `sent`."""
+        ...
+
 
 _ANSWER_BYTES_MAX = limits.PULL_BYTES_MAX + limits.BODY_BYTES_MAX
 _CONNECT_S = 3.0
@@ -55,10 +65,10 @@ class ReplayTarget(Protocol):
 class HttpLink:
     """A peer's (or our own) internal listener at `base` ("http://host:port")."""
 
-    def __init__(self, session: aiohttp.ClientSession, base: str, sign: Sign) -> None:
+    def __init__(self, session: aiohttp.ClientSession, base: str, credentials: Credentials) -> None:
         self._session = session
         self._base = base.rstrip("/")
-        self._sign = sign
+        self._credentials = credentials
 
     async def pull(self, request: PullRequest) -> tuple[PullHeader, list[Record]]:
         """See `PeerLink`."""
@@ -83,20 +93,18 @@ class HttpLink:
         return _decode(answer, _Replayed).applied
 
     async def _call(self, method: str, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str]) -> bytes:
+        signed = self._credentials.sign(method, path, body)
         try:
             async with self._session.request(
                 method,
                 self._base + path,
                 data=body or None,
-                headers={
-                    "Content-Type": "application/octet-stream",
-                    **self._sign(method, path, body),
-                    **headers,
-                },
+                headers={"Content-Type": "application/octet-stream", **signed, **headers},
                 timeout=aiohttp.ClientTimeout(total=timeout_s, connect=_CONNECT_S),
                 allow_redirects=False,
             ) as response:
                 answer = await _bounded(response)
+                self._credentials.check_answer(signed, response.status, response.headers, answer)
                 if response.status != 200:
                     raise _problem(response.status, answer)
                 return answer

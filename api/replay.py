@@ -1,0 +1,160 @@
+"""`POST /sys/v1/replay`: events of another DC's lanes, turned back into API calls by the replicator.
+
+A batch holds records of one origin's lanes, in lane order, each lane's last one signed by the origin. All of it is
+proven before any of it changes anything: place, hash chain from what is durable here, signature. Nothing is validated
+or decided again: that was done where it was written.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from core.errors import BadSignature, Corrupt, Invalid, LaneForked, LaneGap, LogUnavailable
+from core.ids import Lane
+from events.ports import EventLog, Trimmed
+from events.record import GENESIS, Entry, Record, decode_all
+from events.signing import Verifier
+from replicator.inbox import follows
+from replicator.names import DcNames
+from stores.apply import entry_of
+from stores.progress import Progress
+
+
+class Applying(Protocol):
+    """The part of stores.apply.Applier that replay uses."""
+
+    progress: Progress
+
+    async def apply(self, entries: Sequence[Entry]) -> None: ...
+
+
+class Replayed(NamedTuple):
+    applied: dict[int, int]
+    """lane -> applied seq, of the lanes of the batch."""
+    parked: int
+    """How many records of the batch are parked."""
+
+
+class Replay:
+    """One per process. `store` makes proven records durable that are not yet (replicator.intake.Intake.take)."""
+
+    def __init__(
+        self,
+        *,
+        names: DcNames,
+        event_log: EventLog,
+        verifier: Verifier,
+        applier: Applying,
+        live: Callable[[], frozenset[int]],
+        store: Callable[[Sequence[Record]], Awaitable[object]],
+    ) -> None:
+        self._names = names
+        self._log = event_log
+        self._verifier = verifier
+        self._applier = applier
+        self._live = live
+        self._store = store
+        self._ends: dict[int, tuple[int, bytes]] = {}
+        """lane -> (seq, hash) of the last record replayed."""
+        self.records = 0
+
+    async def replay(self, origin: str, body: bytes) -> Replayed:
+        """Applies a batch. Repeatable.
+
+        Refused whole, and nothing changed: Invalid (an unknown DC, not records, lanes of another DC or ones that are
+        written here), LaneGap, LaneForked, BadSignature. 503 errors: try the same again.
+        """
+        lanes = self._by_lane(self._names.number(origin), origin, _decode(body))
+        for lane, records in lanes.items():
+            await self._prove(lane, records)
+        await self._make_durable(lanes)
+        everything = [record for records in lanes.values() for record in records]
+        await self._applier.apply([entry_of(record) for record in everything])
+        for lane, records in lanes.items():
+            self._ends[lane] = (records[-1].seq, records[-1].hash)
+        self.records += len(everything)
+        progress = self._applier.progress
+        parked = {lane: set(seqs) for lane, seqs in progress.parked.items() if lane in lanes}
+        return Replayed(
+            {lane: progress.applied[lane].seq for lane in lanes},
+            sum(record.seq in parked.get(record.lane, ()) for record in everything) if parked else 0,
+        )
+
+    def _by_lane(self, number: int, origin: str, records: Sequence[Record]) -> dict[int, list[Record]]:
+        lanes: dict[int, list[Record]] = {}
+        for record in records:
+            lanes.setdefault(record.lane, []).append(record)
+        live = self._live()
+        for lane in lanes:
+            if Lane.of(lane).dc != number:
+                raise Invalid(f"{self._names.lane(lane)} is not a lane of {origin}")
+            if lane in live:
+                raise Invalid(f"{self._names.lane(lane)} is written here")
+        return lanes
+
+    async def _prove(self, lane: int, records: Sequence[Record]) -> None:
+        name = self._names.lane(lane)
+        first, last = records[0], records[-1]
+        at = self._applier.progress.applied.get(lane)
+        applied = at.seq if at else 0
+        if first.seq > applied + 1:
+            raise LaneGap(f"{name} is applied through {applied}, the batch begins at {first.seq}", applied=applied)
+        if not last.signature:
+            raise BadSignature(f"the last record of {name}, {last.seq}, is not signed")
+        before = await self._hash_before(first)
+        if not follows(before, first):
+            raise LaneForked(f"seq {first.seq} of {name} does not follow from what is here")
+        try:
+            self._verifier.vouched(before, records)
+        except Corrupt as error:
+            raise BadSignature(f"{name} from {first.seq} to {last.seq}: {error.detail}") from error
+        stored = await self._stored(last)
+        if stored is not None and stored.hash != last.hash:
+            raise LaneForked(f"another record stands at seq {last.seq} of {name}")
+
+    async def _hash_before(self, first: Record) -> bytes:
+        """The hash that the batch must follow from, as this DC holds it."""
+        if first.seq == 1:
+            return GENESIS
+        end = self._ends.get(first.lane)
+        if end is not None and end[0] == first.seq - 1:
+            return end[1]
+        try:
+            found = await self._log.read(first.lane, first.seq - 2, 1)
+        except Trimmed:
+            found = []
+        if found:
+            return found[0].hash
+        top = (await self._log.tops()).get(first.lane)
+        if top is not None and top.seq == first.seq - 1:  # a lane that begins here after a restore
+            return top.hash
+        applied = self._applier.progress.applied.get(first.lane)
+        raise LaneGap(
+            f"the record before seq {first.seq} of {self._names.lane(first.lane)} is not here any more",
+            applied=applied.seq if applied else 0,
+        )
+
+    async def _stored(self, record: Record) -> Record | None:
+        try:
+            found = await self._log.read(record.lane, record.seq - 1, 1)
+        except Trimmed:
+            return None
+        return found[0] if found else None
+
+    async def _make_durable(self, lanes: Mapping[int, Sequence[Record]]) -> None:
+        """Log first: what came by another way than our log is stored before it is applied."""
+        tops = await self._log.tops()
+        missing = [lane for lane, records in lanes.items() if lane not in tops or tops[lane].seq < records[-1].seq]
+        if not missing:
+            return
+        await self._store([record for lane in missing for record in lanes[lane]])
+        tops = await self._log.tops()
+        for lane in missing:
+            if lane not in tops or tops[lane].seq < lanes[lane][-1].seq:
+                raise LogUnavailable(f"{self._names.lane(lane)} could not be stored through {lanes[lane][-1].seq}")
+
+
+def _decode(body: bytes) -> list[Record]:
+    try:
+        return decode_all(body)
+    except Corrupt as error:
+        raise Invalid("the body is not a sequence of records", private=error.detail) from error

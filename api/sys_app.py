@@ -1,0 +1,277 @@
+"""syssvc: the internal listener. Peers pull here, the replicator replays here, operators and the customer's own system
+call here. Every request is signed (api/internal_auth.py) but for /livez, /readyz and /metrics.
+
+Nothing of this is reachable from the public listener, and its `dc` header is refused there.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from api import problems
+from api.decoding import decode_object, refused
+from api.fields import query_of
+from api.internal_auth import SCHEME, InternalAuth, Sender
+from api.metrics import Metrics
+from api.operations import grouped
+from api.reads import json_response
+from api.replay import Replay
+from api.sys_status import Status
+from api.sys_writes import SysWriteRoutes
+from api.write_routes import Handler
+from core import limits
+from core.action import Action
+from core.errors import Forbidden, Invalid, NotFound, NotYetHere, PlanBError, Undecodable
+from core.system import Entropy
+from replicator.service import Replicator
+from replicator.wire import decode_request, encode_answer
+from stores.apply import Applier
+from stores.ports import RelationalStore
+
+_OPEN = frozenset({"/livez", "/readyz", "/metrics"})
+_WAIT_S_MAX = 30.0
+_SENDER: web.RequestKey[Sender] = web.RequestKey("sender", Sender)
+_REQUEST: web.RequestKey[str] = web.RequestKey("request", str)
+
+
+@dataclass(frozen=True)
+class SysDeps:
+    """What the composition root hands in."""
+
+    auth: InternalAuth
+    replicator: Replicator
+    replay: Replay
+    status: Status
+    applier: Applier
+    relational: RelationalStore
+    writes: SysWriteRoutes
+    actions: Mapping[str, type[Action]]
+    digest: Callable[[], Awaitable[Mapping[str, Any]]]
+    """The digest of the present state, JSON-able."""
+    missing: Callable[[], list[str]]
+    """What is missing before this DC serves; [] when it is ready."""
+    metrics: Metrics
+    entropy: Entropy
+
+
+def create_sys_app(deps: SysDeps) -> web.Application:
+    """The application of the internal listener; its owner runs the replicator."""
+    app = web.Application(
+        client_max_size=limits.REPLAY_BYTES_MAX + limits.BODY_BYTES_MAX, middlewares=[_Guard(deps).middleware]
+    )
+    for method, path, handler in _Routes(deps).table():
+        app.router.add_route(method, path, handler)
+    return app
+
+
+class _Guard:
+    """Around every handler: signature in, problem documents and signature out."""
+
+    def __init__(self, deps: SysDeps) -> None:
+        self._auth = deps.auth
+        self._metrics = deps.metrics
+        self._entropy = deps.entropy
+
+    @property
+    def middleware(self) -> Any:
+        @web.middleware
+        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            request[_REQUEST] = self._entropy(8).hex()
+            began_s = time.perf_counter()
+            self._metrics.in_flight += 1
+            try:
+                response = await self._answer(request, handler)
+            finally:
+                self._metrics.in_flight -= 1
+            resource = request.match_info.route.resource
+            route = f"{request.method} {resource.canonical if resource else '(none)'}"
+            self._metrics.observe(route, response.status, time.perf_counter() - began_s)
+            sender = request.get(_SENDER)
+            if sender is not None:
+                body = response.body if isinstance(response.body, bytes) else b""
+                response.headers.update(self._auth.sign_answer(sender, response.status, body))
+            return response
+
+        return guard
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.Response:
+        try:
+            if request.path not in _OPEN:
+                authorization = request.headers.get("Authorization")
+                body = await request.read()
+                request[_SENDER] = self._auth.verify(authorization, request.method, request.raw_path, body)
+            return await handler(request)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            shown = problems.translate(error) or PlanBError(private=repr(error))
+            problems.record(error, shown, request[_REQUEST], f"{request.method} {request.path}")
+            response = problems.response(shown, request[_REQUEST])
+            if response.status == 401:
+                response.headers["WWW-Authenticate"] = SCHEME
+            return response
+
+
+class _Routes:
+    def __init__(self, deps: SysDeps) -> None:
+        self._deps = deps
+        self._names = deps.replicator.names
+
+    def table(self) -> list[tuple[str, str, Handler]]:
+        """(method, path, handler)."""
+        writes = [
+            (method, path, self._deps.writes.handler(actions))
+            for (method, path), actions in grouped(self._deps.actions.values(), "sys").items()
+        ]
+        return [
+            ("POST", "/sys/v1/replay", self._replay),
+            ("POST", "/sys/v1/pull", self._pull),
+            ("GET", "/sys/v1/tops", self._tops),
+            ("GET", "/sys/v1/status", self._status),
+            ("GET", "/sys/v1/digest", self._digest),
+            ("GET", "/sys/v1/parked", self._parked),
+            ("POST", "/sys/v1/parked/retry", self._retry_parked),
+            ("GET", "/sys/v1/conflicts", self._conflicts),
+            *writes,
+            ("GET", "/livez", self._livez),
+            ("GET", "/readyz", self._readyz),
+            ("GET", "/metrics", self._metrics),
+        ]
+
+    async def _replay(self, request: web.Request) -> web.Response:
+        origin = request.headers.get("dc")
+        if not origin:
+            raise refused("name the datacenter that the records come from", "dc")
+        done = await self._deps.replay.replay(origin, await request.read())
+        return json_response({"applied": {str(lane): seq for lane, seq in done.applied.items()}, "parked": done.parked})
+
+    async def _pull(self, request: web.Request) -> web.Response:
+        wanted = decode_request(await request.read())
+        if wanted.dc != request[_SENDER].name:
+            raise Forbidden("a pull is signed by the datacenter that it is for")
+        answer = encode_answer(*await self._deps.replicator.pulls.answer(wanted))
+        return web.Response(body=answer, content_type="application/octet-stream")
+
+    async def _tops(self, request: web.Request) -> web.Response:
+        """Every lane's end, and what is applied; hashes in base64."""
+        tops = self._deps.replicator.growth.tops
+        applied = self._deps.applier.progress.applied
+        return json_response(
+            {
+                "tops": {str(lane): [top.seq, top.hash] for lane, top in tops.items()},
+                "applied": {str(lane): mark.seq for lane, mark in applied.items()},
+            }
+        )
+
+    async def _status(self, request: web.Request) -> web.Response:
+        return json_response(self._deps.status.document())
+
+    async def _digest(self, request: web.Request) -> web.Response:
+        """`?wait=fra/0.0:17,ams/0.1:5` waits until that is applied (at most 30 s), then 409 with Retry-After."""
+        wanted = self._frontier(query_of(request, frozenset({"wait"})).get("wait", ""))
+        progress = self._deps.applier.progress
+        try:
+            async with asyncio.timeout(_WAIT_S_MAX):
+                while not progress.reached(wanted):
+                    await progress.moved()
+        except TimeoutError:
+            raise NotYetHere("not all of `wait` is applied yet", retry_after_s=1) from None
+        applied = self._names.lanes({lane: mark.seq for lane, mark in progress.applied.items()})
+        parked = sum(map(len, progress.parked.values()))
+        return json_response({"applied": applied, "parked": parked, "digest": await self._deps.digest()})
+
+    def _frontier(self, text: str) -> dict[int, int]:
+        frontier = {}
+        for part in filter(None, text.split(",")):
+            lane, _, seq = part.rpartition(":")
+            if not seq.isdecimal() or len(seq) > 18:
+                raise refused("must be <lane>:<seq>,…, e.g. fra/0.0:17", "wait")
+            frontier[self._names.lane_number(lane)] = int(seq)
+        return frontier
+
+    async def _parked(self, request: web.Request) -> web.Response:
+        parked = await self._deps.relational.parked()
+        return json_response(
+            {
+                "parked": [
+                    {"lane": self._names.lane(item.lane), "seq": item.seq, "id": str(item.id), "reason": item.reason}
+                    for item in parked[: limits.PARKED_MAX]
+                ]
+            }
+        )
+
+    async def _retry_parked(self, request: web.Request) -> web.Response:
+        """`{"lane": "fra/0.0", "seq": 17}`, or `{}` for all: which were applied, which still can't be."""
+        fields = decode_object(await request.read())
+        wanted = [(item.lane, item.seq) for item in await self._deps.relational.parked()]
+        if fields:
+            one = self._place(fields)
+            if one not in wanted:
+                raise NotFound(f"seq {one[1]} of {fields['lane']} is not parked")
+            wanted = [one]
+        done, failed = [], []
+        for lane, seq in wanted:
+            place = {"lane": self._names.lane(lane), "seq": seq}
+            try:
+                await self._deps.applier.retry_parked(lane, seq)
+                done.append(place)
+            except (Undecodable, NotFound) as error:
+                failed.append(place | {"reason": error.detail})
+        return json_response({"applied": done, "parked": failed})
+
+    def _place(self, fields: Mapping[str, Any]) -> tuple[int, int]:
+        lane, seq = fields.get("lane"), fields.get("seq")
+        if set(fields) != {"lane", "seq"} or not isinstance(lane, str) or not isinstance(seq, int):
+            raise Invalid('send {"lane": "fra/0.0", "seq": 17}, or {} for all')
+        return self._names.lane_number(lane), seq
+
+    async def _conflicts(self, request: web.Request) -> web.Response:
+        conflicts = await self._deps.relational.conflicts()
+        return json_response({"conflicts": [_digits(conflict) for conflict in conflicts]})
+
+    async def _livez(self, request: web.Request) -> web.Response:
+        return json_response({"live": True})
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        missing = self._deps.missing()
+        return json_response({"ready": not missing, "missing": missing}, status=503 if missing else 200)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return web.Response(text=self._deps.metrics.text(), content_type="text/plain")
+
+
+def _digits(conflict: Mapping[str, Any]) -> dict[str, Any]:
+    """Ids are beyond 2^53: as digits."""
+    return {
+        name: str(value) if isinstance(value, int) and name.endswith("stamp") else value
+        for name, value in conflict.items()
+    }
+
+
+def replication_gauges(metrics: Metrics, replicator: Replicator) -> None:
+    """Adds the replicator's figures to a process's metrics."""
+    gauge = metrics.gauge
+    gauge("planb_replay_behind_records", "Durable here, not applied yet.", _sum(replicator.replayer.behind))
+    gauge("planb_replay_blocked_lanes", "Lanes whose replay is stopped.", lambda: len(replicator.replayer.blocked))
+    gauge("planb_replayed_events", "Events replayed.", lambda: replicator.replayer.replayed)
+    gauge("planb_inbox_records", "Pulled, not proven yet.", lambda: replicator.intake.waiting)
+    gauge("planb_records_pulled", "Records stored from elsewhere.", lambda: replicator.intake.stored)
+    gauge("planb_records_served", "Records given to peers.", lambda: replicator.pulls.served)
+    gauge("planb_links_failed", "Peers that can't be pulled from.", lambda: _failed(replicator))
+    gauge("planb_lag_p99_ms", "Worst p99 of replication lag.", lambda: _worst_lag(replicator))
+
+
+def _sum(read: Callable[[], Mapping[int, int]]) -> Callable[[], float]:
+    return lambda: sum(read().values())
+
+
+def _failed(replicator: Replicator) -> int:
+    return sum(peer.link == "failed" for peer in replicator.board.peers.values())
+
+
+def _worst_lag(replicator: Replicator) -> int:
+    return max((lag.p99_ms for lag in replicator.lag.summary().values()), default=0)

@@ -1,0 +1,37 @@
+"""The write primitives of the internal listener, by the same code as the public ones. The caller is the customer's own
+system, proven by its signature; the events say "sys"."""
+
+from aiohttp import web
+
+from api.calls import Call, Calls
+from api.clock_header import ClockHeader
+from api.cursors import Cursors
+from api.tokens import Caller, Tokens
+from api.write_routes import WriteRoutes
+from api.writes import Answer, Writes
+
+SYSTEM = Caller("sys", "", 0)
+
+
+class SysCalls(Calls):
+    """Who calls was settled by the listener's middleware; the other headers are those of the public listener."""
+
+    async def enter(self, request: web.Request, *, public: bool = False) -> Call:
+        """As `Calls.enter`, for the customer's own system."""
+        return (await super().enter(request, public=True))._replace(caller=SYSTEM)
+
+
+class SysWriteRoutes(WriteRoutes):
+    """Adds the token to the answer that opens a session: it is made from the row, also for a retry, never stored."""
+
+    def __init__(self, writes: Writes, calls: SysCalls, cursors: Cursors, clock: ClockHeader, tokens: Tokens) -> None:
+        super().__init__(writes, calls, cursors, clock)
+        self._tokens = tokens
+
+    def answer(self, answer: Answer, call: Call) -> web.Response:
+        """The JSON answer."""
+        body = answer.body
+        if "expires_ms" in body:
+            token = self._tokens.issue(body["session"], body["user"], body["expires_ms"])
+            answer = answer._replace(body={**body, "token": token})
+        return super().answer(answer, call)
