@@ -150,9 +150,8 @@ class SqliteMessageStore:
             await _until(self._hurry, limits.MESSAGE_LINGER_MS / 1000)
             self._put.clear()
             self._hurry.clear()
-            batch = self._writing = self._open
-            self._open = Batch()
-            await self._write(batch)
+            self._writing, self._open = self._open, Batch()
+            await self._write(self._writing)
             self._writing = None
             self._notify()
 

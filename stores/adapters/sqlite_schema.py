@@ -37,7 +37,8 @@ def stored(kind: Kind, value: Any) -> Any:
     return canonical(value).decode() if kind is Kind.JSON else value
 
 
-def _table(name: str, table: Table) -> sa.Table:
+def table_of(name: str, table: Table) -> sa.Table:
+    """The Core table of a table of `core.tables`."""
     columns = [sa.Column(part, TYPES[kind], primary_key=True, nullable=False) for part, kind in table.key.items()]
     for column_name, column in table.columns.items():
         lww = column.law is Law.LWW
@@ -53,7 +54,7 @@ def _table(name: str, table: Table) -> sa.Table:
     return made
 
 
-REPLICATED: dict[str, sa.Table] = {name: _table(name, table) for name, table in STORED.items()}
+REPLICATED: dict[str, sa.Table] = {name: table_of(name, table) for name, table in STORED.items()}
 
 RESULTS = sa.Table(
     "results",

@@ -1,0 +1,265 @@
+"""The contract of stores.ports.RelationalStore, over all its adapters."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import limits
+from core.errors import Undecodable
+from core.tables import TABLES, Effect
+from stores.ports import Mark, Parked, RelationalBatch, RelationalStore, Result, Stamped
+from tests.support.stores import ADAPTERS, NOW_MS, batch, dumped, id_at, relational_store, write
+
+
+@pytest.fixture(params=ADAPTERS)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RelationalStore]:
+    async with relational_store(request.param, tmp_path) as opened:
+        yield opened
+
+
+async def user(store: RelationalStore) -> dict[str, Any]:
+    (row,) = await store.rows("users", {"user": "Ua"})
+    return row
+
+
+async def test_a_row_that_has_only_some_columns_reads_sensibly(store: RelationalStore) -> None:
+    await store.apply(batch([write(9, "sessions", "s1", {"revoked": 1}), write(9, "users", "Ua", {"about": "x"})]))
+    assert await store.rows("sessions", {"session": "s1"}) == [
+        {"session": "s1", "user": "", "device": "", "expires_ms": 0, "revoked": 1}
+    ]
+    assert await user(store) == {
+        "user": "Ua",
+        "name": "", "name_at": 0, "avatar": "", "avatar_at": 0,
+        "about": "x", "about_at": 9, "password": "", "password_at": 0,
+    }  # fmt: skip
+
+
+async def test_an_effect_without_columns_makes_its_row(store: RelationalStore) -> None:
+    await store.apply(batch([write(9, "users", "Ua", {})]))
+    assert (await user(store))["name_at"] == 0
+    assert await dumped(store, "users") == [{"user": "Ua"}]
+
+
+async def test_json_reads_the_same_from_every_adapter(store: RelationalStore) -> None:
+    await store.apply(batch([write(9, "member_adds", ("G1", "Ua", 7), {"knew": {3: 4}})]))
+    (row,) = await store.rows("member_adds", {"chat": "G1", "user": "Ua"})
+    assert row == {"chat": "G1", "user": "Ua", "lane": 7, "knew": {"3": 4}, "knew_at": 9}
+
+
+async def test_an_older_stamp_never_overwrites(store: RelationalStore) -> None:
+    await store.apply(batch([write(9, "users", "Ua", {"name": "new"})]))
+    await store.apply(batch([write(8, "users", "Ua", {"name": "old", "about": "about"})]))
+    row = await user(store)
+    assert (row["name"], row["name_at"], row["about"], row["about_at"]) == ("new", 9, "about", 8)
+
+
+async def test_an_equal_stamp_is_applied_again_to_no_effect(store: RelationalStore) -> None:
+    again = batch([write(9, "users", "Ua", {"name": "a"}), write(5, "member_left", ("G1", "Ua", 7), {"left": 5})])
+    await store.apply(again)
+    before = [await dumped(store, name) for name in TABLES], await store.conflicts()
+    await store.apply(again)
+    assert ([await dumped(store, name) for name in TABLES], await store.conflicts()) == before
+
+
+async def test_a_column_written_after_its_row_is_not_lost_to_a_null(store: RelationalStore) -> None:
+    await store.apply(batch([write(1, "users", "Ua", {"about": "x"})]))
+    await store.apply(batch([write(2, "users", "Ua", {"name": "a"})]))
+    await store.apply(batch([write(3, "members", ("G1", "Ua"), {"role": "admin"})]))
+    await store.apply(batch([write(4, "members", ("G1", "Ua"), {"left_at": 4})]))
+    await store.apply(batch([write(5, "sessions", "s", {"revoked": 1})]))
+    await store.apply(batch([write(6, "sessions", "s", {"user": " first", "expires_ms": -5})]))
+    assert (await user(store))["name"] == "a"
+    assert (await store.rows("members", {"chat": "G1"}))[0]["left_at"] == 4
+    assert (await store.rows("sessions", {"user": " first"}))[0]["expires_ms"] == -5
+
+
+async def test_several_effects_on_one_row_in_one_batch_merge(store: RelationalStore) -> None:
+    await store.apply(
+        batch(
+            [
+                write(3, "users", "Ua", {"name": "c"}),
+                write(2, "users", "Ua", {"name": "b", "avatar": "f2"}),
+                write(1, "users", "Ua", {"avatar": "f1"}),
+            ]
+        )
+    )
+    row = await user(store)
+    assert (row["name"], row["name_at"], row["avatar"], row["avatar_at"]) == ("c", 3, "f2", 2)
+
+
+async def test_once_stays_and_max_only_grows(store: RelationalStore) -> None:
+    for stamp, mark in ((1, 5), (2, 3)):
+        await store.apply(batch([write(stamp, "read_marks", ("Ua", "D1", 7), {"mark": mark})]))
+        await store.apply(batch([write(stamp, "chats", "G1", {"dissolved": 1})]))
+    assert (await store.rows("read_marks", {"user": "Ua"}))[0]["mark"] == 5
+    assert (await store.rows("chats", {"chat": "G1"}))[0]["dissolved"] == 1
+
+
+async def test_rows_are_found_by_key_and_by_every_by_column_and_narrowed(store: RelationalStore) -> None:
+    await store.apply(
+        batch(
+            [
+                write(1, "members", ("G1", "Ub"), {"role": "admin"}),
+                write(1, "members", ("G1", "Ua"), {"role": ""}),
+                write(1, "members", ("G2", "Ua"), {"left_at": 4}),
+                write(1, "directs", "D1", {"low": "Ua", "high": "Ub"}),
+            ]
+        )
+    )
+
+    async def keys(**where: Any) -> list[tuple[str, str]]:
+        return [(row["chat"], row["user"]) for row in await store.rows("members", where)]
+
+    assert await keys(chat="G1") == [("G1", "Ua"), ("G1", "Ub")]
+    assert await keys(user="Ua") == [("G1", "Ua"), ("G2", "Ua")]
+    assert await keys(chat="G1", user="Ub") == [("G1", "Ub")]
+    assert await keys(chat="G1", role="admin") == [("G1", "Ub")]
+    assert await keys(user="Ua", left_at=0) == [("G1", "Ua")]
+    assert await keys(chat="G3") == []
+    assert (await store.rows("directs", {"high": "Ub"}))[0]["conversation"] == "D1"
+
+
+@pytest.mark.parametrize("where", [{}, {"role": "admin"}, {"chat": "G1", "color": 1}])
+async def test_a_lookup_without_an_index_is_refused(store: RelationalStore, where: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="members"):
+        await store.rows("members", where)
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        Effect("nowhere", ("k",), {}),
+        Effect("users", ("Ub",), {"color": "red"}),
+        Effect("users", ("Ub",), {"name": 3}),
+        Effect("users", ("Ub",), {"name": None}),
+        Effect("users", ("Ub", 1), {}),
+        Effect("chats", (3,), {}),
+        Effect("read_marks", ("Ua", "D1", 7), {"mark": 1 << 63}),
+    ],
+)
+async def test_a_batch_with_an_effect_that_can_not_be_applied_changes_nothing(
+    store: RelationalStore, effect: Effect
+) -> None:
+    with pytest.raises(Undecodable):
+        await store.apply(batch([write(1, "users", "Ua", {"name": "a"}), Stamped(2, effect)], {1: Mark(1, 2)}))
+    assert await store.rows("users", {"user": "Ua"}) == []
+    assert await store.frontier() == {}
+
+
+async def test_the_frontier_only_moves_forward_unless_a_restore_sets_it(store: RelationalStore) -> None:
+    await store.apply(batch([], {1: Mark(5, 50), 2: Mark(1, 10)}))
+    await store.apply(batch([], {1: Mark(4, 40), 3: Mark(2, 20)}))
+    assert await store.frontier() == {1: Mark(5, 50), 2: Mark(1, 10), 3: Mark(2, 20)}
+    await store.set_frontier({1: Mark(2, 20)})
+    assert await store.frontier() == {1: Mark(2, 20)}
+
+
+def result(event: int, key: str = "k") -> Result:
+    return Result("Ua", key, event, "chat.create", b"\0fingers", {"chat": "G1", "n": [1, None]})
+
+
+async def test_results_are_kept_for_a_day(store: RelationalStore) -> None:
+    day = limits.RESULT_KEPT_S
+    kept = [result(id_at(at)) for at in (-day + 60, -100, 0)]
+    expired = [result(id_at(-day - at)) for at in range(60, 90)]
+    await store.apply(RelationalBatch((), expired, (), (), {}))
+    await store.apply(RelationalBatch((), [*kept, *kept[:1]], (), (), {}))
+    assert await store.results(0) == kept
+    assert await store.results(kept[0].event) == kept[1:]
+
+
+async def test_parked_events_are_listed_until_they_are_unparked(store: RelationalStore) -> None:
+    first, second = Parked(2, 9, 90, "no such action"), Parked(1, 3, 30, "no such table")
+    await store.apply(RelationalBatch((), (), [first, second], (), {}))
+    await store.apply(RelationalBatch((), (), [first], (), {}))
+    assert await store.parked() == [second, first]
+    await store.apply(RelationalBatch((), (), (), [(1, 3), (1, 4)], {}))
+    assert await store.parked() == [first]
+
+
+async def test_meta_is_kept_by_name(store: RelationalStore) -> None:
+    assert await store.meta("epoch") is None
+    await store.set_meta("epoch", "1")
+    await store.set_meta("epoch", "2")
+    assert await store.meta("epoch") == "2"
+
+
+async def test_a_dump_comes_in_key_order_and_pages_and_leaves_out_what_was_never_written(
+    store: RelationalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CHUNK_ROWS_MAX", 3)
+    keys = [(chat, user) for chat in ("G", "G1", "g", "é") for user in ("U1", "U10", "U2")]
+    await store.apply(batch([write(5, "members", key, {"role": "x"}) for key in reversed(keys)]))
+    await store.apply(batch([write(6, "members", ("ÿ", "z"), {"left_at": 6})]))
+    pages = [page async for page in store.dump("members")]
+    assert [len(page) for page in pages] == [3, 3, 3, 3, 1]
+    rows = [row for page in pages for row in page]
+    assert [(row["chat"], row["user"]) for row in rows] == [*keys, ("ÿ", "z")]
+    assert rows[0] == {"chat": "G", "user": "U1", "role": "x", "role_at": 5}
+    assert rows[-1] == {"chat": "ÿ", "user": "z", "left_at": 6}
+
+
+async def test_writes_go_on_while_a_dump_is_read(store: RelationalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CHUNK_ROWS_MAX", 2)
+    await store.apply(batch([write(1, "users", f"U{n}", {"name": "a"}) for n in range(6)]))
+    seen = []
+    async for page in store.dump("users"):
+        seen += [row["user"] for row in page]
+        await store.apply(batch([write(2, "users", f"T{len(seen)}", {"name": "b"})]))
+    assert [name for name in seen if name.startswith("U")] == [f"U{n}" for n in range(6)]
+
+
+async def test_loaded_rows_merge_and_may_be_loaded_again(store: RelationalStore) -> None:
+    await store.apply(batch([write(5, "users", "Ua", {"name": "here", "about": "here"})]))
+    dump = [
+        {"user": "Ua", "name": "there", "name_at": 6, "about": "there", "about_at": 4},
+        {"user": "Ub", "avatar": "f", "avatar_at": 3},
+    ]
+    for _ in range(2):
+        await store.load("users", dump)
+        await store.load("sessions", [{"session": "s", "revoked": 1}])
+    assert await dumped(store, "users") == [
+        {"user": "Ua", "name": "there", "name_at": 6, "about": "here", "about_at": 5},
+        {"user": "Ub", "avatar": "f", "avatar_at": 3},
+    ]
+    await store.load("sessions", [{"session": "s", "user": " early"}])
+    assert await store.rows("sessions", {"user": " early"}) != []
+    with pytest.raises(Undecodable, match="color"):
+        await store.load("users", [{"user": "Ua", "color": "red"}])
+
+
+async def test_concurrent_writes_are_listed_as_conflicts_and_seen_ones_are_not(store: RelationalStore) -> None:
+    await store.apply(
+        batch(
+            [
+                write(10, "users", "Ua", {"name": "first"}, name=0),
+                write(20, "users", "Ua", {"name": "saw first"}, name=10),
+                write(25, "users", "Ua", {"name": "did not"}, name=10),
+                write(30, "users", "Ua", {"name": "saw the second"}, name=20),
+                # One lane has one writer; its register is overwritten, never contested.
+                write(10, "member_adds", ("G1", "Ua", 7), {"knew": {}}),
+                write(20, "member_adds", ("G1", "Ua", 7), {"knew": {}}),
+            ]
+        )
+    )
+    assert await store.conflicts() == [
+        {
+            "table": "users", "key": ["Ua"], "column": "name", "stamp": 25, "value": "did not",
+            "winner_stamp": 30, "winner_value": "saw the second",
+        }
+    ]  # fmt: skip
+
+
+async def test_conflicts_survive_a_dump_and_load(store: RelationalStore) -> None:
+    await store.apply(batch([write(n, "users", "Ua", {"name": str(n)}) for n in (10, 20)]))
+    (before,) = await store.conflicts()
+    rows = await dumped(store, "overwrites")
+    await store.load("overwrites", rows)
+    assert await store.conflicts() == [before]
+    assert {row["stamp"] for row in rows} == {10, 20}
+
+
+def test_ids_of_the_fixtures_are_of_now() -> None:
+    assert id_at(0) >> 24 == (NOW_MS - 1_409_529_600_000) // 10

@@ -1,0 +1,156 @@
+"""Both adapters of the relational and of the message store, and a reference that knows nothing of either."""
+
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+
+from core.ids import make_id, tick_at
+from core.tables import TABLES, Cell, Column, Effect, Kind, Law, Table, merge
+from stores.adapters import cells, sqlite_schema
+from stores.adapters.memory_messages import MemoryMessageStore
+from stores.adapters.memory_relational import MemoryRelationalStore
+from stores.adapters.sqlite_messages import SqliteMessageStore
+from stores.adapters.sqlite_relational import SqliteRelationalStore
+from stores.ports import Frontier, MessageStore, RelationalBatch, RelationalStore, Stamped
+
+ADAPTERS = ("memory", "sqlite")
+NOW_MS = 1_700_000_000_000
+
+
+def id_at(s: float, lane: int = 1) -> int:
+    """An id of `s` seconds after NOW_MS."""
+    return make_id(tick_at(NOW_MS + round(s * 1000)), lane)
+
+
+@asynccontextmanager
+async def relational_store(adapter: str, folder: Path) -> AsyncIterator[RelationalStore]:
+    store: RelationalStore
+    if adapter == "memory":
+        store = MemoryRelationalStore(clock=lambda: NOW_MS)
+    else:
+        store = await SqliteRelationalStore.open(folder / "relational.db", clock=lambda: NOW_MS)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def message_store(adapter: str, folder: Path) -> AsyncIterator[MessageStore]:
+    store: MessageStore
+    store = MemoryMessageStore() if adapter == "memory" else await SqliteMessageStore.open(folder / "messages.db")
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A folder for one example of a property."""
+    with tempfile.TemporaryDirectory() as path:
+        yield Path(path)
+
+
+def batch(effects: Iterable[Stamped] = (), frontier: Frontier | None = None) -> RelationalBatch:
+    return RelationalBatch(tuple(effects), (), (), (), frontier or {})
+
+
+def write(stamp: int, table: str, key: Any, columns: dict[str, Any], **basis: int) -> Stamped:
+    """An effect with its stamp."""
+    return Stamped(stamp, Effect(table, key if isinstance(key, tuple) else (key,), columns, basis))
+
+
+async def dumped(store: RelationalStore, table: str) -> list[dict[str, Any]]:
+    return [row async for page in store.dump(table) for row in page]
+
+
+# -- the reference
+
+PROBE = "probe"
+PROBE_TABLE = Table(
+    {"a": Kind.TEXT, "b": Kind.INT},
+    {f"{law}_{kind}": Column(law, kind) for law in (Law.LWW, Law.INSERT) for kind in Kind}
+    | {f"{law}_int": Column(law, Kind.INT) for law in (Law.MAX, Law.MIN, Law.ONCE)},
+)
+"""Every law with every kind it takes; the real tables happen to lack some."""
+
+
+@contextmanager
+def probe_table() -> Iterator[None]:
+    """The adapters know PROBE meanwhile."""
+    cells.STORED[PROBE] = PROBE_TABLE
+    table = sqlite_schema.REPLICATED[PROBE] = sqlite_schema.table_of(PROBE, PROBE_TABLE)
+    sqlite_schema.READERS[PROBE] = sqlite_schema.Reader(PROBE)
+    try:
+        yield
+    finally:
+        sqlite_schema.METADATA.remove(table)
+        for known in (cells.STORED, sqlite_schema.REPLICATED, sqlite_schema.READERS):
+            del known[PROBE]
+
+
+def reference(effects: Iterable[Stamped], tables: Mapping[str, Table] = TABLES) -> dict[str, list[dict[str, Any]]]:
+    """The fold of these effects by core.tables.merge, as `dump` gives it: table -> rows in key order."""
+    state: dict[str, dict[tuple[Any, ...], dict[str, Cell]]] = {name: {} for name in tables}
+    for stamp, effect in effects:
+        row = state[effect.table].setdefault(effect.key, {})
+        for name, value in effect.columns.items():
+            law = tables[effect.table].columns[name].law
+            plain = msgspec.json.decode(msgspec.json.encode(value))
+            row[name] = merge(law, row.get(name), Cell(plain, stamp if law is Law.LWW else 0))
+    return {name: [_row(tables[name], key, rows[key]) for key in sorted(rows)] for name, rows in state.items()}
+
+
+def _row(table: Table, key: tuple[Any, ...], row: dict[str, Cell]) -> dict[str, Any]:
+    found: dict[str, Any] = dict(zip(table.key, key, strict=True))
+    for name, cell in row.items():
+        found[name] = cell.value
+        if table.columns[name].law is Law.LWW:
+            found[f"{name}_at"] = cell.stamp
+    return found
+
+
+# -- any effects
+
+# The texts sort differently raw and encoded; ' ' and '!' are encoded below '""', the empty text.
+VALUES: dict[Kind, st.SearchStrategy[Any]] = {
+    Kind.TEXT: st.sampled_from(["", " ", "!", "a", "a!", 'a"', "a\n", "é", "\U0001f600", "\0", "zz"]),
+    Kind.INT: st.sampled_from([0, 1, 9, 10, -1, -10, (1 << 63) - 1, -(1 << 62)]),
+    Kind.JSON: st.sampled_from([None, 0, "x", "", [1], [], {}, {"1": 2}, {"b": 1, "a": [None]}, True]),
+}
+KEYS = {Kind.TEXT: st.sampled_from(["Ua", "Ub", "é", ""]), Kind.INT: st.sampled_from([0, 7, (1 << 62) + 1])}
+
+
+@st.composite
+def any_effects(draw: st.DrawFn, tables: Mapping[str, Table] = TABLES, most: int = 14) -> list[Stamped]:
+    """Effects of as many events, all stamps different; each names some columns of its row, maybe none."""
+    effects = []
+    stamps = draw(st.lists(st.integers(1, 1 << 40), min_size=1, max_size=most, unique=True))
+    for stamp in stamps:
+        name = draw(st.sampled_from(sorted(tables)))
+        table = tables[name]
+        key = tuple(draw(KEYS[kind]) for kind in table.key.values())
+        columns = {
+            column: 1 if law is Law.ONCE else draw(VALUES[kind])
+            for column, (law, kind) in table.columns.items()
+            if draw(st.booleans())
+        }
+        earlier = [0, *(other for other in stamps if other < stamp)]
+        basis = {column: draw(st.sampled_from(earlier)) for column in columns if table.columns[column].law is Law.LWW}
+        effects.append(Stamped(stamp, Effect(name, key, columns, basis)))
+    return effects
+
+
+@st.composite
+def any_batches(draw: st.DrawFn, effects: list[Stamped]) -> list[list[Stamped]]:
+    """The effects in any order, some twice, cut into batches anywhere, some batches twice."""
+    order = draw(st.permutations(effects + draw(st.lists(st.sampled_from(effects), max_size=5))))
+    cuts = sorted(draw(st.lists(st.integers(0, len(order)), max_size=6)))
+    batches = [order[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(order)], strict=True)]
+    return batches + draw(st.lists(st.sampled_from(batches), max_size=2))
