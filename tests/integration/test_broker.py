@@ -286,6 +286,26 @@ async def test_updates_that_come_during_the_greeting_are_neither_lost_nor_double
         assert await peer.pts(total) == list(range(1, total + 1))
 
 
+async def test_what_is_announced_between_the_hello_and_the_first_frame_is_not_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = world.hot.pts
+
+    async def meanwhile(owners: Sequence[str]) -> list[int]:
+        found = await read(owners)
+        before = world.hub.metrics()["announcements"]
+        await world.say("Uada", count=2)
+        async with asyncio.timeout(5):
+            while world.hub.metrics()["announcements"] == before:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        return found
+
+    monkeypatch.setattr(world.hot, "pts", meanwhile)
+    peer = await world.connect("Uada", at=at(0))
+    assert (await peer.next("hello"))["pts"] == 0
+    assert await peer.pts(2) == [1, 2]
+
+
 # -- delivery
 
 
