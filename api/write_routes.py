@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from api import problems
-from api.calls import Call, Calls, key_of
+from api.calls import Call, Entrance, key_of
 from api.clock_header import HEADER as X_CLOCK
 from api.clock_header import ClockHeader
 from api.cursors import Cursors
@@ -56,7 +56,7 @@ def _is(given: Any, wanted: str) -> bool:
 class WriteRoutes:
     """Builds handlers; `json_response` is shared with the reads."""
 
-    def __init__(self, writes: Writes, calls: Calls, cursors: Cursors, clock: ClockHeader) -> None:
+    def __init__(self, writes: Writes, calls: Entrance, cursors: Cursors, clock: ClockHeader) -> None:
         self._writes = writes
         self._calls = calls
         self._cursors = cursors

@@ -38,9 +38,9 @@ class LaneWriter(Protocol):
 
 
 class RemoteDurability(Protocol):
-    """What is known of the other DCs (replicator/board.py)."""
+    """What is known of the other DCs (replicator/remote.py)."""
 
-    async def held_elsewhere(self, lane: int, seq: int, timeout_s: float) -> bool:
+    async def wait(self, lane: int, seq: int, timeout_s: float) -> bool:
         """True once another DC holds the lane durably through `seq`; False when that is not so within `timeout_s`,
         at once where no other DC can be reached. Never raises."""
         ...
@@ -195,7 +195,7 @@ class Writes:
         applied = self._progress.applied.get(lane)
         if applied is None:
             return False
-        return await self._remote.held_elsewhere(lane, applied.seq, limits.DURABILITY_WAIT_MS_MAX / 1000)
+        return await self._remote.wait(lane, applied.seq, limits.DURABILITY_WAIT_MS_MAX / 1000)
 
 
 def _fingerprint(action: str, fields: Mapping[str, Any]) -> bytes:
