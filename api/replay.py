@@ -10,12 +10,12 @@ from typing import NamedTuple, Protocol
 
 from core.errors import BadSignature, Corrupt, Invalid, LaneForked, LaneGap, LogUnavailable
 from core.ids import Lane
+from events.codec import Codec
 from events.ports import EventLog, Trimmed
 from events.record import GENESIS, Entry, Record, decode_all
 from events.signing import Verifier
 from replicator.inbox import follows
 from replicator.names import DcNames
-from stores.apply import entry_of
 from stores.progress import Progress
 
 
@@ -44,6 +44,7 @@ class Replay:
         event_log: EventLog,
         verifier: Verifier,
         applier: Applying,
+        codec: Codec,
         live: Callable[[], frozenset[int]],
         store: Callable[[Sequence[Record]], Awaitable[object]],
     ) -> None:
@@ -51,6 +52,7 @@ class Replay:
         self._log = event_log
         self._verifier = verifier
         self._applier = applier
+        self._entry = codec.entry
         self._live = live
         self._store = store
         self._ends: dict[int, tuple[int, bytes]] = {}
@@ -68,7 +70,7 @@ class Replay:
             await self._prove(lane, records)
         await self._make_durable(lanes)
         everything = [record for records in lanes.values() for record in records]
-        await self._applier.apply([entry_of(record) for record in everything])
+        await self._applier.apply([self._entry(record) for record in everything])
         for lane, records in lanes.items():
             self._ends[lane] = (records[-1].seq, records[-1].hash)
         self.records += len(everything)

@@ -1,0 +1,90 @@
+"""Which incarnation a DC writes as when it starts.
+
+A lane may be written on only if its log surely has its end. An incarnation counts up whenever that is in doubt: after
+a restore, when somebody knows more of our lanes than we do, or something else. Old lanes are never opened again; after
+15 the DC takes a new number.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from core import limits
+from core.errors import ConfigError, PlanBError
+from core.ids import Lane
+from events.ports import Top
+from replicator.repair import RecordSource
+
+log = logging.getLogger(__name__)
+
+META_NAME = "incarnation"
+"""Where the choice is kept (RelationalStore.meta). Write it before the first lane is opened."""
+
+
+class Choice(NamedTuple):
+    incarnation: int
+    reason: str
+    """Why, for the log."""
+
+
+def choose_incarnation(
+    dc: int,
+    meta: str | None,
+    own: Mapping[int, Top],
+    others: Iterable[Mapping[int, Top]],
+    *,
+    restored: bool = False,
+) -> Choice:
+    """The incarnation to write as.
+
+    `meta` is what was chosen last (META_NAME), `own` the tops of the local log, `others` the tops of whoever could be
+    asked: peers, the archive. Their hashes count, their ids don't. Raises ConfigError when the DC's incarnations are
+    used up.
+    """
+    known = [(lane, top) for tops in others for lane, top in tops.items() if Lane.of(lane).dc == dc and top.seq]
+    mine = {lane: top for lane, top in own.items() if Lane.of(lane).dc == dc}
+    used = [Lane.of(lane).incarnation for lane in (*mine, *(lane for lane, _ in known))]
+    last = int(meta) if meta is not None else -1
+    highest = max((last, *used))
+    if highest < 0:
+        return Choice(0, "a new datacenter")
+    reason = "restored" if restored else _doubt(last, highest, mine, known)
+    if not reason:
+        return Choice(highest, "the log has its end")
+    if highest == limits.INCARNATION_MAX:
+        raise ConfigError(f"DC {dc} needs a new number: its {highest + 1} incarnations are used up ({reason})")
+    return Choice(highest + 1, reason)
+
+
+def _doubt(last: int, highest: int, mine: Mapping[int, Top], known: list[tuple[int, Top]]) -> str:
+    """Why the present lanes can't be written on; "" if they can."""
+    if last < highest:
+        return f"incarnation {highest} was used, and this datacenter does not remember it"
+    if not any(Lane.of(lane).incarnation == highest for lane in mine):
+        return f"the log holds nothing of incarnation {highest}"
+    for lane, top in known:
+        if Lane.of(lane).incarnation != highest:
+            continue
+        here = mine.get(lane)
+        if here is None or top.seq > here.seq:
+            return f"others hold lane {lane} through {top.seq}, this log through {here.seq if here else 0}"
+        if top.seq == here.seq and top.hash != here.hash:
+            return f"others hold another record at seq {top.seq} of lane {lane}"
+    return ""
+
+
+async def ask(sources: Mapping[str, RecordSource], timeout_s: float) -> dict[str, Mapping[int, Top]]:
+    """The tops of those who answer in time. Who does not is left out: the protection of own lanes (own_lane.py) sees
+    the same later."""
+
+    async def one(name: str, source: RecordSource) -> tuple[str, Mapping[int, Top] | None]:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return name, await source.tops()
+        except (PlanBError, TimeoutError) as error:
+            log.warning("%s does not say what it holds of our lanes: %s", name, error)
+            return name, None
+
+    answers = await asyncio.gather(*(one(name, source) for name, source in sources.items()))
+    return {name: tops for name, tops in answers if tops is not None}
