@@ -118,7 +118,7 @@ class Dialogs:
             "present": present,
             "top": message.shown() if message else None,
             # What is written after he was removed is none of a former member's business, nor is how much.
-            "unread": unread.count if present else 0,
+            "unread": unread.number if present else 0,
             "unread_more": unread.more if present else False,
         }
 

@@ -1,0 +1,147 @@
+"""DCs with their public listener, for tests: memory adapters, real HTTP on loopback."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+from aiohttp.test_utils import TestClient, TestServer
+
+from api.app import PARTS, PublicDeps, PublicParts, create_public_app
+from api.clock_header import ClockHeader
+from core.system import entropy, wall_clock_ms
+from tests.support.dc import ACTIONS, OneDc
+
+KEY = b"a key that all datacenters share"
+FAR_MS = wall_clock_ms() + 86_400_000
+
+
+class Remote:
+    """Other DCs, as the test says: `holds` is what every wait answers."""
+
+    def __init__(self) -> None:
+        self.holds = False
+        self.waits: list[tuple[int, int]] = []
+
+    async def wait(self, lane: int, seq: int, timeout_s: float) -> bool:
+        self.waits.append((lane, seq))
+        return self.holds
+
+
+class Reply(NamedTuple):
+    status: int
+    body: dict[str, Any]
+    headers: Any
+
+    @property
+    def code(self) -> str:
+        return str(self.body.get("code", ""))
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that a problem names."""
+        return [error["field"] for error in self.body.get("errors", [])]
+
+
+class ApiDc:
+    """One DC with its public listener. `user(...)` gives a client of it."""
+
+    def __init__(self, dc: OneDc, **deps: Any) -> None:
+        self.dc = dc
+        self.remote = Remote()
+        self.app = create_public_app(
+            PublicDeps(
+                dc=dc.name,
+                key=KEY,
+                actions=ACTIONS,
+                lane_writer=dc.writer,
+                view=dc.view,
+                hot=dc.hot,
+                progress=dc.applier.progress,
+                clock=dc.clock,
+                epoch=lambda: dc.applier.epoch,
+                remote=self.remote,
+                wall=wall_clock_ms,
+                entropy=entropy,
+                **deps,
+            )
+        )
+        self.http = TestClient(TestServer(self.app))
+
+    @property
+    def parts(self) -> PublicParts:
+        return self.app[PARTS]
+
+    def x_clock(self, id: int) -> str:
+        """An X-Clock header that some DC may have answered."""
+        return ClockHeader(KEY, self.dc.clock, wall_clock_ms, self.dc.applier.progress)._seal(id)
+
+    async def sign_up(self, *users: str) -> None:
+        for user in users:
+            await self.dc.do("user.upsert", "sys", user=user, name=user[1:].title(), password=f"password of {user}")
+
+    def user(self, user: str, session: str = "", expires_ms: int = FAR_MS) -> "User":
+        """A client with a token, whether or not the session's row is here."""
+        return User(self, user, self.parts.tokens.issue(session or f"s{abs(hash(user)) % 10**6}", user, expires_ms))
+
+
+class User:
+    def __init__(self, at: ApiDc, user: str, token: str) -> None:
+        self.at = at
+        self.user = user
+        self.token = token
+
+    async def call(
+        self, method: str, path: str, body: Any = None, *, data: bytes | None = None, **headers: str | None
+    ) -> Reply:
+        """Header names with `_` for `-`; None leaves one out."""
+        sent = {"Authorization": f"Bearer {self.token}"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        more: dict[str, Any] = {"data": data} if data is not None else {"json": body} if body is not None else {}
+        present = {name: value for name, value in sent.items() if value is not None}
+        async with self.at.http.request(method, path, headers=present, **more) as answer:
+            text = await answer.text()
+            kind = answer.content_type
+            if answer.status >= 400 and path.startswith("/v1"):
+                assert kind == "application/problem+json", (answer.status, text)
+            return Reply(answer.status, await answer.json(content_type=None) if "json" in kind else {}, answer.headers)
+
+    async def get(self, path: str, **headers: str | None) -> Reply:
+        return await self.call("GET", path, **headers)
+
+    async def post(self, path: str, body: Any = None, **headers: str | None) -> Reply:
+        return await self.call("POST", path, {} if body is None else body, **headers)
+
+    async def ok(self, method: str, path: str, body: Any = None, **headers: str | None) -> dict[str, Any]:
+        reply = await self.call(method, path, body, **headers)
+        assert reply.status == 200, reply
+        return reply.body
+
+    async def send(self, to: str, text: str, **headers: str | None) -> str:
+        """The id of the message."""
+        return str((await self.ok("POST", "/v1/messages", {"to": to, "text": text}, **headers))["id"])
+
+    async def updates(self, cursor: str, limit: int = 100) -> tuple[list[dict[str, Any]], str]:
+        """Everything after the cursor, over all pages, and the cursor then."""
+        found = []
+        while True:
+            page = await self.ok("POST", "/v1/updates", {"cursor": cursor, "limit": limit})
+            assert not page["reset"], "unexpected reset"
+            found += page["updates"]
+            cursor = page["cursor"]
+            if not page["more"]:
+                return found, cursor
+
+
+@contextlib.asynccontextmanager
+async def api_dc(dc: OneDc | None = None, **deps: Any) -> AsyncIterator[ApiDc]:
+    """A started DC with its listener; both are stopped at the end."""
+    dc = dc or OneDc()
+    await dc.start()
+    api = ApiDc(dc, **deps)
+    await api.http.start_server()
+    try:
+        yield api
+    finally:
+        await api.http.close()
+        await dc.stop()
