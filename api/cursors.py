@@ -4,6 +4,8 @@
 because the client came from another DC or epoch. Until such a search has drained, the cursor keeps the old V.
 """
 
+from typing import Any
+
 import msgspec
 
 from api.signing import Signer
@@ -45,6 +47,12 @@ class Cursors:
 
     def seal(self, cursor: Cursor) -> str:
         return self._signer.seal(_encoder.encode(cursor))
+
+    def shown(self, cursor: Cursor) -> dict[str, Any]:
+        """The members of an answer that tell the client where it stands: the cursor, which only we read, and in
+        clear what it needs to follow the stream."""
+        position = {"dc": cursor.dc, "epoch": cursor.epoch, "pts": cursor.pts, "channels": cursor.channels}
+        return {"cursor": self.seal(cursor), "position": position}
 
     def open(self, text: object, user: str) -> Cursor:
         """Invalid for anything that was not sealed for this user."""

@@ -65,7 +65,12 @@ class Dialogs:
                 self.dialogs,
                 DialogsRequest,
                 errors=(Invalid,),
-                example_answer={"dialogs": [], "after": None, "cursor": "PC1.…"},
+                example_answer={
+                    "dialogs": [],
+                    "after": None,
+                    "cursor": "PC1.…",
+                    "position": {"dc": "fra", "epoch": 3, "pts": 7, "channels": {}},
+                },
             )
         ]
 
@@ -86,7 +91,7 @@ class Dialogs:
         return {
             "dialogs": await self._entries(user, listed, memberships),
             "after": self._seal(user, last) if last else None,
-            "cursor": self._cursors.seal(cursor),
+            **self._cursors.shown(cursor),
         }
 
     async def _entries(

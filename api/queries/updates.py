@@ -6,15 +6,19 @@ what is applied during the search, or arrives late on a slow lane, is still beyo
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+import pydantic
 
 from api.calls import Call
 from api.cursors import Cursor, Cursors
 from api.operations import Read
 from api.queries.paging import LIMIT_DEFAULT, CursorText, Limit
 from api.queries.standpoint import Standpoint
-from core import limits
+from core import coverage, limits
 from core.action import Request
+from core.actions.fields import ChatId, MessageId
 from core.errors import Invalid, NotServing
 from core.ids import lane_of
 from core.membership import Membership
@@ -22,9 +26,26 @@ from stores.ports import HotStore
 from stores.render import Entry, decode, render_all
 from stores.view import StoreView
 
+Pts = Annotated[int, pydantic.Field(ge=0, le=(1 << 53) - 1)]
+
+
+class At(Request):
+    """What a client has of the stream beyond its cursor: its own statement, which can harm only itself."""
+
+    dc: str
+    epoch: Pts
+    pts: Pts
+    channels: dict[ChatId, Pts] = pydantic.Field(default_factory=dict)
+
 
 class UpdatesRequest(Request):
     cursor: CursorText | None = None
+    at: At | None = None
+    kept: list[MessageId] = pydantic.Field(
+        default_factory=list,
+        max_length=limits.KEPT_MAX,
+        description="Acknowledged events that the client still keeps; `uncovered` names those not applied here",
+    )
     limit: Limit = LIMIT_DEFAULT
 
 
@@ -91,8 +112,10 @@ class Updates:
                 example_answer={
                     "updates": [{"pts": 7, "update": {"event": "1234567890123456789", "type": "chat", "chat": {}}}],
                     "cursor": "PC1.…",
+                    "position": {"dc": "fra", "epoch": 3, "pts": 7, "channels": {}},
                     "more": False,
                     "reset": False,
+                    "uncovered": [],
                 },
             ),
             Read(
@@ -104,23 +127,28 @@ class Updates:
                 self.state,
                 StateRequest,
                 errors=(NotServing,),
-                example_answer={"user": "Uada", "cursor": "PC1.…"},
+                example_answer={
+                    "user": "Uada",
+                    "cursor": "PC1.…",
+                    "position": {"dc": "fra", "epoch": 3, "pts": 7, "channels": {}},
+                },
             ),
         ]
 
     async def state(self, call: Call, _: StateRequest) -> dict[str, Any]:
         cursor = await self._standpoint.present(call.caller.user)
-        return {"user": call.caller.user, "cursor": self._cursors.seal(cursor)}
+        return {"user": call.caller.user, **self._cursors.shown(cursor)}
 
     async def updates(self, call: Call, request: UpdatesRequest) -> dict[str, Any]:
         user = call.caller.user
+        v = self._standpoint.v()
+        uncovered = [str(id) for id in coverage.uncovered(v, map(int, request.kept))]
         if request.cursor is None:
-            return await self._reset(user)
+            return await self._reset(user, uncovered)
         old = self._cursors.open(request.cursor, user)
         epoch = self._standpoint.epoch()
-        v = self._standpoint.v()
         channels = await self._standpoint.channels(user)
-        lists = self._lists(old, epoch, channels)
+        lists = self._lists(_ahead(old, request.at), epoch, channels)
         page = _Page(request.limit)
         positions: dict[str, int] = {}
         undrained: set[str] = set()
@@ -132,7 +160,7 @@ class Updates:
                 if not drained:
                     undrained.add(one.owner)
         except _Trimmed:
-            return await self._reset(user)
+            return await self._reset(user, uncovered)
         if self._standpoint.epoch() != epoch:
             raise NotServing("hot state was just rebuilt; try again")
         fresh = Cursor(
@@ -146,14 +174,21 @@ class Updates:
         )
         return {
             "updates": await self._shown(user, page.found),
-            "cursor": self._cursors.seal(fresh),
+            **self._cursors.shown(fresh),
             "more": bool(undrained),
             "reset": False,
+            "uncovered": uncovered,
         }
 
-    async def _reset(self, user: str) -> dict[str, Any]:
+    async def _reset(self, user: str, uncovered: list[str]) -> dict[str, Any]:
         cursor = await self._standpoint.present(user)
-        return {"updates": [], "cursor": self._cursors.seal(cursor), "more": False, "reset": True}
+        return {
+            "updates": [],
+            **self._cursors.shown(cursor),
+            "more": False,
+            "reset": True,
+            "uncovered": uncovered,
+        }
 
     def _lists(self, old: Cursor, epoch: int, channels: Mapping[str, Membership]) -> list[_List]:
         here = old.dc == self._standpoint.dc and old.epoch == epoch
@@ -226,3 +261,16 @@ class Updates:
             ({"pts": one.pts, "channel": one.list.owner} if one.list.channel else {"pts": one.pts}) | {"update": update}
             for one, update in zip(found, rendered, strict=True)
         ]
+
+
+def _ahead(cursor: Cursor, at: At | None) -> Cursor:
+    """The cursor with what the client has of the stream since. A list that is being searched by V stays where the
+    search is, and a supergroup that the cursor does not know is searched: the stream can't speak for those."""
+    if at is None or (at.dc, at.epoch) != (cursor.dc, cursor.epoch):
+        return cursor
+    scan = set(cursor.scan)
+    pts = cursor.pts if cursor.user in scan else max(cursor.pts, at.pts)
+    channels = {
+        chat: known if chat in scan else max(known, at.channels.get(chat, 0)) for chat, known in cursor.channels.items()
+    }
+    return msgspec.structs.replace(cursor, pts=pts, channels=channels)
