@@ -76,7 +76,7 @@ class _Create(action.Action):
         }
         yield Effect("chats", (args.chat,), chat, dict.fromkeys(("owner", "title", "about", "avatar"), 0))
         for user in args.users:
-            yield Effect("member_adds", (args.chat, user, lane_of(event.id)), {"knew": {}})
+            yield Effect("member_adds", (args.chat, user, lane_of(event.id)), {"knew": {}}, {"knew": 0})
 
     @staticmethod
     def audience(event: Event) -> Audience:
