@@ -5,16 +5,17 @@ Nothing of this is reachable from the public listener, and its `dc` header is re
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
-from api import problems
+from api import health
 from api.decoding import decode_object, refused
 from api.fields import query_of
+from api.guard import Guard, Handler
+from api.health import Check
 from api.internal_auth import SCHEME, InternalAuth, Sender
 from api.metrics import Metrics
 from api.operations import grouped
@@ -22,10 +23,9 @@ from api.reads import json_response
 from api.replay import Replay
 from api.sys_status import Status
 from api.sys_writes import SysWriteRoutes
-from api.write_routes import Handler
 from core import limits
 from core.action import Action
-from core.errors import Forbidden, Invalid, NotFound, NotYetHere, PlanBError, Undecodable
+from core.errors import Forbidden, Invalid, NotFound, NotYetHere, Undecodable
 from core.system import Entropy
 from replicator.service import Replicator
 from replicator.wire import decode_request, encode_answer
@@ -35,7 +35,6 @@ from stores.ports import RelationalStore
 _OPEN = frozenset({"/livez", "/readyz", "/metrics"})
 _WAIT_S_MAX = 30.0
 _SENDER: web.RequestKey[Sender] = web.RequestKey("sender", Sender)
-_REQUEST: web.RequestKey[str] = web.RequestKey("request", str)
 
 
 @dataclass(frozen=True)
@@ -52,68 +51,52 @@ class SysDeps:
     actions: Mapping[str, type[Action]]
     digest: Callable[[], Awaitable[Mapping[str, Any]]]
     """The digest of the present state, JSON-able."""
-    missing: Callable[[], list[str]]
-    """What is missing before this DC serves; [] when it is ready."""
-    metrics: Metrics
     entropy: Entropy
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    """What `/readyz` asks: name -> what is missing."""
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 def create_sys_app(deps: SysDeps) -> web.Application:
     """The application of the internal listener; its owner runs the replicator."""
+    guard = Guard(deps.metrics, deps.entropy, refuse_dc_header=False)
+    doorkeeper = _Doorkeeper(deps.auth)
     app = web.Application(
-        client_max_size=limits.REPLAY_BYTES_MAX + limits.BODY_BYTES_MAX, middlewares=[_Guard(deps).middleware]
+        client_max_size=limits.REPLAY_BYTES_MAX + limits.BODY_BYTES_MAX,
+        middlewares=[doorkeeper.sign_answers, guard.middleware, doorkeeper.authenticate],
     )
     for method, path, handler in _Routes(deps).table():
-        app.router.add_route(method, path, handler)
+        app.router.add_route(method, path, guard.bounded(f"{method} {path}", handler))
+    health.add_routes(app, deps.metrics, deps.checks)
     return app
 
 
-class _Guard:
-    """Around every handler: signature in, problem documents and signature out."""
+class _Doorkeeper:
+    """Signatures in and out. The answer's is outside of everything, so that problem documents are signed too."""
 
-    def __init__(self, deps: SysDeps) -> None:
-        self._auth = deps.auth
-        self._metrics = deps.metrics
-        self._entropy = deps.entropy
+    def __init__(self, auth: InternalAuth) -> None:
+        self._auth = auth
 
-    @property
-    def middleware(self) -> Any:
-        @web.middleware
-        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-            request[_REQUEST] = self._entropy(8).hex()
-            began_s = time.perf_counter()
-            self._metrics.in_flight += 1
-            try:
-                response = await self._answer(request, handler)
-            finally:
-                self._metrics.in_flight -= 1
-            resource = request.match_info.route.resource
-            route = f"{request.method} {resource.canonical if resource else '(none)'}"
-            self._metrics.observe(route, response.status, time.perf_counter() - began_s)
-            sender = request.get(_SENDER)
-            if sender is not None:
-                body = response.body if isinstance(response.body, bytes) else b""
-                response.headers.update(self._auth.sign_answer(sender, response.status, body))
-            return response
+    @web.middleware
+    async def authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Who sent it, into the request."""
+        if request.path not in _OPEN:
+            authorization = request.headers.get("Authorization")
+            body = await request.read()
+            request[_SENDER] = self._auth.verify(authorization, request.method, request.raw_path, body)
+        return await handler(request)
 
-        return guard
-
-    async def _answer(self, request: web.Request, handler: Handler) -> web.Response:
-        try:
-            if request.path not in _OPEN:
-                authorization = request.headers.get("Authorization")
-                body = await request.read()
-                request[_SENDER] = self._auth.verify(authorization, request.method, request.raw_path, body)
-            return await handler(request)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            shown = problems.translate(error) or PlanBError(private=repr(error))
-            problems.record(error, shown, request[_REQUEST], f"{request.method} {request.path}")
-            response = problems.response(shown, request[_REQUEST])
-            if response.status == 401:
-                response.headers["WWW-Authenticate"] = SCHEME
-            return response
+    @web.middleware
+    async def sign_answers(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Binds the answer to an authenticated request."""
+        response = await handler(request)
+        if response.status == 401:
+            response.headers["WWW-Authenticate"] = SCHEME
+        sender = request.get(_SENDER)
+        if sender is not None and isinstance(response, web.Response):
+            body = response.body if isinstance(response.body, bytes) else b""
+            response.headers.update(self._auth.sign_answer(sender, response.status, body))
+        return response
 
 
 class _Routes:
@@ -137,9 +120,6 @@ class _Routes:
             ("POST", "/sys/v1/parked/retry", self._retry_parked),
             ("GET", "/sys/v1/conflicts", self._conflicts),
             *writes,
-            ("GET", "/livez", self._livez),
-            ("GET", "/readyz", self._readyz),
-            ("GET", "/metrics", self._metrics),
         ]
 
     async def _replay(self, request: web.Request) -> web.Response:
@@ -232,16 +212,6 @@ class _Routes:
     async def _conflicts(self, request: web.Request) -> web.Response:
         conflicts = await self._deps.relational.conflicts()
         return json_response({"conflicts": [_digits(conflict) for conflict in conflicts]})
-
-    async def _livez(self, request: web.Request) -> web.Response:
-        return json_response({"live": True})
-
-    async def _readyz(self, request: web.Request) -> web.Response:
-        missing = self._deps.missing()
-        return json_response({"ready": not missing, "missing": missing}, status=503 if missing else 200)
-
-    async def _metrics(self, request: web.Request) -> web.Response:
-        return web.Response(text=self._deps.metrics.text(), content_type="text/plain")
 
 
 def _digits(conflict: Mapping[str, Any]) -> dict[str, Any]:
