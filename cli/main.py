@@ -126,7 +126,9 @@ def parser() -> argparse.ArgumentParser:
 
     importing = commands.add_parser("import", help="send an IRC log's conversations to running datacenters")
     importing.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    importing.add_argument("--config", action="append", type=Path, required=True, help="of each datacenter (repeatable)")
+    importing.add_argument(
+        "--config", action="append", type=Path, required=True, help="of each datacenter (repeatable)"
+    )
     importing.set_defaults(run=_import)
     return top
 

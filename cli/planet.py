@@ -66,7 +66,7 @@ class Site:
                 await servers.listening(child, port)
         if not self.process.running:
             self.process.start()
-            await servers.listening(self.process, self.ports.sys)
+            await servers.listening(self.process, self.ports.public)
 
     async def ready(self, timeout_s: float = READY_S_MAX) -> None:
         """Returns when /readyz says so; Unavailable with what is missing when it does not in time."""

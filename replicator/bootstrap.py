@@ -8,18 +8,25 @@ a restore, when somebody knows more of our lanes than we do, or something else. 
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from core import limits
 from core.errors import ConfigError, PlanBError
 from core.ids import Lane
 from events.ports import Top
-from replicator.repair import RecordSource
 
 log = logging.getLogger(__name__)
 
 META_NAME = "incarnation"
 """Where the choice is kept (RelationalStore.meta). Write it before the first lane is opened."""
+
+
+class Knows(Protocol):
+    """Who may know lanes of ours: a peer, the archive."""
+
+    async def tops(self) -> Mapping[int, Top]:
+        """The end of every lane it holds; ids may be 0."""
+        ...
 
 
 class Choice(NamedTuple):
@@ -74,11 +81,11 @@ def _doubt(last: int, highest: int, mine: Mapping[int, Top], known: list[tuple[i
     return ""
 
 
-async def ask(sources: Mapping[str, RecordSource], timeout_s: float) -> dict[str, Mapping[int, Top]]:
+async def ask(sources: Mapping[str, Knows], timeout_s: float) -> dict[str, Mapping[int, Top]]:
     """The tops of those who answer in time. Who does not is left out: the protection of own lanes (own_lane.py) sees
     the same later."""
 
-    async def one(name: str, source: RecordSource) -> tuple[str, Mapping[int, Top] | None]:
+    async def one(name: str, source: Knows) -> tuple[str, Mapping[int, Top] | None]:
         try:
             async with asyncio.timeout(timeout_s):
                 return name, await source.tops()

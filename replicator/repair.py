@@ -11,7 +11,7 @@ from typing import Protocol
 from core import limits
 from core.errors import PlanBError
 from core.system import Entropy
-from events.ports import Top, Trimmed
+from events.ports import EventLog, Top, Trimmed
 from events.record import Record
 from replicator.backoff import Backoff
 from replicator.intake import Intake
@@ -35,11 +35,22 @@ class RecordSource(Protocol):
         ...
 
 
-class PeerSource:
+class PeerTops:
+    """What a peer DC holds."""
+
+    def __init__(self, link: PeerLink) -> None:
+        self._link = link
+
+    async def tops(self) -> Mapping[int, Top]:
+        """See `RecordSource`. Ids are not told: 0."""
+        return {lane: Top(seq, 0, hash) for lane, (seq, hash) in (await self._link.tops()).items()}
+
+
+class PeerSource(PeerTops):
     """A peer DC as a `RecordSource`."""
 
     def __init__(self, link: PeerLink, mine: Mine) -> None:
-        self._link = link
+        super().__init__(link)
         self._mine = mine
 
     async def read(self, lane: int, after: int, limit: int) -> list[Record]:
@@ -49,7 +60,7 @@ class PeerSource:
             durable=dict(self._mine.durable()),
             applied=dict(self._mine.applied()),
             held=dict(self._mine.held()),
-            have={lane: after},
+            again={lane: after},
             lanes=[lane],
             limit=limit,
         )
@@ -58,9 +69,27 @@ class PeerSource:
             raise Trimmed(lane, header.trimmed[lane])
         return records
 
-    async def tops(self) -> Mapping[int, Top]:
-        """See `RecordSource`. Ids are not told: 0."""
-        return {lane: Top(seq, 0, hash) for lane, (seq, hash) in (await self._link.tops()).items()}
+
+async def examine(lane: int, intake: Intake, event_log: EventLog, source: RecordSource) -> None:
+    """A source's records do not follow from ours: finds where the two histories part and shows the intake its side
+    from there on. If it is signed, the lane is found forked.
+
+    Raises what the source and the log raise.
+    """
+    after = intake.top(lane).seq
+    step = limits.LANE_BATCH_MAX
+    while after > 0:
+        after = max(0, after - step)
+        step *= 2
+        theirs, ours = await source.read(lane, after, 1), await event_log.read(lane, after, 1)
+        if theirs and ours and theirs[0].hash == ours[0].hash:
+            break
+    while not intake.forked(lane):
+        records = await source.read(lane, after, limits.PULL_RECORDS_MAX)
+        if not records:
+            return
+        await intake.take(records)
+        after = records[-1].seq
 
 
 class Repairer:

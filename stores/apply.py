@@ -128,6 +128,11 @@ class Applier:
                 job.done.set_exception(StoreUnavailable("stopping"))
         self._jobs.clear()
 
+    @property
+    def queued(self) -> int:
+        """Entries that wait to be applied."""
+        return self._queued
+
     # -- work
 
     async def apply(self, entries: Sequence[Entry]) -> None:

@@ -1,0 +1,328 @@
+"""The composition root: one datacenter in one process, every adapter built here and handed in."""
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from api.app import PARTS, PublicDeps, create_public_app
+from api.clock_header import ClockHeader
+from api.internal_auth import InternalAuth
+from api.replay import Replay
+from api.sys_app import SysDeps, create_sys_app
+from api.sys_status import Figures, Status
+from api.sys_writes import SysCalls, SysWriteRoutes
+from broker.deps import BrokerDeps
+from broker.routes import add_routes as add_stream
+from cli import settings as configuration
+from cli.serving import Serving
+from cli.settings import Listen, Settings
+from core.action import Action, registry
+from core.clock import HybridClock
+from core.errors import Conflict, LaneLost, PlanBError
+from core.ids import Lane
+from core.system import entropy, wall_clock_ms
+from events.adapters.valkey import ValkeyLog
+from events.codec import codec
+from events.lane_writer import LaneWriter
+from events.signing import Signer, Verifier
+from replicator.bootstrap import META_NAME, Knows, ask, choose_incarnation
+from replicator.bound import held_down
+from replicator.link import HttpLink
+from replicator.remote import RemoteDurability
+from replicator.repair import PeerTops
+from replicator.service import Replicator
+from snapshot.archive import Archive
+from snapshot.archiver import Archiver
+from snapshot.manifest import Place
+from snapshot.restore import ANCHORS, SERVE_AFTER, unfinished
+from stores.adapters.directory_objects import DirectoryObjects
+from stores.adapters.sqlite_messages import SqliteMessageStore
+from stores.adapters.sqlite_relational import SqliteRelationalStore
+from stores.adapters.valkey_hot import ValkeyHot
+from stores.apply import Applier
+from stores.digest import digest
+from stores.view import StoreView
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+ASK_S_MAX = 2.0
+"""How long a start waits for peers to say what they hold of our lanes."""
+SHUTDOWN_S_MAX = 5.0
+BACKLOG = 1_024
+OPENED = "incarnation_opened"
+"""Meta: the last incarnation that a lane was opened in."""
+SYS_CONNECTIONS_MAX = 32
+
+
+class Datacenter:
+    """All services of a DC in one process. `start`, then `stop`; `failure` returns if it can't go on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._token_key = configuration.secret(settings.secrets.token_key_file)
+        self._sys_key = configuration.secret(settings.secrets.sys_key_file)
+        self._signer = Signer(configuration.secret(settings.secrets.signing_key_file))
+        self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+        """Undo what `start` did, last first."""
+
+    async def start(self) -> None:
+        """Opens the stores, recovers, takes the lane, replicates and serves."""
+        try:
+            await self._open_stores()
+            await self._build()
+            await self._listen(self.public, self.settings.public)
+            await self.applier.start()
+            self._closers.append(self.applier.close)
+            await self._listen(self.sys, self.settings.sys)
+            self._spawn("replicator", self.replicator.run())
+            await self.writer.start(self.applier.catch_up)
+            self._closers.append(self.writer.close)
+            self._spawn("archiver", self.archiver.run())
+            self._spawn("tick", self._tick())
+            await self.serving.opened()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Drains and closes, in the reverse order of `start`."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._closers:
+            try:
+                await self._closers.pop()()
+            except PlanBError as error:
+                log.warning("while stopping: %s", error)
+
+    async def failure(self) -> BaseException:
+        """Waits until this process can't go on, and says why."""
+        return await asyncio.shield(self._failed)
+
+    # -- building
+
+    async def _open_stores(self) -> None:
+        stores = self.settings.stores
+        stores.data_dir.mkdir(parents=True, exist_ok=True)
+        self.objects = DirectoryObjects(stores.objects_dir)
+        self.relational = await SqliteRelationalStore.open(stores.data_dir / "relational.db", clock=wall_clock_ms)
+        self._closers.append(self.relational.close)
+        unfinished_restore = await unfinished(self.relational)
+        if unfinished_restore is not None:
+            raise Conflict(f"a restore of {unfinished_restore} did not finish: run `planb restore` again")
+        self.messages = await SqliteMessageStore.open(stores.data_dir / "messages.db")
+        self._closers.append(self.messages.close)
+        self.hot = ValkeyHot(stores.hot_url)
+        self._closers.append(self.hot.close)
+        self.log = await ValkeyLog.connect(stores.log_url)
+        self._closers.append(self.log.close)
+
+    async def _build(self) -> None:
+        dc = self.settings.dc
+        actions = registry()
+        self.clock = HybridClock(wall_clock_ms)
+        self.view = StoreView(dc.name, self.relational, self.messages, self.hot)
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=SYS_CONNECTIONS_MAX))
+        self._closers.append(session.close)
+        self.auth = InternalAuth(self._sys_key, dc.name, wall_clock_ms)
+        links = {name: HttpLink(session, peer.sys_url, self.auth) for name, peer in self.settings.peers.items()}
+        archive = Archive(self.objects)
+        incarnation = await self._incarnation(links, archive)
+        self.lane = Lane(dc.number, incarnation, 0).number
+        self.applier = Applier(
+            event_log=self.log,
+            relational=self.relational,
+            messages=self.messages,
+            hot=self.hot,
+            view=self.view,
+            actions=actions,
+            codec=codec(),
+            clock=self.clock,
+            now_ms=wall_clock_ms,
+            own_lanes={self.lane},
+        )
+        self.writer = LaneWriter(
+            self.log,
+            self.lane,
+            entropy(8),
+            self.clock,
+            self._signer,
+            self.applier.apply,
+            now=wall_clock_ms,
+            process=f"{dc.name} {socket.gethostname()}",
+            on_lost=self._fail,
+        )
+        places = json.loads(await self.relational.meta(ANCHORS) or "{}")
+        anchors = {int(lane): Place(**place).top() for lane, place in places.items()}
+        self.archiver = Archiver(self.log, self.objects, anchors=anchors)
+        progress = self.applier.progress
+        verifier = Verifier(self.settings.public_keys() | {dc.number: self._signer.public})
+        own = f"http://{self.settings.sys.host}:{self.settings.sys.port}"
+        self.replicator = Replicator(
+            dc=dc.name,
+            dcs={name: number for number, name in self.settings.names.items()},
+            links=links,
+            target=HttpLink(session, own, self.auth),
+            event_log=self.log,
+            verifier=verifier,
+            live=lambda: frozenset({self.lane}),
+            held=lambda: held_down(progress.parked, ()),
+            applied=lambda: {lane: mark.seq for lane, mark in progress.applied.items()},
+            archive=archive,
+            on_own_lane_conflict=self._own_lane_conflict,
+            now_ms=wall_clock_ms,
+            entropy=entropy,
+        )
+        serve_after = json.loads(await self.relational.meta(SERVE_AFTER) or "{}")
+        self.serving = Serving(progress, {int(lane): seq for lane, seq in serve_after.items()}, self.writer)
+        self._build_public(actions)
+        self._build_sys(actions, verifier, incarnation)
+
+    def _build_public(self, actions: dict[str, type[Action]]) -> None:
+        deps = PublicDeps(
+            dc=self.settings.dc.name,
+            key=self._token_key,
+            actions=actions,
+            lane_writer=self.writer,
+            view=self.view,
+            hot=self.hot,
+            progress=self.applier.progress,
+            clock=self.clock,
+            epoch=lambda: self.applier.epoch,
+            remote=RemoteDurability(self.replicator.board),
+            wall=wall_clock_ms,
+            entropy=entropy,
+            checks=self.serving.checks,
+        )
+        self.public = create_public_app(deps)
+        parts = self.public[PARTS]
+
+        async def verify(token: str) -> tuple[str, str]:
+            caller = await parts.tokens.authenticate(token)
+            return caller.user, caller.session
+
+        add_stream(
+            self.public,
+            BrokerDeps(
+                hot=self.hot,
+                view=self.view,
+                verify_token=verify,
+                open_cursor=lambda user, cursor: parts.cursors.open(user, cursor).position(),
+                entropy=entropy,
+                clock=wall_clock_ms,
+            ),
+        )
+        self.public.middlewares.append(self.serving.gate)
+
+    def _build_sys(self, actions: dict[str, type[Action]], verifier: Verifier, incarnation: int) -> None:
+        parts = self.public[PARTS]
+        progress = self.applier.progress
+        clock = ClockHeader(self._token_key, self.clock, wall_clock_ms, progress)
+        calls = SysCalls(parts.tokens, parts.cursors, clock, progress)
+        self.sys = create_sys_app(
+            SysDeps(
+                auth=self.auth,
+                replicator=self.replicator,
+                replay=Replay(
+                    names=self.replicator.names,
+                    event_log=self.log,
+                    verifier=verifier,
+                    applier=self.applier,
+                    codec=codec(),
+                    live=self.replicator.live,
+                    store=self.replicator.intake.take,
+                ),
+                status=Status(
+                    dc=self.settings.dc.name,
+                    incarnation=incarnation,
+                    epoch=lambda: self.applier.epoch,
+                    progress=progress,
+                    replicator=self.replicator,
+                    figures=Figures(
+                        queues=lambda: {"lane": self.writer.pending, "apply": self.applier.queued},
+                        counters=lambda: {
+                            "events": self.applier.applied_events,
+                            "lost_writes": self.applier.lost_writes,
+                        },
+                    ),
+                    now_ms=wall_clock_ms,
+                ),
+                applier=self.applier,
+                relational=self.relational,
+                writes=SysWriteRoutes(parts.writes, calls, parts.cursors, clock, parts.tokens),
+                actions=actions,
+                digest=self._digest,
+                entropy=entropy,
+                checks=self.serving.checks,
+            )
+        )
+
+    async def _digest(self) -> dict[str, Any]:
+        await self.messages.flush()
+        return (await digest(self.relational, self.messages)).shown()
+
+    async def _incarnation(self, links: dict[str, HttpLink], archive: Archive) -> int:
+        """The incarnation to write as. A restore reserves one (META_NAME); what was opened is kept apart, so that a
+        reserved one is used once and an opened one is only opened again if the log surely has its end."""
+        number = self.settings.dc.number
+        reserved = await self.relational.meta(META_NAME)
+        opened = await self.relational.meta(OPENED)
+        own = await self.log.tops()
+        sources: dict[str, Knows] = {name: PeerTops(link) for name, link in links.items()}
+        others = list((await ask({**sources, "archive": archive}, ASK_S_MAX)).values())
+        used = {Lane.of(lane).incarnation for tops in (own, *others) for lane in tops if Lane.of(lane).dc == number}
+        if reserved is not None and reserved != opened and int(reserved) not in used:
+            chosen = int(reserved)
+        else:
+            choice = choose_incarnation(number, opened, own, others)
+            log.info("incarnation %d: %s", choice.incarnation, choice.reason)
+            chosen = choice.incarnation
+        await self.relational.set_meta(META_NAME, str(chosen))
+        await self.relational.set_meta(OPENED, str(chosen))
+        return chosen
+
+    # -- running
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.append(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("%s broke", task.get_name(), exc_info=error)
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failed.done():
+            self._failed.set_result(error)
+
+    async def _own_lane_conflict(self, lane: int, reason: str) -> None:
+        """Somebody knows our lane better than our log: never write on it; the next start takes a new incarnation."""
+        opened = await self.relational.meta(OPENED) or "0"
+        await self.relational.set_meta(META_NAME, str(int(opened) + 1))
+        self._fail(LaneLost(f"{self.replicator.names.lane(lane)}: {reason}"))
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)  # a period, not a condition
+            try:
+                await self.applier.tick()
+            except PlanBError as error:
+                log.warning("frontiers could not be moved: %s", error)
+
+    async def _listen(self, app: web.Application, where: Listen) -> None:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S_MAX)
+        await runner.setup()
+        self._closers.append(runner.cleanup)
+        await web.TCPSite(runner, where.host, where.port, backlog=BACKLOG).start()

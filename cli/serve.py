@@ -1,0 +1,32 @@
+"""`planb serve`: runs a datacenter until it is told to stop."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+from cli import settings
+from cli.datacenter import Datacenter
+
+log = logging.getLogger(__name__)
+
+
+async def run(config: Path) -> None:
+    """Serves until SIGTERM or SIGINT, then drains; raises if a part of the datacenter fails for good."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    datacenter = Datacenter(settings.load(config))
+    await datacenter.start()
+    log.warning("%s serves on port %d", datacenter.settings.dc.name, datacenter.settings.public.port)
+    ended = asyncio.create_task(stop.wait())
+    failed = asyncio.create_task(datacenter.failure())
+    try:
+        await asyncio.wait((ended, failed), return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            raise failed.result()
+    finally:
+        ended.cancel()
+        failed.cancel()
+        await datacenter.stop()

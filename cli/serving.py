@@ -1,0 +1,60 @@
+"""Whether this datacenter serves clients, and what is missing if it does not.
+
+After a restore it serves nothing before it has applied F1 on every lane: until then it would show rows that are newer
+than the events behind them, and hand out cursors that cover too little.
+"""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from api.guard import Handler
+from api.health import Check
+from core.errors import NotServing
+from events.lane_writer import LaneWriter
+from stores.progress import Progress
+
+ALWAYS = frozenset(("/livez", "/readyz", "/metrics"))
+
+
+class Serving:
+    """The gate of the public listener."""
+
+    def __init__(self, progress: Progress, serve_after: Mapping[int, int], writer: LaneWriter) -> None:
+        self._progress = progress
+        self._serve_after = dict(serve_after)
+        self._writer = writer
+        self._open = False
+        self.checks: dict[str, Check] = {"recovery": self._recovery, "restore": self._restore, "lane": self._lane}
+
+    async def opened(self) -> None:
+        """Everything was started; requests are let in as soon as nothing is missing."""
+        self._open = True
+
+    async def _recovery(self) -> str:
+        return "" if self._open else "recovering from the log"
+
+    async def _restore(self) -> str:
+        missing = {
+            lane: seq
+            for lane, seq in self._serve_after.items()
+            if (at := self._progress.applied.get(lane)) is None or at.seq < seq
+        }
+        if not missing:
+            self._serve_after.clear()
+            return ""
+        return f"{len(missing)} lanes are not applied through the end of the snapshot yet"
+
+    async def _lane(self) -> str:
+        return "another process writes this lane" if self._writer.lost else ""
+
+    @web.middleware
+    async def gate(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """503 `not_serving` for everything but health while something is missing."""
+        if (not self._open or self._serve_after) and request.path not in ALWAYS:
+            missing = [problem for check in self.checks.values() if (problem := await check())]
+            if missing:
+                raise NotServing("; ".join(missing), retry_after_s=1)
+        return await handler(request)

@@ -1,0 +1,66 @@
+"""Signed calls to a datacenter's internal listener, for the command line and the demo."""
+
+import json
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from api.internal_auth import InternalAuth
+from cli import settings as configuration
+from cli.settings import Settings
+from core.errors import PlanBError, Unavailable
+from core.system import wall_clock_ms
+
+CALL_S_MAX = 60.0
+
+
+class SysRefused(PlanBError):
+    """A problem document of syssvc; carries its code and status."""
+
+    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+        super().__init__(str(problem.get("detail", f"status {status}")))
+        self.status = status  # type: ignore[misc]  # the answer's own, not a class's
+        self.code = str(problem.get("code", "internal"))  # type: ignore[misc]
+        self.exit_code = 6 if status == 503 else 4 if status == 404 else 5  # type: ignore[misc]
+
+
+class SysClient:
+    """One datacenter's syssvc. An async context manager."""
+
+    def __init__(self, url: str, key: bytes, name: str = "operator") -> None:
+        self._url = url.rstrip("/")
+        self._auth = InternalAuth(key, name, wall_clock_ms)
+        self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "SysClient":
+        """The datacenter that these settings describe."""
+        key = configuration.secret(settings.secrets.sys_key_file)
+        return cls(f"http://{settings.sys.host}:{settings.sys.port}", key)
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_S_MAX))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def call(self, method: str, path: str, fields: dict[str, Any] | None = None, key: str = "") -> dict[str, Any]:
+        """The JSON answer. SysRefused for a problem, Unavailable when it can't be reached."""
+        assert self._session is not None, "use it as a context manager"
+        body = b"" if fields is None else json.dumps(fields).encode()
+        headers = self._auth.sign(method, path, body) | {"Content-Type": "application/json"}
+        if key:
+            headers["Idempotency-Key"] = key
+        try:
+            async with self._session.request(method, self._url + path, data=body or None, headers=headers) as answer:
+                found: dict[str, Any] = await answer.json(content_type=None)
+                if answer.status >= 400:
+                    raise SysRefused(answer.status, found)
+                return found
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(f"{self._url} does not answer: {type(error).__name__}", private=str(error)) from error
