@@ -11,7 +11,6 @@ from events.ports import Top
 from events.record import Entry, Record, chain
 from events.signing import Signer
 
-
 Failure = Callable[[], PlanBError]
 """Makes a caller's error: each gets his own, because raising writes into it."""
 
@@ -106,8 +105,8 @@ class Queue:
     def put(self, group: Group) -> None:
         self._groups.append(group)
 
-    def take(self) -> list[Group]:
-        """As many whole groups as one append takes, at least one."""
+    def head(self) -> list[Group]:
+        """The oldest whole groups that one append takes, at least one if there is any. They stay until `drop`."""
         count = records = size_bytes = 0
         for group in self._groups:
             records += len(group)
@@ -115,8 +114,11 @@ class Queue:
             if count and (records > limits.LANE_BATCH_MAX or size_bytes > limits.LANE_BATCH_BYTES_MAX):
                 break
             count += 1
-        taken, self._groups = self._groups[:count], self._groups[count:]
-        return taken
+        return self._groups[:count]
+
+    def drop(self, groups: Sequence[Group]) -> None:
+        """Forgets what `head` gave."""
+        del self._groups[: len(groups)]
 
     def take_all(self) -> list[Group]:
         taken, self._groups = self._groups, []

@@ -130,6 +130,8 @@ class LaneWriter:
             asyncio.create_task(self._write_all(), name=f"lane {self.lane} writer"),
             asyncio.create_task(self._apply_all(), name=f"lane {self.lane} applier"),
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
         try:
             await group.done
         except BaseException:
@@ -153,6 +155,16 @@ class LaneWriter:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for group in self._queue.take_all():
             group.answer(NotServing)
+        for batch in [*self._durable, *([self._sending] if self._sending else [])]:
+            batch.answer(OutcomeUnknown)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that broke must not leave callers waiting."""
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            return
+        log.error("lane %d: its writer broke", self.lane, exc_info=error)
+        self._give_lane_up(LaneLost(private=repr(error)))
         for batch in [*self._durable, *([self._sending] if self._sending else [])]:
             batch.answer(OutcomeUnknown)
 
@@ -216,9 +228,10 @@ class LaneWriter:
     async def _write_all(self) -> None:
         """Runs until the lane is lost, or closing and nothing is queued."""
         while self._lost is None:
-            groups = self._queue.take()
+            groups = self._queue.head()
             if groups:
                 self._sending = Batch(self.lane, self._top, groups, self._signer)
+                self._queue.drop(groups)
                 await self._append(self._sending)
             elif self._closing:
                 break
@@ -273,11 +286,14 @@ class LaneWriter:
 
     def _lose(self, batch: Batch, error: PlanBError) -> None:
         log.error("lane %d is lost at seq %d: %s %s", self.lane, batch.records[0].seq, error, error.private)
-        self._lost = error
         self._sending = None
         self._pending -= len(batch)
         # An earlier attempt may have got in before the lane was taken over.
         batch.answer(OutcomeUnknown if self._in_doubt else LaneLost)
+        self._give_lane_up(error)
+
+    def _give_lane_up(self, error: PlanBError) -> None:
+        self._lost = error
         self._refuse_queued(LaneLost)
         if self._on_lost is not None:
             asyncio.get_running_loop().call_soon(self._on_lost, error)
