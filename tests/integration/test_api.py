@@ -15,6 +15,7 @@ async def api() -> AsyncIterator[ApiDc]:
 
 
 async def test_a_user_logs_in_sends_and_the_other_reads(api: ApiDc) -> None:
+    await api.sign_up("Uada", passwords=True)
     stranger = api.user("Unobody")
     login = {"user": "Uada", "password": "password of Uada", "device": "phone"}
     answer = await stranger.ok("POST", "/v1/login", login, Authorization=None)

@@ -75,9 +75,11 @@ class ApiDc:
         """An X-Clock header that some DC may have answered."""
         return ClockHeader(KEY, self.dc.clock, wall_clock_ms, self.dc.applier.progress)._seal(id)
 
-    async def sign_up(self, *users: str) -> None:
+    async def sign_up(self, *users: str, passwords: bool = False) -> None:
+        """Passwords take their time: only for tests that log in ("password of U…")."""
         for user in users:
-            await self.dc.do("user.upsert", "sys", user=user, name=user[1:].title(), password=f"password of {user}")
+            fields = {"password": f"password of {user}"} if passwords else {}
+            await self.dc.do("user.upsert", "sys", user=user, name=user[1:].title(), **fields)
 
     def user(self, user: str, session: str = "", expires_ms: int = FAR_MS) -> "User":
         """A client with a token, whether or not the session's row is here."""
