@@ -49,9 +49,7 @@ class Serving:
         return "another process writes this lane" if self._writer.lost else ""
 
     @web.middleware
-    async def gate(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """503 `not_serving` for everything but health while something is missing."""
         if (not self._open or self._serve_after) and request.path not in ALWAYS:
             missing = [problem for check in self.checks.values() if (problem := await check())]
