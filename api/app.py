@@ -12,7 +12,7 @@ from api.cursors import Cursors
 from api.guard import Guard, Handler
 from api.health import Check
 from api.metrics import Metrics
-from api.operations import Read, grouped
+from api.operations import Read, grouped, plain_first
 from api.queries.dialogs import Dialogs
 from api.queries.history import History
 from api.queries.login import Login
@@ -94,17 +94,18 @@ def create_public_app(deps: PublicDeps) -> web.Application:
     app = web.Application(middlewares=[guard.middleware], client_max_size=limits.BODY_BYTES_MAX)
     app[PARTS] = PublicParts(tokens, cursors, writes, deps.metrics)
 
-    def add(method: str, path: str, handler: Handler) -> None:
-        app.router.add_route(method, path, guard.bounded(f"{method} {path}", handler))
-
     routes = WriteRoutes(writes, calls, cursors, clock)
-    add("POST", BATCH_PATH, routes.batch_handler(deps.actions["message.send"]))
-    for (method, path), actions in grouped(deps.actions.values(), "public").items():
-        add(method, path, routes.handler(actions))
+    handlers: dict[tuple[str, str], Handler] = {
+        ("POST", BATCH_PATH): routes.batch_handler(deps.actions["message.send"])
+    }
+    for place, actions in grouped(deps.actions.values(), "public").items():
+        handlers[place] = routes.handler(actions)
     reads = _reads(deps, tokens, cursors, writes)
     read_routes = ReadRoutes(calls, clock)
     for read in reads:
-        add(read.method, read.path, read_routes.handler(read))
+        handlers[read.method, read.path] = read_routes.handler(read)
+    for (method, path), handler in sorted(handlers.items(), key=lambda item: plain_first(item[0][1])):
+        app.router.add_route(method, path, guard.bounded(f"{method} {path}", handler))
     health.add_routes(app, deps.metrics, deps.checks)
     openapi.add_routes(app, openapi.document(deps.actions.values(), reads))
     return app

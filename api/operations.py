@@ -49,6 +49,11 @@ def path_names(path: str) -> frozenset[str]:
     return frozenset(part.partition("}")[0] for part in path.split("{")[1:])
 
 
+def plain_first(path: str) -> tuple[int, str]:
+    """Sorts paths so that `/members/me` is tried before `/members/{user}`."""
+    return path.count("{"), path
+
+
 def field_names(request: type[pydantic.BaseModel]) -> frozenset[str]:
     """As a client writes them: the alias where there is one."""
     return frozenset(field.alias or name for name, field in request.model_fields.items())
