@@ -137,7 +137,7 @@ def decode_manifest(key: str, data: bytes) -> Manifest:
 
 def _sealed(manifest: Manifest) -> Manifest:
     plain = msgspec.structs.replace(manifest, checksum="")
-    data = msgspec.json.encode(plain, order="deterministic")
+    data = msgspec.json.encode(msgspec.to_builtins(plain, str_keys=True), order="deterministic")
     return msgspec.structs.replace(plain, checksum=hashlib.blake2b(data, digest_size=32).hexdigest())
 
 
