@@ -107,15 +107,13 @@ def unpack_result(actor: str, key: str, value: bytes) -> Result:
     return Result(actor, key, int(value[:19]), action, fingerprint, answer)
 
 
-def pack_batch(batch: HotBatch, limits: tuple[int, int, int, int]) -> list[bytes]:
-    """The arguments of `pb_apply`. `limits`: updates kept, recents kept, seconds a result is kept, ids kept in the sets
-    of hidden and recalled messages."""
+def pack_batch(batch: HotBatch) -> list[bytes]:
+    """The arguments of `pb_apply`."""
     entries = _Entries()
     feeds = entries.by_owner(batch.feeds)
     back_feeds = entries.by_owner(batch.back_feeds)
     payload = _pack((
         str(batch.epoch),
-        limits,
         [part for lane, (after, end) in batch.moves.items()
          for part in (lane_digits(lane), str(after), f"{digits(end.id)}:{end.seq}")],
         entries.notes,

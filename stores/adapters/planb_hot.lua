@@ -22,13 +22,13 @@ local CHUNK = 1000 -- arguments of one call: Lua's stack ends at 8,000
 local SCAN = 200 -- updates looked at in one step
 
 -- Keys. Hash tags keep together what one call per slot needs on a cluster.
-local META = 'pb:meta' -- run, epoch (published), building
+local META = 'pb:meta' -- run, epoch (published), building; updates, recent, ids, result_s: the epoch's bounds
 local FRONTIER = 'pb:frontier' -- lane -> id:seq
 local FLOOR = 'pb:floor' -- lane -> id: what every list counts as trimmed
 local function key(tag, kind) return 'pb:{' .. tag .. '}:' .. kind end
 local function key2(tag, kind, rest) return 'pb:{' .. tag .. '}:' .. kind .. ':' .. rest end
--- {owner}:l  list of updates           {owner}:b  base, lane -> greatest trimmed   {owner}:s:<conversation> delivered
--- {user}:d   dialogs by score          {user}:t   conversation -> top
+-- {owner}:l  list of updates           {owner}:b  base, lane -> greatest trimmed
+-- {user}:d   dialogs by score          {owner}:t  conversation -> place: top, and per lane the newest delivered
 -- {user}:m:<conversation> read marks   {user}:h:<conversation> hidden
 -- {conversation}:r window   :k class -> ids   :w n<lane> newest, t<lane> trimmed, a has aliases   :x recalled
 -- {supergroup}:c top        {actor}:q:<key> result        {user}:p presence        {table/key}:x stamps
@@ -85,32 +85,73 @@ local function trim(owner, excess)
   return call('HINCRBY', name, 'base', excess)
 end
 
+-- A place: top 19, then per lane: lane 5, the greatest message id delivered to this owner 19, its pts 10. It answers
+-- most of `seen` without looking through the list, and outlives trimming.
+
+local function place_in(touched, owner, conversation)
+  local places = touched[owner]
+  if not places then
+    places = {}
+    touched[owner] = places
+  end
+  local place = places[conversation]
+  if not place then
+    place = {}
+    places[conversation] = place
+  end
+  return place
+end
+
+-- `old` and `new` are 'id pts'; a greater id wins.
+local function later(old, new) return not old or sub(old, 1, 19) < sub(new, 1, 19) end
+
+local function settle(touched)
+  for owner, places in pairs(touched) do
+    local name = key(owner, 't')
+    for conversation, place in pairs(places) do
+      local old = call('HGET', name, conversation) or ZERO
+      local top, tail = sub(old, 1, 19), {}
+      if place.top and place.top > top then
+        top = place.top
+        call('ZADD', key(owner, 'd'), place.score, conversation)
+      end
+      for at = 20, #old, 34 do
+        local lane, value = sub(old, at, at + 4), sub(old, at + 5, at + 33)
+        local new = place[lane]
+        if new then
+          if later(value, new) then value = new end
+          place[lane] = nil
+        end
+        insert(tail, lane)
+        insert(tail, value)
+      end
+      for lane, value in pairs(place) do
+        if lane ~= 'top' and lane ~= 'score' then
+          insert(tail, lane)
+          insert(tail, value)
+        end
+      end
+      local new = top .. concat(tail)
+      if new ~= old then call('HSET', name, conversation, new) end
+    end
+  end
+end
+
 -- Appends and returns the new pts. `about[i]` is where in `notes` element i's conversation, message id and lane are.
-local function append(owner, elements, about, notes, kept, back)
+local function append(owner, elements, about, notes, kept, touched)
   local name, length = key(owner, 'l'), 0
   for i = 1, #elements, CHUNK do
     length = call('RPUSH', name, unpack(elements, i, min(i + CHUNK - 1, #elements)))
   end
-  local base = tonumber(call('HGET', key(owner, 'b'), 'base') or 0)
-  local before = base + length - #elements
-  local latest = {}
+  local before, base = length - #elements, 0
+  if before >= kept then -- a list that was ever trimmed is full
+    base = tonumber(call('HGET', key(owner, 'b'), 'base') or 0)
+  end
   for i, at in ipairs(about) do
     if at then
-      local conversation, id, lane = notes[at], notes[at + 1], notes[at + 2]
-      local lanes = latest[conversation]
-      if not lanes then
-        lanes = {}
-        latest[conversation] = lanes
-      end
-      if not lanes[lane] or lanes[lane] < id then lanes[lane] = id .. (before + i) end
-    end
-  end
-  for conversation, lanes in pairs(latest) do
-    local delivered = key2(owner, 's', conversation)
-    for lane, value in pairs(lanes) do
-      -- What is fed in its turn is newer than all before it in its lane.
-      local old = back and call('HGET', delivered, lane)
-      if not old or sub(old, 1, 19) < sub(value, 1, 19) then call('HSET', delivered, lane, value) end
+      local place, lane = place_in(touched, owner, notes[at]), notes[at + 2]
+      local value = notes[at + 1] .. format('%010d', base + before + i)
+      if later(place[lane], value) then place[lane] = value end
     end
   end
   if length > kept then trim(owner, length - kept) end
@@ -193,12 +234,9 @@ local STRINGS = {
 }
 
 local function malformed(batch, count)
-  if type(batch) ~= 'table' or type(batch[1]) ~= 'string' or type(batch[2]) ~= 'table' then return 'head' end
-  for i = 1, 4 do
-    if type(batch[2][i]) ~= 'number' then return 'limits' end
-  end
+  if type(batch) ~= 'table' or type(batch[1]) ~= 'string' then return 'head' end
   for section = 1, #STRIDES do
-    local flat, stride = batch[section + 2], STRIDES[section]
+    local flat, stride = batch[section + 1], STRIDES[section]
     if type(flat) ~= 'table' or #flat % stride ~= 0 then return 'section ' .. section end
     for _, field in ipairs(STRINGS[section]) do
       for i = field, #flat, stride do
@@ -206,9 +244,9 @@ local function malformed(batch, count)
       end
     end
   end
-  local entries = #batch[4] / 3
+  local entries = #batch[3] / 3
   if entries ~= count then return 'number of updates' end
-  for section = 5, 6 do
+  for section = 4, 5 do
     for i = 2, #batch[section], 2 do
       if type(batch[section][i]) ~= 'table' then return 'feed' end
       for _, at in ipairs(batch[section][i]) do
@@ -216,8 +254,8 @@ local function malformed(batch, count)
       end
     end
   end
-  for i = 2, #batch[10], 2 do
-    if type(batch[10][i]) ~= 'table' then return 'recent' end
+  for i = 2, #batch[9], 2 do
+    if type(batch[9][i]) ~= 'table' then return 'recent' end
   end
 end
 
@@ -230,7 +268,7 @@ local function stale(moves)
   return false
 end
 
-local function feed(args, notes, feeds, kept, back, answer)
+local function feed(args, notes, feeds, kept, back, answer, touched)
   for i = 1, #feeds, 2 do
     local owner, elements, about, found = feeds[i], {}, {}, nil
     if back then
@@ -252,52 +290,50 @@ local function feed(args, notes, feeds, kept, back, answer)
     end
     if #elements > 0 then
       insert(answer, owner)
-      insert(answer, append(owner, elements, about, notes, kept, back))
+      insert(answer, append(owner, elements, about, notes, kept, touched))
     end
   end
 end
 
-local function write(batch, args)
-  local limits, answer = batch[2], {}
-  local updates_kept, recent_kept, result_s, ids_kept = limits[1], limits[2], limits[3], limits[4]
-  feed(args, batch[4], batch[5], updates_kept, false, answer)
-  feed(args, batch[4], batch[6], updates_kept, true, answer)
-  local flat = batch[7]
+local function write(batch, args, updates_kept, recent_kept, ids_kept, result_s)
+  local answer, touched = {}, {}
+  feed(args, batch[3], batch[4], updates_kept, false, answer, touched)
+  feed(args, batch[3], batch[5], updates_kept, true, answer, touched)
+  local flat = batch[6]
   for i = 1, #flat, 4 do
-    local tops, conversation, id = key(flat[i], 't'), flat[i + 1], flat[i + 2]
-    local old = call('HGET', tops, conversation)
-    if not old or old < id then
-      call('HSET', tops, conversation, id)
-      call('ZADD', key(flat[i], 'd'), flat[i + 3], conversation)
-    end
+    local place = place_in(touched, flat[i], flat[i + 1])
+    place.top, place.score = flat[i + 2], flat[i + 3]
+  end
+  settle(touched)
+  flat = batch[7]
+  for i = 1, #flat, 2 do
+    local name, conversation = key(flat[i], 't'), flat[i + 1]
+    local place = call('HGET', name, conversation)
+    if place then call('HSET', name, conversation, ZERO .. sub(place, 20)) end
+    call('ZREM', key(flat[i], 'd'), conversation)
   end
   flat = batch[8]
-  for i = 1, #flat, 2 do
-    call('HDEL', key(flat[i], 't'), flat[i + 1])
-    call('ZREM', key(flat[i], 'd'), flat[i + 1])
-  end
-  flat = batch[9]
   for i = 1, #flat, 2 do
     local old = call('GET', key(flat[i], 'c'))
     if not old or old < flat[i + 1] then call('SET', key(flat[i], 'c'), flat[i + 1]) end
   end
-  flat = batch[10]
+  flat = batch[9]
   for i = 1, #flat, 2 do remember(flat[i], flat[i + 1], recent_kept) end
-  flat = batch[11]
+  flat = batch[10]
   for i = 1, #flat, 2 do keep_newest(key(flat[i], 'x'), flat[i + 1], ids_kept) end
-  flat = batch[12]
+  flat = batch[11]
   for i = 1, #flat, 3 do keep_newest(key2(flat[i], 'h', flat[i + 1]), flat[i + 2], ids_kept) end
-  flat = batch[13]
+  flat = batch[12]
   for i = 1, #flat, 4 do raise(key2(flat[i], 'm', flat[i + 1]), flat[i + 2], flat[i + 3]) end
-  flat = batch[14]
+  flat = batch[13]
   for i = 1, #flat, 3 do
     local name, value = key2(flat[i], 'q', flat[i + 1]), flat[i + 2]
     local old = call('SET', name, value, 'EX', result_s, 'NX', 'GET')
     if old and sub(value, 1, 19) < sub(old, 1, 19) then call('SET', name, value, 'EX', result_s) end
   end
-  flat = batch[15]
+  flat = batch[14]
   for i = 1, #flat, 3 do raise(key(flat[i], 'w'), 't' .. flat[i + 1], flat[i + 2]) end
-  flat = batch[3]
+  flat = batch[2]
   for i = 1, #flat, 3 do call('HSET', FRONTIER, flat[i], flat[i + 2]) end
   return answer
 end
@@ -306,10 +342,10 @@ register('pb_apply', {}, function(args)
   local batch = unpack_message(args[1])
   local wrong = malformed(batch, #args - 1)
   if wrong then return fail('MALFORMED', wrong) end
-  local epochs = call('HMGET', META, 'epoch', 'building')
-  if epochs[1] ~= batch[1] and epochs[2] ~= batch[1] then return lost() end
-  if stale(batch[3]) then return { 'stale', call('HGETALL', FRONTIER) } end
-  local ok, answer = pcall(write, batch, args)
+  local meta = call('HMGET', META, 'epoch', 'building', 'updates', 'recent', 'ids', 'result_s')
+  if meta[1] ~= batch[1] and meta[2] ~= batch[1] then return lost() end
+  if stale(batch[2]) then return { 'stale', call('HGETALL', FRONTIER) } end
+  local ok, answer = pcall(write, batch, args, tonumber(meta[3]), tonumber(meta[4]), tonumber(meta[5]), meta[6])
   if ok then return answer end
   call('HDEL', META, 'epoch', 'building')
   local cause = type(answer) == 'table' and answer.err or tostring(answer)
@@ -327,12 +363,13 @@ register('pb_open', {}, function(args)
   return args[1] == DIGEST and 1 or 0
 end)
 
+-- begin(epoch, field, value, ...): empties this database, after a look at whether it is ours.
 register('pb_begin', {}, function(args)
   for _, name in ipairs(call('SCAN', '0', 'COUNT', 1000)[2]) do
     if sub(name, 1, 3) ~= 'pb:' then return fail('FOREIGN', name) end
   end
   call('FLUSHDB', 'ASYNC')
-  call('HSET', META, 'run', args[2], 'building', args[1])
+  call('HSET', META, 'building', args[1], unpack(args, 2))
   return 1
 end)
 
@@ -398,16 +435,16 @@ reader('pb_pts', function(args)
   return answer
 end)
 
--- seen(owner, conversation, message, pts): `delivered` answers for every lane whose newest is within; for the others
+-- seen(owner, conversation, message, pts): the place answers for every lane whose newest is within; for the others
 -- the list is read backwards. In a list, ids of one lane grow, save for what was back-fed.
 reader('pb_seen', function(args)
   local owner, conversation, message, pts = args[1], args[2], args[3], tonumber(args[4])
   local base, length = size_of(owner)
   local found, open, left = {}, {}, 0
-  local delivered = call('HGETALL', key2(owner, 's', conversation))
-  for i = 1, #delivered, 2 do
-    local lane, id = delivered[i], sub(delivered[i + 1], 1, 19)
-    if id <= message and tonumber(sub(delivered[i + 1], 20)) <= pts then
+  local place = call('HGET', key(owner, 't'), conversation) or ZERO
+  for at = 20, #place, 34 do
+    local lane, id = sub(place, at, at + 4), sub(place, at + 5, at + 23)
+    if id <= message and tonumber(sub(place, at + 24, at + 33)) <= pts then
       found[lane] = id
     else
       open[lane] = true
@@ -450,7 +487,8 @@ end)
 -- Dialogs
 
 local function top_of(user, conversation)
-  return call('HGET', key(user, 't'), conversation) or call('GET', key(conversation, 'c')) or ZERO
+  local top = sub(call('HGET', key(user, 't'), conversation) or ZERO, 1, 19)
+  return top > ZERO and top or call('GET', key(conversation, 'c')) or ZERO
 end
 
 reader('pb_tops', function(args)
@@ -494,7 +532,7 @@ reader('pb_dialogs', function(args)
     for i = 1, #names, CHUNK do
       local part = { unpack(names, i, min(i + CHUNK - 1, #names)) }
       local ids = call('HMGET', tops, unpack(part))
-      for j, name in ipairs(part) do consider(name, ids[j]) end
+      for j, name in ipairs(part) do consider(name, ids[j] and sub(ids[j], 1, 19)) end
     end
     offset = offset + step
   end

@@ -41,7 +41,9 @@ class ValkeyHot:
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._url = url
-        self._limits = (updates_kept, recent_kept, limits.RESULT_KEPT_S, 4 * recent_kept)
+        self._bounds: tuple[Argument, ...] = (
+            "updates", updates_kept, "recent", recent_kept, "ids", 4 * recent_kept, "result_s", limits.RESULT_KEPT_S,
+        )  # fmt: skip
         self._source, self._digest = _library()
         self._batcher = Batcher(url, greet=self._greet, timeout_s=timeout_s)
 
@@ -73,7 +75,8 @@ class ValkeyHot:
     # -- epochs
 
     async def begin(self, epoch: int) -> None:
-        await self._call("pb_begin", str(epoch), await _run_id(self._batcher.call))
+        run = await _run_id(self._batcher.call)
+        await self._call("pb_begin", str(epoch), "run", run, *self._bounds)
 
     async def publish_epoch(self, epoch: int, frontier: Frontier, trimmed: Mapping[int, int]) -> None:
         await self._call("pb_publish", str(epoch), hot_wire.pack_floor(frontier, trimmed))
@@ -96,7 +99,7 @@ class ValkeyHot:
         return [lost == 1 for lost in await self._call("pb_decide", *arguments)]
 
     async def apply(self, batch: HotBatch) -> dict[str, int]:
-        reply = await self._call("pb_apply", *hot_wire.pack_batch(batch, self._limits))
+        reply = await self._call("pb_apply", *hot_wire.pack_batch(batch))
         if reply and reply[0] == b"stale" and not isinstance(reply[1], int):
             raise Stale(_frontier(reply[1]))
         pairs = iter(reply)

@@ -1,0 +1,365 @@
+"""What every HotStore promises. An adapter's test module subclasses this and gives a `hot` fixture: a store with
+`UPDATES_KEPT` and `RECENT_KEPT` as its bounds, epoch 7 published, empty."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from core.ids import make_id
+from stores.ports import Change, EpochLost, Feed, HotBatch, HotStore, Mark, Recent, Result, Stale, Unread
+
+UPDATES_KEPT = 12
+RECENT_KEPT = 6
+EPOCH = 7
+FRA, NYC, SIN = 645, 4_097, 65_535
+BASE = (1 << 46) - 7
+"""Ids of this size don't survive a double; and the score (10 ms) changes between tick BASE + 6 and BASE + 7."""
+
+
+def at(tick: int, lane: int = FRA) -> int:
+    return make_id(BASE + tick, lane)
+
+
+def feed(owner: str, id: int, conversation: str | None = None) -> Feed:
+    return Feed(owner, id, b"\x00\xff" + str(id).encode(), None if conversation is None else (conversation, id))
+
+
+def feeds(owner: str, ids: Sequence[int], conversation: str | None = None) -> list[Feed]:
+    return [feed(owner, id, conversation) for id in ids]
+
+
+def entries(ids: Sequence[int]) -> list[bytes]:
+    return [b"\x00\xff" + str(id).encode() for id in ids]
+
+
+def recent(id: int, sender: str = "Ua", conversation: str = "D1", class_: int | None = None) -> Recent:
+    return Recent(conversation, id, sender, (id ^ 0x5A5A) if class_ is None else class_, True)
+
+
+async def write(hot: HotStore, **parts: object) -> dict[str, int]:
+    """A batch that moves no lane: always welcome."""
+    return await hot.apply(HotBatch(EPOCH, {}, **parts))  # type: ignore[arg-type]
+
+
+async def count(hot: HotStore, user: str = "Ub", conversation: str = "D1", joined_at: int = 0) -> Unread:
+    return (await hot.unread(user, [(conversation, joined_at)]))[0]
+
+
+class EpochContract:
+    async def test_nothing_is_served_while_an_epoch_is_built(self, hot: HotStore) -> None:
+        await hot.begin(8)
+        assert await hot.epoch() is None
+        await hot.apply(HotBatch(8, {}, feeds=[feed("Ua", at(1))], tops=[("Ua", "D1", at(1))]))
+        for read in (
+            hot.frontier(), hot.updates("Ua", 0, 9), hot.trimmed("Ua"), hot.pts(["Ua"]), hot.tops("Ua", ["D1"]),
+            hot.dialogs("Ua", [], [], None, 9), hot.unread("Ua", [("D1", 0)]), hot.seen("Ua", "D1", at(9), 9),
+            hot.result("Ua", "k"), hot.apply(HotBatch(EPOCH, {})),
+        ):  # fmt: skip
+            with pytest.raises(EpochLost):
+                await read
+        await hot.publish_epoch(8, {FRA: Mark(5, at(0))}, {NYC: at(0, NYC)})
+        assert await hot.epoch() == 8
+        assert await hot.frontier() == {FRA: Mark(5, at(0))}
+        assert (await hot.updates("Ua", 0, 9)).entries == entries([at(1)])
+        assert await hot.trimmed("Ua") == await hot.trimmed("Unew") == {NYC: at(0, NYC)}
+
+    async def test_begin_empties_and_forgets_the_frontier(self, hot: HotStore) -> None:
+        await hot.apply(HotBatch(EPOCH, {FRA: (0, Mark(1, at(1)))}, feeds=[feed("Ua", at(1))]))
+        await hot.begin(8)
+        await hot.publish_epoch(8, {}, {})
+        assert await hot.frontier() == {}
+        assert await hot.pts(["Ua"]) == [0]
+
+    async def test_only_the_epoch_that_is_built_can_be_published(self, hot: HotStore) -> None:
+        with pytest.raises(EpochLost):
+            await hot.publish_epoch(8, {}, {})
+        await hot.begin(8)
+        await hot.begin(9)
+        for stale in (hot.publish_epoch(8, {}, {}), hot.apply(HotBatch(8, {}))):
+            with pytest.raises(EpochLost):
+                await stale
+        await hot.publish_epoch(9, {FRA: Mark(1, at(1))}, {})
+        await hot.apply(HotBatch(9, {FRA: (1, Mark(2, at(2)))}))
+        await hot.publish_epoch(9, {FRA: Mark(1, at(1))}, {})
+        assert await hot.frontier() == {FRA: Mark(2, at(2))}, "a repeated publish must not turn the frontier back"
+
+    async def test_a_batch_is_taken_only_where_its_lanes_stand(self, hot: HotStore) -> None:
+        first = HotBatch(EPOCH, {FRA: (0, Mark(2, at(2))), NYC: (0, Mark(1, at(1, NYC)))}, feeds=[feed("Ua", at(2))])
+        assert await hot.apply(first) == {"Ua": 1}
+        for other in (
+            first,
+            HotBatch(EPOCH, {FRA: (1, Mark(3, at(3)))}, feeds=[feed("Ua", at(3))]),
+            HotBatch(EPOCH, {FRA: (2, Mark(3, at(3))), NYC: (2, Mark(3, at(3, NYC)))}, feeds=[feed("Ua", at(3))]),
+            HotBatch(EPOCH, {SIN: (1, Mark(2, at(3, SIN)))}, feeds=[feed("Ua", at(3))]),
+        ):
+            with pytest.raises(Stale) as stale:
+                await hot.apply(other)
+            assert stale.value.frontier == {FRA: Mark(2, at(2)), NYC: Mark(1, at(1, NYC))}
+        assert await hot.pts(["Ua"]) == [1]
+        assert await hot.frontier() == {FRA: Mark(2, at(2)), NYC: Mark(1, at(1, NYC))}
+
+
+class UpdatesContract:
+    async def test_pts_counts_each_owners_updates(self, hot: HotStore) -> None:
+        assert await write(hot, feeds=[*feeds("Ua", [at(1), at(2)]), feed("Ub", at(2)), feed("C7", at(2))]) == {
+            "Ua": 2, "Ub": 1, "C7": 1,
+        }  # fmt: skip
+        assert await write(hot, feeds=[feed("Ub", at(3))]) == {"Ub": 2}
+        assert await hot.pts(["Ub", "Ua", "Unone"]) == [2, 2, 0]
+
+    async def test_updates_are_read_from_a_pts_on(self, hot: HotStore) -> None:
+        ids = [at(n) for n in range(1, 6)]
+        await write(hot, feeds=feeds("Ua", ids))
+        assert await hot.updates("Ua", 0, 2) == (1, entries(ids[:2]), 5)
+        assert await hot.updates("Ua", 3, 100) == (4, entries(ids[3:]), 5)
+        assert await hot.updates("Ua", 5, 100) == (6, [], 5)
+        assert await hot.updates("Ua", 0, 0) == (1, [], 5)
+        assert await hot.updates("Unone", 0, 100) == (1, [], 0)
+
+    async def test_old_updates_are_trimmed_and_named_per_lane(self, hot: HotStore) -> None:
+        ids = [at(1), at(9, NYC), at(2), at(3)] + [at(n) for n in range(10, 10 + UPDATES_KEPT - 1)]
+        assert await write(hot, feeds=feeds("Ua", ids, "D1")) == {"Ua": len(ids)}
+        assert await hot.updates("Ua", 0, 100) == (4, entries(ids[3:]), len(ids))
+        assert await hot.trimmed("Ua") == {FRA: at(2), NYC: at(9, NYC)}
+        await write(hot, feeds=[feed("Ua", at(50))])
+        assert await hot.trimmed("Ua") == {FRA: at(3), NYC: at(9, NYC)}
+        assert (await hot.updates("Ua", 0, 100)).first == 5
+        assert await hot.pts(["Ua"]) == [len(ids) + 1]
+
+    async def test_a_batch_beyond_the_bound_keeps_the_newest(self, hot: HotStore) -> None:
+        ids = [at(n) for n in range(2_500)]
+        assert await write(hot, feeds=feeds("Ua", ids)) == {"Ua": 2_500}
+        assert await hot.updates("Ua", 0, 100) == (2_501 - UPDATES_KEPT, entries(ids[-UPDATES_KEPT:]), 2_500)
+        assert await hot.trimmed("Ua") == {FRA: at(2_499 - UPDATES_KEPT)}
+
+    async def test_what_is_back_fed_is_there_once(self, hot: HotStore) -> None:
+        await write(hot, feeds=feeds("Ua", [at(5), at(6)], "D1"))
+        assert await write(hot, back_feeds=feeds("Ua", [at(5), at(3), at(6), at(3)], "D1")) == {"Ua": 3}
+        assert await write(hot, back_feeds=feeds("Ua", [at(3)], "D1")) == {}
+        assert await write(hot, feeds=[feed("Ua", at(8))], back_feeds=feeds("Ua", [at(8), at(1)])) == {"Ua": 5}
+        assert (await hot.updates("Ua", 0, 9)).entries == entries([at(5), at(6), at(3), at(8), at(1)])
+
+    async def test_one_update_may_have_many_owners(self, hot: HotStore) -> None:
+        owners = [f"U{n}" for n in range(1_200)]
+        assert await write(hot, feeds=[feed(owner, at(1), "G1") for owner in owners]) == dict.fromkeys(owners, 1)
+
+
+class SeenContract:
+    async def test_what_was_not_delivered_by_then_is_not_seen(self, hot: HotStore) -> None:
+        ids = [at(1), at(2, NYC), at(3), at(2, SIN), at(5)]
+        await write(hot, feeds=feeds("Ua", ids, "D1"))
+        assert await hot.seen("Ua", "D1", at(5), 5) == {FRA: at(5), NYC: at(2, NYC), SIN: at(2, SIN)}
+        assert await hot.seen("Ua", "D1", at(5), 4) == {FRA: at(3), NYC: at(2, NYC), SIN: at(2, SIN)}
+        assert await hot.seen("Ua", "D1", at(3), 5) == {FRA: at(3), NYC: at(2, NYC), SIN: at(2, SIN)}
+        assert await hot.seen("Ua", "D1", at(2), 3) == {FRA: at(1)}
+        assert await hot.seen("Ua", "D1", at(5), 0) == {}
+        assert await hot.seen("Ua", "D2", at(5), 5) == {}
+        assert await hot.seen("Ub", "D1", at(5), 5) == {}
+
+    async def test_only_sends_of_that_conversation_count(self, hot: HotStore) -> None:
+        await write(
+            hot, feeds=[feed("Ua", at(1), "D1"), feed("Ua", at(2)), feed("Ua", at(3), "D11"), feed("Ua", at(4), "D")]
+        )
+        assert await hot.seen("Ua", "D1", at(9), 9) == {FRA: at(1)}
+
+    async def test_a_back_fed_message_does_not_hide_a_newer_one_before_it(self, hot: HotStore) -> None:
+        await write(hot, feeds=feeds("Ua", [at(1), at(5)], "D1"), back_feeds=feeds("Ua", [at(3)], "D1"))
+        await write(hot, feeds=feeds("Ua", [at(9)], "D1"))
+        assert await hot.seen("Ua", "D1", at(9), 3) == {FRA: at(5)}
+        assert await hot.seen("Ua", "D1", at(4), 4) == {FRA: at(3)}
+        assert await hot.seen("Ua", "D1", at(4), 2) == {FRA: at(1)}
+
+    async def test_what_was_trimmed_counts_as_delivered(self, hot: HotStore) -> None:
+        ids = [at(1, NYC), at(2)] + [at(n) for n in range(3, 3 + UPDATES_KEPT)]
+        await write(hot, feeds=feeds("Ua", ids, "D1"))
+        assert await hot.seen("Ua", "D1", at(4), len(ids)) == {FRA: at(4), NYC: at(1, NYC)}
+        assert await hot.seen("Ua", "D1", at(1), len(ids)) == {FRA: at(1), NYC: at(1)}
+        assert await hot.seen("Ua", "D1", at(9), 0) == {}, "a client from before the trimming has not seen it"
+
+    async def test_a_long_list_is_searched_to_its_beginning(self, hot: HotStore) -> None:
+        await write(hot, feeds=feeds("Ua", [at(1, NYC), at(2), at(9_000, NYC)], "D1"))
+        await write(hot, feeds=feeds("Ua", [at(n) for n in range(3, UPDATES_KEPT)], "D2"))
+        assert await hot.seen("Ua", "D1", at(5), 99) == {FRA: at(2), NYC: at(1, NYC)}
+
+
+class DialogsContract:
+    async def test_the_newest_top_comes_first(self, hot: HotStore) -> None:
+        await write(hot, tops=[("Ua", "D1", at(1)), ("Ua", "D2", at(3)), ("Ua", "D3", at(2)), ("Ub", "D9", at(9))])
+        assert await hot.dialogs("Ua", [], [], None, 9) == [("D2", at(3)), ("D3", at(2)), ("D1", at(1))]
+        await write(hot, tops=[("Ua", "D1", at(8)), ("Ua", "D2", at(1)), ("Ua", "D1", at(4))])
+        assert await hot.dialogs("Ua", [], [], None, 2) == [("D1", at(8)), ("D2", at(3))]
+        assert await hot.tops("Ua", ["D2", "D1", "Dnone"]) == [at(3), at(8), 0]
+        assert await hot.dialogs("Unone", [], [], None, 9) == []
+
+    async def test_pages_join_without_gap_or_double(self, hot: HotStore) -> None:
+        # Ticks 0 to 6 share one score: only the full ids tell them apart; equal tops go by name.
+        tops = [(f"D{n:02}", at(n % 9, lane)) for n, lane in zip(range(40), [FRA, NYC, SIN] * 14, strict=False)]
+        tops += [("Dx", at(4)), ("Da", at(4)), ("Db", at(4))]
+        await write(hot, tops=[("Ua", name, top) for name, top in tops], channel_tops=[("C1", at(4)), ("C2", at(7))])
+        wanted = sorted([*tops, ("C1", at(4)), ("C2", at(7))], key=lambda dialog: (-dialog[1], dialog[0]))
+        wanted = [dialog for dialog in wanted if dialog[0] not in ("Da", "D07")]
+        for limit in (1, 3, 7, 100):
+            found: list[tuple[str, int]] = []
+            after: tuple[int, str] | None = None
+            while page := await hot.dialogs("Ua", ["C2", "C1", "C3"], ["Da", "D07"], after, limit):
+                assert len(page) <= limit
+                found += page
+                after = (page[-1][1], page[-1][0])
+            assert found == wanted
+
+    async def test_supergroups_have_one_top_for_all(self, hot: HotStore) -> None:
+        await write(hot, channel_tops=[("C1", at(5)), ("C1", at(3))], tops=[("Ua", "D1", at(4))])
+        assert await hot.tops("Ua", ["C1", "D1", "C2"]) == [at(5), at(4), 0]
+        assert await hot.dialogs("Ua", ["C1", "C2"], [], None, 9) == [("C1", at(5)), ("D1", at(4))]
+        assert await hot.dialogs("Ua", [], [], None, 9) == [("D1", at(4))]
+
+    async def test_a_dialog_taken_out_comes_back_with_a_new_message(self, hot: HotStore) -> None:
+        await write(
+            hot, tops=[("Ua", "D1", at(4))], feeds=[feed("Ua", at(4), "D1")], untop=[("Ua", "D1"), ("Ua", "D2")]
+        )
+        assert await hot.dialogs("Ua", [], [], None, 9) == []
+        assert await hot.tops("Ua", ["D1"]) == [0]
+        assert await hot.seen("Ua", "D1", at(9), 9) == {FRA: at(4)}
+        await write(hot, tops=[("Ua", "D1", at(2))])
+        assert await hot.dialogs("Ua", [], [], None, 9) == [("D1", at(2))]
+
+
+class UnreadContract:
+    async def test_others_messages_beyond_the_mark_count(self, hot: HotStore) -> None:
+        await write(hot, recents=[recent(at(1)), recent(at(2, NYC)), recent(at(3), sender="Ub"), recent(at(4))])
+        assert await count(hot) == (3, False)
+        await write(hot, marks=[("Ub", "D1", FRA, at(3))])
+        assert await count(hot) == (2, False)
+        await write(hot, marks=[("Ub", "D1", NYC, at(2, NYC)), ("Ub", "D1", FRA, at(1))])
+        assert await count(hot) == (1, False)
+        await write(hot, marks=[("Ub", "D1", FRA, at(4))])
+        assert await count(hot) == (0, False)
+        assert await count(hot, user="Ua") == (1, False)
+        assert await count(hot, conversation="Dnone") == (0, False)
+
+    async def test_a_late_message_of_another_lane_is_unread(self, hot: HotStore) -> None:
+        await write(hot, recents=[recent(at(5))], marks=[("Ub", "D1", FRA, at(5))])
+        await write(hot, recents=[recent(at(2, NYC))])
+        assert await count(hot) == (1, False)
+
+    async def test_counting_begins_after_the_joining(self, hot: HotStore) -> None:
+        await write(hot, recents=[recent(at(1)), recent(at(3)), recent(at(2, NYC))])
+        assert await count(hot, joined_at=at(2)) == (2, False)
+        assert await count(hot, joined_at=at(2, SIN)) == (1, False)
+
+    async def test_system_hidden_and_recalled_messages_do_not_count(self, hot: HotStore) -> None:
+        await write(
+            hot,
+            recents=[recent(at(n)) for n in range(1, 5)] + [recent(at(5))._replace(counts=False)],
+            recalls=[("D1", at(2)), ("D1", at(9))],
+            hides=[("Ub", "D1", at(3)), ("Uc", "D1", at(4))],
+        )
+        assert await count(hot) == (2, False)
+        await write(hot, recents=[recent(at(9))])
+        assert await count(hot) == (2, False), "its recall came first"
+
+    async def test_copies_of_a_message_count_once_and_share_their_fate(self, hot: HotStore) -> None:
+        copies = [recent(at(1), class_=5), recent(at(2, NYC), class_=5)]
+        await write(hot, recents=[*copies, *copies, recent(at(3), class_=6)])
+        assert await count(hot) == (2, False)
+        await write(hot, marks=[("Ub", "D1", FRA, at(1))])
+        assert await count(hot) == (1, False), "read, as one of its ids is"
+        await write(hot, recalls=[("D1", at(1))], hides=[("Ud", "D1", at(2, NYC))])
+        assert await count(hot, user="Uc") == (1, False), "recalled, as one of its ids is"
+        assert await count(hot, user="Ud") == (1, False)
+
+    async def test_the_window_is_the_newest_in_whatever_order_they_came(self, hot: HotStore) -> None:
+        ids = [at(n, lane) for n, lane in enumerate([FRA, NYC, FRA, FRA, NYC, NYC, FRA, FRA])]
+        for id in [ids[6], ids[1], ids[7], ids[0], ids[5], ids[3], ids[2], ids[4], ids[0]]:
+            await write(hot, recents=[recent(id)])
+        assert await count(hot) == (RECENT_KEPT, True)
+        await write(hot, marks=[("Ub", "D1", FRA, at(3)), ("Ub", "D1", NYC, at(4, NYC))])
+        assert await count(hot) == (3, False)
+        await write(hot, marks=[("Uc", "D1", FRA, at(7))])
+        assert await count(hot, user="Uc") == (2, True)
+        assert await count(hot, user="Ud", joined_at=at(1, NYC)) == (RECENT_KEPT, False)
+
+    async def test_a_rebuild_can_name_what_lies_below_the_window(self, hot: HotStore) -> None:
+        await write(hot, recents=[recent(at(5))], window_floors=[("D1", NYC, at(2, NYC)), ("D1", NYC, at(1, NYC))])
+        assert await count(hot) == (1, True)
+        await write(hot, marks=[("Ub", "D1", NYC, at(2, NYC))])
+        assert await count(hot) == (1, False)
+
+    async def test_many_dialogs_are_asked_at_once(self, hot: HotStore) -> None:
+        await write(hot, recents=[recent(at(n), conversation=f"D{n % 3}") for n in range(6)])
+        assert await hot.unread("Ub", [("D0", 0), ("D2", at(3)), ("D9", 0)]) == [(2, False), (1, False), (0, False)]
+        assert await hot.unread("Ub", []) == []
+
+
+class ResultsContract:
+    async def test_the_smallest_event_answers_for_a_key(self, hot: HotStore) -> None:
+        def result(id: int) -> Result:
+            return Result("Ua", "key", id, "message.send", bytes(range(248, 256)), {"n": id, "t": ["ü", None]})
+
+        await write(hot, results=[result(at(5))])
+        assert await hot.result("Ua", "key") == result(at(5))
+        await write(hot, results=[result(at(7))])
+        assert await hot.result("Ua", "key") == result(at(5))
+        await write(hot, results=[result(at(6)), result(at(2, NYC))])
+        assert await hot.result("Ua", "key") == result(at(2, NYC))
+        assert await hot.result("Ub", "key") is None
+        assert await hot.result("Ua", "other") is None
+
+    async def test_metadata_tells_the_strictly_older_write(self, hot: HotStore) -> None:
+        old, new = Change("users", "Ua", "name", at(1)), Change("users", "Ua", "name", at(2))
+        assert await hot.decide([new]) == [False]
+        assert await hot.decide([old, new, new._replace(column="about"), new._replace(key="Ub")]) == [
+            True, False, False, False,
+        ]  # fmt: skip
+        assert await hot.decide([new._replace(stamp=at(3)), new]) == [False, True]
+        assert await hot.decide([]) == []
+
+
+class PresenceContract:
+    async def test_any_connection_keeps_a_user_online(self, hot: HotStore) -> None:
+        await hot.present("Ua", "c1", 30)
+        await hot.present("Ua", "c2", 30)
+        await hot.present("Ub", "c3", 30)
+        assert await hot.online(["Ua", "Ub", "Uc"]) == [True, True, False]
+        await hot.present("Ua", "c1", 0)
+        await hot.present("Ub", "c3", 0)
+        await hot.present("Uc", "never", 0)
+        assert await hot.online(["Ua", "Ub", "Uc"]) == [True, False, False]
+        assert await hot.online([]) == []
+
+    async def test_a_lease_that_is_not_renewed_ends(self, hot: HotStore) -> None:
+        await hot.present("Ua", "c1", 1)
+        await hot.present("Ub", "c2", 30)
+        async with asyncio.timeout(5):
+            while await hot.online(["Ua"]) == [True]:  # noqa: ASYNC110  (it ends by the server's clock)
+                await asyncio.sleep(0.05)
+        assert await hot.online(["Ub"]) == [True]
+
+    async def test_all_who_listen_hear_everything_in_order(self, hot: HotStore) -> None:
+        heard: list[list[bytes]] = [[], []]
+
+        async def listener(into: list[bytes]) -> None:
+            async for frame in hot.listen():
+                into.append(frame)
+
+        tasks = [asyncio.create_task(listener(into)) for into in heard]
+        async with asyncio.timeout(5):
+            while not all(heard):
+                await hot.announce(b"here?")
+                await asyncio.sleep(0.01)
+            frames = [b"\r\n" + bytes([n]) * n for n in range(200)]
+            for frame in frames:
+                await hot.announce(frame)
+            while any(into[-1] != frames[-1] for into in heard):  # noqa: ASYNC110  (there is no event to wait for)
+                await asyncio.sleep(0.01)
+        assert all(into[-200:] == frames for into in heard)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class HotStoreContract(
+    EpochContract, UpdatesContract, SeenContract, DialogsContract, UnreadContract, ResultsContract, PresenceContract
+):
+    """All of it."""
