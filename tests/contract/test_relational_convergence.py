@@ -4,14 +4,16 @@ import asyncio
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.tables import TABLES
+from core.tables import TABLES, Law
 from stores.digest import Digest, digest, digest_of
 from stores.ports import Mark, RelationalBatch, Stamped
 from tests.support.stores import (
     ADAPTERS,
+    AWKWARD,
     PROBE,
     PROBE_TABLE,
     any_batches,
@@ -27,7 +29,9 @@ from tests.support.stores import (
 )
 
 Rows = dict[str, list[dict[str, Any]]]
-TABLES_AND_PROBE = {**TABLES, PROBE: PROBE_TABLE}
+
+pytestmark = pytest.mark.timeout(400)
+"""A failing property takes minutes to shrink, as every example opens files; a passing one takes a second."""
 
 
 async def folded(
@@ -150,3 +154,21 @@ def test_frontiers_reach_their_greatest_mark_in_any_order(seqs: list[int], data:
 
     for adapter in ADAPTERS:
         assert asyncio.run(run(adapter, data.draw(st.permutations(seqs)))) == {7: (max(seqs), 10 * max(seqs))}
+
+
+def test_any_two_writes_of_one_column_merge_as_defined_in_either_order() -> None:
+    """All pairs of awkward values, where the orders of a text and of its encoding differ."""
+    effects: list[tuple[Stamped, Stamped]] = []
+    for column, (law, kind) in PROBE_TABLE.columns.items():
+        values = [1] if law is Law.ONCE else AWKWARD[kind]
+        for first in values:
+            for second in values:
+                key = ("k", len(effects))
+                effects.append((write(1, PROBE, key, {column: first}), write(2, PROBE, key, {column: second})))
+    with probe_table():
+        expected = reference([effect for pair in effects for effect in pair], {PROBE: PROBE_TABLE})
+        for adapter in ADAPTERS:
+            for first in (0, 1):
+                batches = [[pair[first] for pair in effects], [pair[1 - first] for pair in effects]]
+                rows, _, _ = asyncio.run(folded(adapter, batches, {PROBE: PROBE_TABLE}))
+                assert rows == expected

@@ -119,11 +119,12 @@ def _row(table: Table, key: tuple[Any, ...], row: dict[str, Cell]) -> dict[str, 
 # -- any effects
 
 # The texts sort differently raw and encoded; ' ' and '!' are encoded below '""', the empty text.
-VALUES: dict[Kind, st.SearchStrategy[Any]] = {
-    Kind.TEXT: st.sampled_from(["", " ", "!", "a", "a!", 'a"', "a\n", "é", "\U0001f600", "\0", "zz"]),
-    Kind.INT: st.sampled_from([0, 1, 9, 10, -1, -10, (1 << 63) - 1, -(1 << 62)]),
-    Kind.JSON: st.sampled_from([None, 0, "x", "", [1], [], {}, {"1": 2}, {"b": 1, "a": [None]}, True]),
+AWKWARD: dict[Kind, list[Any]] = {
+    Kind.TEXT: ["", " ", "!", "a", "a!", 'a"', "a\n", "é", "\U0001f600", "\0", "zz"],
+    Kind.INT: [0, 1, 9, 10, -1, -10, (1 << 63) - 1, -(1 << 62)],
+    Kind.JSON: [None, 0, "x", "", [1], [], {}, {"1": 2}, {"b": 1, "a": [None]}, True],
 }
+VALUES = {kind: st.sampled_from(values) for kind, values in AWKWARD.items()}
 KEYS = {Kind.TEXT: st.sampled_from(["Ua", "Ub", "é", ""]), Kind.INT: st.sampled_from([0, 7, (1 << 62) + 1])}
 
 
