@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -47,6 +47,8 @@ class Site:
         self.log = servers.valkey(f"{name} log", ports.log, self.disks / "log", synced=True)
         self.hot = servers.valkey(f"{name} hot", ports.hot, self.disks / "hot", synced=False)
         command = [sys.executable, "-m", "cli.main", "serve", "all", "--config", str(self.settings)]
+        self.wanted = False
+        """Should run: what ends by itself is started again."""
         self.process = Child(f"{name} serve", command, home / "serve.log")
 
     @property
@@ -59,14 +61,40 @@ class Site:
 
     async def start(self) -> None:
         """Starts what does not run; returns when the servers listen (the DC may still be recovering)."""
+        await self.start_servers()
+        if not self.process.running:
+            self.process.start()
+            await servers.listening(self.process, self.ports.public)
+        self.wanted = True
+
+    async def start_servers(self) -> None:
+        """The two Valkeys alone: what a restore needs."""
         for child, port in ((self.log, self.ports.log), (self.hot, self.ports.hot)):
             if not child.running:
                 (self.disks / child.name.split()[1]).mkdir(parents=True, exist_ok=True)
                 child.start()
                 await servers.listening(child, port)
-        if not self.process.running:
-            self.process.start()
-            await servers.listening(self.process, self.ports.public)
+
+    async def revive(self) -> list[str]:
+        """Starts again what ended by itself; what it was, with its last words."""
+        if not self.wanted:
+            return []
+        ended = [child.why_ended() for child in self.children if not child.running]
+        if ended:
+            await self.start()
+        return ended
+
+    async def restore(self) -> dict[str, Any]:
+        """`planb restore` on empty disks; its answer. Raises Unavailable with what it said."""
+        command = [sys.executable, "-m", "cli.main", "restore", "--config", str(self.settings), "--json"]
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, err = await process.communicate()
+        if process.returncode != 0:
+            raise Unavailable(f"planb restore ended with {process.returncode}: {err.decode().strip()}")
+        answer: dict[str, Any] = json.loads(out)
+        return answer
 
     async def ready(self, timeout_s: float = READY_S_MAX) -> None:
         """Returns when /readyz says so; Unavailable with what is missing when it does not in time."""
@@ -89,16 +117,19 @@ class Site:
 
     def kill(self) -> None:
         """kill -9 of every process of the DC."""
+        self.wanted = False
         for child in self.children:
             child.kill()
 
     def burn(self) -> None:
         """Deletes the disks of a killed DC; object storage stays."""
         if any(child.running for child in self.children):
-            raise Conflict(f"{self.name} is running")
-        shutil.rmtree(self.disks, ignore_errors=True)
+            raise Conflict(f"{self.name} is running: kill it first")
+        if self.disks.exists():
+            shutil.rmtree(self.disks)
 
     async def stop(self) -> None:
+        self.wanted = False
         await self.process.stop()
         await asyncio.gather(self.hot.stop(), self.log.stop())
 
@@ -153,6 +184,19 @@ class Planet:
                     child.kill()
         for link in self.links.values():
             await link.stop()
+
+    async def rebuild(self, name: str) -> dict[str, Any]:
+        """A burnt DC comes back: restored from its object storage, then caught up from the others. Returns what the
+        restore said, when the DC serves again."""
+        site = self.site(name)
+        if site.process.running:
+            raise Conflict(f"{name} is running: kill it first")
+        site.burn()
+        await site.start_servers()
+        restored = await site.restore()
+        await site.start()
+        await site.ready()
+        return restored
 
     def cut(self, a: str, b: str) -> None:
         """Both directions."""

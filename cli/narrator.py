@@ -1,0 +1,152 @@
+"""Plays conversations: makes the users and chats, and has each nick say, join, leave and kick from its own DC.
+
+Each nick's messages are sent one after the other, in the log's order; nicks do not wait for each other. A kick is the
+one thing that concerns somebody else, so everything before it is finished first, and the kicked nick goes on when its
+own DC knows of the kick.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from cli.cast import Cast
+from cli.conversation import Conversation, Join, Kick, Part, Say, Step, user_id
+from core import limits
+from core.errors import Unavailable
+from planb_sdk import ApiError, Client
+
+AT_ONCE = 64
+"""Nicks that act at the same time."""
+APPLIED_S_MAX = 60.0
+OWNER = "planb-host"
+"""The nick that owns every channel."""
+
+
+@dataclass
+class Told:
+    """A conversation that is being told."""
+
+    conversation: Conversation
+    peer: str = ""
+    """Chat id of a channel; for a direct the conversation id, once something was said."""
+    said: list[tuple[str, str]] = field(default_factory=list)
+    """(nick, text) in the log's order."""
+    keys: dict[str, list[str]] = field(default_factory=dict)
+    """nick -> keys of its messages in the order in which it sent them."""
+    place: int = 0
+    """The next step."""
+
+    @property
+    def watchers(self) -> dict[str, str]:
+        """DC -> the nick that only listens there."""
+        return {}
+
+
+class Narrator:
+    """Tells conversations with a cast of clients."""
+
+    def __init__(self, cast: Cast, conversations: Iterable[Conversation]) -> None:
+        self._cast = cast
+        self.tales = [Told(conversation) for conversation in conversations]
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+
+    @property
+    def messages(self) -> int:
+        return sum(len(tale.said) for tale in self.tales)
+
+    async def prepare(self) -> None:
+        """Users and chats; returns when every DC knows them."""
+        nicks = {nick: None for tale in self.tales for nick in tale.conversation.nicks}
+        await self._cast.make([OWNER, *nicks])
+        owner = self._cast.client(OWNER)
+        for tale in self.tales:
+            if tale.conversation.kind == "direct":
+                continue
+            watchers = self._cast.watchers
+            fits = len(tale.conversation.nicks) + len(watchers) + 1 <= limits.GROUP_MEMBERS_MAX
+            members = [user_id(nick) for nick in watchers.values()]
+            make = owner.create_group if fits else owner.create_supergroup
+            tale.peer = await make(tale.conversation.name[: limits.NAME_CHARS_MAX] or "channel", members)
+        await self._cast.settled()
+
+    async def tell(self, share: float) -> None:
+        """Goes on until this share (0–1) of every conversation is told."""
+        await asyncio.gather(*(self._tell_one(tale, share) for tale in self.tales))
+
+    async def _tell_one(self, tale: Told, share: float) -> None:
+        steps = tale.conversation.steps
+        end = min(len(steps), round(len(steps) * share))
+        while tale.place < end:
+            stretch: list[Step] = []
+            while tale.place < end and not isinstance(steps[tale.place], Kick):
+                stretch.append(steps[tale.place])
+                tale.place += 1
+            await self._act(tale, stretch)
+            if tale.place < end:
+                kick = steps[tale.place]
+                assert isinstance(kick, Kick)
+                await self._kick(tale, kick)
+                tale.place += 1
+
+    async def _act(self, tale: Told, stretch: Sequence[Step]) -> None:
+        by_nick: dict[str, list[Say | Join | Part]] = {}
+        for step in stretch:
+            assert not isinstance(step, Kick)
+            by_nick.setdefault(step.nick, []).append(step)
+            if isinstance(step, Say):
+                tale.said.append((step.nick, step.text))
+        await asyncio.gather(*(self._act_as(tale, nick, steps) for nick, steps in by_nick.items()))
+
+    async def _act_as(self, tale: Told, nick: str, steps: Sequence[Say | Join | Part]) -> None:
+        async with self._at_once:
+            client = self._cast.client(nick)
+            texts: list[str] = []
+            for step in steps:
+                if isinstance(step, Say):
+                    texts.append(step.text)
+                    if len(texts) < limits.BATCH_MESSAGES_MAX:
+                        continue
+                await self._say(tale, nick, client, texts)
+                texts = []
+                if isinstance(step, Join):
+                    await client.join(tale.peer)
+                elif isinstance(step, Part):
+                    await client.leave(tale.peer)
+            await self._say(tale, nick, client, texts)
+
+    async def _say(self, tale: Told, nick: str, client: Client, texts: Sequence[str]) -> None:
+        if not texts:
+            return
+        peer = tale.peer or self._other(tale, nick)
+        try:
+            sent = await client.send_many(peer, texts)
+        except ApiError as error:
+            if error.code != "forbidden" or not tale.peer:
+                raise
+            # A concurrent kick reached this DC: he comes back, as the log shows him speaking.
+            await client.join(tale.peer)
+            sent = await client.send_many(peer, texts)
+        tale.keys.setdefault(nick, []).extend(message.key for message in sent)
+
+    def _other(self, tale: Told, nick: str) -> str:
+        first, second = tale.conversation.nicks
+        return user_id(second if nick == first else first)
+
+    async def _kick(self, tale: Told, kick: Kick) -> None:
+        """By `kick.by`, who is made an admin; by the owner in the victim's DC where the two can't see each other."""
+        cast = self._cast
+        victim = user_id(kick.nick)
+        here = cast.connected(cast.region(kick.by), cast.region(kick.nick))
+        region = cast.region(kick.by if here else kick.nick)
+        owner = cast.owner_at(region)
+        kicker = cast.client(kick.by) if here else owner
+        if here:
+            await cast.seen_by(region)
+            await owner.set_role(tale.peer, user_id(kick.by), "admin")
+        event = await kicker.kick(tale.peer, victim)
+        if here:
+            await cast.applied(cast.region(kick.nick), event, APPLIED_S_MAX)
+
+
+class Unsettled(Unavailable):
+    """The datacenters did not reach equal frontiers in time."""
