@@ -19,6 +19,7 @@ from api.queries.standpoint import Standpoint
 from core import coverage, limits
 from core.action import Request
 from core.actions.fields import ChatId, MessageId
+from core.coverage import uncovered
 from core.errors import Invalid, NotServing
 from core.ids import lane_of
 from core.membership import Membership
@@ -51,6 +52,10 @@ class UpdatesRequest(Request):
 
 class StateRequest(Request):
     pass
+
+
+class CoverageRequest(Request):
+    events: Annotated[list[MessageId], pydantic.Field(max_length=limits.SCAN_ENTRIES_MAX)]
 
 
 class _List(NamedTuple):
@@ -138,6 +143,10 @@ class Updates:
     async def state(self, call: Call, _: StateRequest) -> dict[str, Any]:
         cursor = await self._standpoint.present(call.caller.user)
         return {"user": call.caller.user, **self._cursors.shown(cursor)}
+
+    async def coverage(self, _: Call, request: CoverageRequest) -> dict[str, Any]:
+        found = uncovered(self._standpoint.v(), [int(id) for id in request.events])
+        return {"uncovered": [str(id) for id in found]}
 
     async def updates(self, call: Call, request: UpdatesRequest) -> dict[str, Any]:
         user = call.caller.user

@@ -215,6 +215,18 @@ async def test_a_new_life_of_the_hot_store_loses_nothing() -> None:
             assert {"missed", "after the loss"} <= set(texts(page["updates"]))
 
 
+async def test_a_client_is_told_which_of_its_writes_have_not_arrived() -> None:
+    async with two_dcs() as (fra, nyc):
+        ada = nyc.user("Uada")
+        arrived = await fra.user("Uada").send("Ugrace", "arrived")
+        await nyc.dc.pull(fra.dc)
+        missing = await fra.user("Uada").send("Ugrace", "not yet")
+        asked = {"events": [missing, arrived]}
+        assert await ada.ok("POST", "/v1/coverage", asked) == {"uncovered": [missing]}
+        await nyc.dc.pull(fra.dc)
+        assert await ada.ok("POST", "/v1/coverage", asked) == {"uncovered": []}
+
+
 @pytest.mark.parametrize("seed", range(12))
 async def test_a_roaming_client_misses_nothing(seed: int) -> None:
     """Hostile histories: writes in both DCs, replication now and then, a client that pages, stops and moves."""
