@@ -58,9 +58,7 @@ def test_a_message_id_is_a_string_of_digits_within_63_bits(id: object) -> None:
     assert send(reply_to="9223372036854775807").reply_to == "9223372036854775807"
 
 
-@pytest.mark.parametrize(
-    "name", ["", " ", "\t", "a\nb", "a\x85b", "\u202etxt", "\u2066x", "x" * 129, "a\ud800"]
-)
+@pytest.mark.parametrize("name", ["", " ", "\t", "a\nb", "a\x85b", "\u202etxt", "\u2066x", "x" * 129, "a\ud800"])
 def test_a_name_is_one_visible_line_without_direction_overrides(name: str) -> None:
     with pytest.raises(pydantic.ValidationError, match="name"):
         ACTIONS["user.update"].Request.model_validate({"name": name})

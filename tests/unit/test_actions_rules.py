@@ -211,6 +211,15 @@ def test_a_kick_beats_a_concurrent_join_and_a_join_a_concurrent_leave(world: Wor
     assert world.present(world.group) == {A, C}
 
 
+def test_an_add_names_the_add_of_its_lane_that_it_replaces(world: World) -> None:
+    first = world.do("member.join", C, chat=world.group)
+    world.do("member.leave", C, chat=world.group)
+    again = world.do("member.join", C, chat=world.group)
+    for event, basis in ((first, 0), (again, first.id)):
+        (effect,) = ACTIONS["member.join"].effects(event)
+        assert effect.basis == {"knew": basis}
+
+
 def test_a_leave_removes_only_what_it_had_seen_and_ends_reading_there(world: World) -> None:
     left = world.do("member.leave", B, chat=world.group)
     world.refused(NotFound, "member.leave", B, chat=world.group)

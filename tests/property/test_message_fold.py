@@ -1,0 +1,57 @@
+"""A message is the same whatever the order and repetition in which its rows are read."""
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.messages import Row, fold
+
+USERS = st.sampled_from(["Ua", "Ub"])
+
+
+def row(event: int, kind: str, actor: str, number: int) -> Row:
+    body = {
+        "send": {"text": "sent", "key": "k", "to": [actor, f"U{number}"], "reply_to": "7"},
+        "edit": {"text": f"edit {event}"},
+        "recall": {},
+        "react": {"emoji": "+1", "on": bool(number % 2)},
+    }[kind]
+    return Row(event, "D1", event if kind == "send" else 1, kind, actor, 9 if kind == "send" else 0, body)
+
+
+KINDS = st.sampled_from(["send", "edit", "edit", "react", "react", "recall"])
+CONTENT = st.lists(st.tuples(KINDS, USERS, st.integers(0, 3)), min_size=1, max_size=10)
+
+
+def rows_of(content: list[tuple[str, str, int]]) -> list[Row]:
+    return [row(event, *what) for event, what in enumerate(content, 1)]
+
+
+@given(CONTENT, st.randoms(use_true_random=False))
+def test_any_order_and_repetition_of_rows_gives_the_same_message(
+    content: list[tuple[str, str, int]], random: Random
+) -> None:
+    rows = rows_of(content)
+    shuffled = rows + random.choices(rows, k=3)
+    random.shuffle(shuffled)
+    assert fold(shuffled) == fold(rows)
+
+
+@given(CONTENT)
+def test_the_newest_edit_and_each_users_newest_reaction_are_shown(content: list[tuple[str, str, int]]) -> None:
+    rows = rows_of(content)
+    message = fold(reversed(rows))
+    sends = [r for r in rows if r.kind == "send"]
+    if not sends:
+        assert message is None
+        return
+    assert message is not None
+    assert (message.id, message.sender) == (sends[0].event, sends[0].actor)
+    if any(r.kind == "recall" for r in rows):
+        assert (message.text, message.edited, message.reactions) == (None, 0, {})
+        return
+    edits = [r for r in rows if r.kind == "edit"]
+    assert message.text == (edits[-1].body["text"] if edits else "sent")
+    latest = {r.actor: r.body["on"] for r in rows if r.kind == "react"}
+    assert message.reactions.get("+1", ()) == tuple(sorted(user for user, on in latest.items() if on))
