@@ -6,7 +6,7 @@
 
 Member <=> some lane's add > left[that lane] and its known kicks cover every kicked[lane]. So a leave removes only
 what it had seen, and a kick beats every join that did not know it, whatever the clocks say. Scalars in place of the
-vectors, or stamps in place of knowledge, break this (tests/unit/test_membership_model.py). After observed-remove
+vectors, or stamps in place of knowledge, break this (tests/models/test_membership.py). After observed-remove
 sets (Shapiro et al. 2011), with a remove that wins for kicks.
 """
 
