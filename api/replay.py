@@ -11,12 +11,14 @@ from typing import NamedTuple, Protocol
 from core.errors import BadSignature, Corrupt, Invalid, LaneForked, LaneGap, LogUnavailable
 from core.ids import Lane
 from events.codec import Codec
-from events.ports import EventLog, Trimmed
+from events.ports import EventLog, Top, Trimmed
 from events.record import GENESIS, Entry, Record, decode_all
 from events.signing import Verifier
 from replicator.inbox import follows
 from replicator.names import DcNames
 from stores.progress import Progress
+
+_NOTHING = Top(0, 0, GENESIS)
 
 
 class Applying(Protocol):
@@ -66,9 +68,12 @@ class Replay:
         written here), LaneGap, LaneForked, BadSignature. 503 errors: try the same again.
         """
         lanes = self._by_lane(self._names.number(origin), origin, _decode(body))
+        tops = await self._log.tops()
         for lane, records in lanes.items():
-            await self._prove(lane, records)
-        await self._make_durable(lanes)
+            await self._prove(lane, records, tops.get(lane, _NOTHING))
+        await self._make_durable(
+            {lane: records for lane, records in lanes.items() if tops.get(lane, _NOTHING).seq < records[-1].seq}
+        )
         everything = [record for records in lanes.values() for record in records]
         await self._applier.apply([self._entry(record) for record in everything])
         for lane, records in lanes.items():
@@ -93,7 +98,7 @@ class Replay:
                 raise Invalid(f"{self._names.lane(lane)} is written here")
         return lanes
 
-    async def _prove(self, lane: int, records: Sequence[Record]) -> None:
+    async def _prove(self, lane: int, records: Sequence[Record], top: Top) -> None:
         name = self._names.lane(lane)
         first, last = records[0], records[-1]
         at = self._applier.progress.applied.get(lane)
@@ -102,57 +107,54 @@ class Replay:
             raise LaneGap(f"{name} is applied through {applied}, the batch begins at {first.seq}", applied=applied)
         if not last.signature:
             raise BadSignature(f"the last record of {name}, {last.seq}, is not signed")
-        before = await self._hash_before(first)
+        before = await self._hash_before(first, top)
         if not follows(before, first):
             raise LaneForked(f"seq {first.seq} of {name} does not follow from what is here")
         try:
             self._verifier.vouched(before, records)
         except Corrupt as error:
             raise BadSignature(f"{name} from {first.seq} to {last.seq}: {error.detail}") from error
-        stored = await self._stored(last)
-        if stored is not None and stored.hash != last.hash:
-            raise LaneForked(f"another record stands at seq {last.seq} of {name}")
+        common = min(last.seq, top.seq)
+        if common >= first.seq:
+            stored = top.hash if common == top.seq else await self._hash_at(lane, common)
+            if stored is not None and stored != records[common - first.seq].hash:
+                raise LaneForked(f"another record stands at seq {common} of {name}")
 
-    async def _hash_before(self, first: Record) -> bytes:
+    async def _hash_before(self, first: Record, top: Top) -> bytes:
         """The hash that the batch must follow from, as this DC holds it."""
         if first.seq == 1:
             return GENESIS
         end = self._ends.get(first.lane)
         if end is not None and end[0] == first.seq - 1:
             return end[1]
-        try:
-            found = await self._log.read(first.lane, first.seq - 2, 1)
-        except Trimmed:
-            found = []
-        if found:
-            return found[0].hash
-        top = (await self._log.tops()).get(first.lane)
-        if top is not None and top.seq == first.seq - 1:  # a lane that begins here after a restore
+        if top.seq == first.seq - 1:
             return top.hash
+        found = await self._hash_at(first.lane, first.seq - 1)
+        if found is not None:
+            return found
         applied = self._applier.progress.applied.get(first.lane)
         raise LaneGap(
             f"the record before seq {first.seq} of {self._names.lane(first.lane)} is not here any more",
             applied=applied.seq if applied else 0,
         )
 
-    async def _stored(self, record: Record) -> Record | None:
+    async def _hash_at(self, lane: int, seq: int) -> bytes | None:
+        """The hash that the log holds at `seq`; None if it was trimmed."""
         try:
-            found = await self._log.read(record.lane, record.seq - 1, 1)
+            found = await self._log.read(lane, seq - 1, 1)
         except Trimmed:
             return None
-        return found[0] if found else None
+        return found[0].hash if found else None
 
     async def _make_durable(self, lanes: Mapping[int, Sequence[Record]]) -> None:
         """Log first: what came by another way than our log is stored before it is applied."""
-        tops = await self._log.tops()
-        missing = [lane for lane, records in lanes.items() if lane not in tops or tops[lane].seq < records[-1].seq]
-        if not missing:
+        if not lanes:
             return
-        await self._store([record for lane in missing for record in lanes[lane]])
+        await self._store([record for records in lanes.values() for record in records])
         tops = await self._log.tops()
-        for lane in missing:
-            if lane not in tops or tops[lane].seq < lanes[lane][-1].seq:
-                raise LogUnavailable(f"{self._names.lane(lane)} could not be stored through {lanes[lane][-1].seq}")
+        for lane, records in lanes.items():
+            if tops.get(lane, _NOTHING).seq < records[-1].seq:
+                raise LogUnavailable(f"{self._names.lane(lane)} could not be stored through {records[-1].seq}")
 
 
 def _decode(body: bytes) -> list[Record]:

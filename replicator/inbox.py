@@ -18,7 +18,7 @@ from core import limits
 from core.errors import Corrupt
 from core.ids import lane_of
 from events.ports import Top
-from events.record import Record, chain
+from events.record import GENESIS, Record, chain
 from events.signing import Verifier
 
 _RIVALS_MAX = 4
@@ -54,8 +54,7 @@ class LaneInbox:
         """Did a signed record join the tree since the last drain?"""
         self.size = 0
         """Records held."""
-        if top.seq:
-            self._recent[top.seq] = top.hash
+        self._recent[top.seq] = top.hash
 
     @property
     def have(self) -> int:
@@ -67,7 +66,7 @@ class LaneInbox:
 
     def remembers(self, seq: int) -> bool:
         """Can a duplicate of this proven record be compared?"""
-        return seq in self._recent
+        return seq == 0 or seq in self._recent
 
     def remember(self, seq: int, hash: bytes) -> None:
         """Tells the hash of a proven record."""
@@ -233,7 +232,7 @@ class LaneInbox:
         known = self._recent.get(record.seq)
         if known is None or known == record.hash:
             return
-        before = self._recent.get(record.seq - 1)
+        before = GENESIS if record.seq == 1 else self._recent.get(record.seq - 1)
         here = before is not None and follows(before, record)
         beside = self._other is not None and self._other[0] == record.seq - 1 and follows(self._other[1], record)
         if not (here or beside):

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from core import limits
 from core.errors import Corrupt, PlanBError
 from events.ports import EventLog, Top, Trimmed
 from events.record import GENESIS, Record
@@ -18,8 +19,8 @@ from replicator.inbox import Inbox, LaneInbox
 log = logging.getLogger(__name__)
 
 NOTHING = Top(0, 0, GENESIS)
-_COMPARED_MAX = 64
-"""Duplicates per call that are older than the inbox remembers and are compared with the log."""
+_COMPARED_MAX = limits.PULL_RECORDS_MAX
+"""Records per call and lane that the inbox does not remember and reads from the log, to compare duplicates with."""
 
 
 class LaneState(NamedTuple):
@@ -49,6 +50,7 @@ class Intake:
         self._lock = asyncio.Lock()
         self.durable: dict[int, Top] = {}
         """The end of every lane, as of the last load or store; the own live lanes' may be older than true."""
+        self._alarmed: set[int] = set()
         self.stored = 0
         self.refused = 0
         """Records of lanes that may not enter (own live ones)."""
@@ -72,6 +74,11 @@ class Intake:
             lane: LaneState(self.top(lane).seq, inbox.size, inbox.bad, inbox.forked)
             for lane, inbox in self._inbox.lanes.items()
         }
+
+    def forked(self, lane: int) -> str:
+        """Why the lane is stopped; "" if it is not."""
+        inbox = self._inbox.lanes.get(lane)
+        return inbox.forked if inbox is not None else ""
 
     @property
     def waiting(self) -> int:
@@ -108,11 +115,9 @@ class Intake:
     async def _store(self, lanes: Iterable[int]) -> int:
         proven: list[Record] = []
         for lane in lanes:
-            inbox = self._inbox.lanes[lane]
-            before = inbox.forked
             proven.extend(self._inbox.drain(lane))
-            if inbox.forked and not before:
-                self._alarm(inbox)
+            if self._inbox.lanes[lane].forked:
+                self._alarm(self._inbox.lanes[lane])
         if not proven:
             return 0
         return await self._write(proven)
@@ -148,19 +153,23 @@ class Intake:
 
     async def _recall(self, records: Sequence[Record]) -> None:
         """Loads the hashes that old duplicates are compared with; those trimmed here stay uncompared."""
-        asked = 0
+        old: dict[int, list[int]] = {}
         for record in records:
             inbox = self._inbox.lanes[record.lane]
-            if record.seq > inbox.top.seq or inbox.remembers(record.seq) or asked >= _COMPARED_MAX:
-                continue
-            asked += 1
+            if record.seq <= inbox.top.seq and not (inbox.remembers(record.seq) and inbox.remembers(record.seq - 1)):
+                old.setdefault(record.lane, []).append(record.seq)
+        for lane, seqs in old.items():
+            first = max(1, min(seqs) - 1)
             try:
-                for stored in await self._log.read(record.lane, max(0, record.seq - 2), 2):
-                    inbox.remember(stored.seq, stored.hash)
+                for stored in await self._log.read(lane, first - 1, min(max(seqs) - first + 1, _COMPARED_MAX)):
+                    self._inbox.lanes[lane].remember(stored.seq, stored.hash)
             except Trimmed:
                 continue
 
     def _alarm(self, inbox: LaneInbox) -> None:
+        if inbox.lane in self._alarmed:
+            return
+        self._alarmed.add(inbox.lane)
         log.error("lane %d is stopped: %s", inbox.lane, inbox.forked)
         if self._on_fork is not None:
             self._on_fork(inbox.lane, inbox.forked)

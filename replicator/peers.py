@@ -48,7 +48,11 @@ class Mine:
 
 
 class PeerLoop:
-    """The loop for one peer. `want` is told of lanes that this peer can't give any more: (lane, through seq)."""
+    """The loop for one peer.
+
+    `want` is told of lanes that this peer can't give any more: (lane, through seq). `examine` is asked to look into a
+    lane whose records from this peer do not follow from ours.
+    """
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class PeerLoop:
         intake: Intake,
         own_lanes: OwnLanes,
         want: Callable[[int, int], None],
+        examine: Callable[[int], Awaitable[None]],
         on_own_lane_conflict: OnConflict,
         entropy: Entropy,
     ) -> None:
@@ -72,6 +77,7 @@ class PeerLoop:
         self._intake = intake
         self._own_lanes = own_lanes
         self._want = want
+        self._examine = examine
         self._on_conflict = on_own_lane_conflict
         self._backoff = Backoff(entropy)
         self._rerouted = asyncio.Event()
@@ -132,9 +138,15 @@ class PeerLoop:
         self._note_trimmed(header)
         self._note_ahead(header)
         have = self._intake.have()
-        self._stalled = bool(records) and all(
-            record.seq > max(self._intake.top(record.lane).seq, have.get(record.lane, 0)) for record in records
-        )
+        useless = {
+            record.lane
+            for record in records
+            if record.seq > max(self._intake.top(record.lane).seq, have.get(record.lane, 0))
+        }
+        self._stalled = bool(records) and useless == {record.lane for record in records}
+        for lane in useless:
+            if not self._intake.forked(lane):
+                await self._examine(lane)
         return header.more or bool(records)
 
     async def _unless_rerouted(self, request: PullRequest) -> tuple[PullHeader, list[Record]] | None:

@@ -125,4 +125,6 @@ class PullServer:
 
 
 def _start(request: PullRequest, lane: int) -> int:
+    if lane in request.again:
+        return request.again[lane]
     return max(request.durable.get(lane, 0), request.have.get(lane, 0))

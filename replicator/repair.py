@@ -72,10 +72,17 @@ class PeerSource(PeerTops):
 
 async def examine(lane: int, intake: Intake, event_log: EventLog, source: RecordSource) -> None:
     """A source's records do not follow from ours: finds where the two histories part and shows the intake its side
-    from there on. If it is signed, the lane is found forked.
+    from there on. If it is signed, the lane is found forked. Where it was trimmed away nothing can be said.
 
     Raises what the source and the log raise.
     """
+    try:
+        await _compare(lane, intake, event_log, source)
+    except Trimmed as error:
+        log.warning("lane %d does not continue there, and can't be compared: %s", lane, error)
+
+
+async def _compare(lane: int, intake: Intake, event_log: EventLog, source: RecordSource) -> None:
     after = intake.top(lane).seq
     step = limits.LANE_BATCH_MAX
     while after > 0:

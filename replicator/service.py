@@ -4,6 +4,7 @@ It owns its tasks: `run` ends when it is cancelled, and fails if one of them doe
 """
 
 import asyncio
+import functools
 from collections.abc import Callable, Mapping
 
 from core.system import Clock, Entropy
@@ -18,7 +19,7 @@ from replicator.names import DcNames
 from replicator.own_lane import OwnLanes
 from replicator.peers import Mine, OnConflict, PeerLoop
 from replicator.pulling import PullServer
-from replicator.repair import PeerSource, RecordSource, Repairer
+from replicator.repair import PeerSource, RecordSource, Repairer, examine
 from replicator.replayer import Replayer
 
 
@@ -87,6 +88,7 @@ class Replicator:
                 intake=self.intake,
                 own_lanes=own_lanes,
                 want=self.repairer.want,
+                examine=functools.partial(examine, intake=self.intake, event_log=event_log, source=sources[name]),
                 on_own_lane_conflict=on_own_lane_conflict,
                 entropy=entropy,
             )

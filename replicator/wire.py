@@ -28,6 +28,8 @@ class PullRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """lane -> seq: what it may still need although it is durable everywhere (parked events, running snapshots)."""
     have: dict[int, int] = {}
     """lane -> seq: received beyond `durable`, but not signed for yet. Records after this are wanted."""
+    again: dict[int, int] = {}
+    """lane -> seq: records after this are wanted in spite of `durable` and `have` (to compare histories)."""
     live: list[int] = []
     """Its own lanes that it writes to: never sent back, their ends are compared instead."""
     lazy: list[int] = []

@@ -48,7 +48,7 @@ def verifier() -> Verifier:
 async def until(done: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
     """Waits for a condition."""
     async with asyncio.timeout(timeout_s):
-        while not done():
+        while not done():  # noqa: ASYNC110  (what is waited for has no event)
             await asyncio.sleep(0.002)
 
 
@@ -57,21 +57,21 @@ class CuttingConnector(aiohttp.TCPConnector):
 
     def __init__(self) -> None:
         super().__init__(limit=64, limit_per_host=8)
-        self._cut: set[int] = set()
+        self.cut_off: set[int] = set()
         self._made: list[tuple[int, Any]] = []
 
     def cut(self, port: int) -> None:
-        self._cut.add(port)
+        self.cut_off.add(port)
         for to, connection in self._made:
             if to == port and connection.transport is not None:
                 connection.transport.abort()
         self._made = []
 
     def mend(self, port: int) -> None:
-        self._cut.discard(port)
+        self.cut_off.discard(port)
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
-        if req.url.port in self._cut:
+        if req.url.port in self.cut_off:
             raise aiohttp.ClientConnectionError("the link is cut")
         connection = await super().connect(req, traces, timeout)
         self._made = [item for item in self._made if item[1].transport is not None]
@@ -121,6 +121,7 @@ class ReplicatedDc:
         self.session = aiohttp.ClientSession(connector=self.connector)
         self.auth = InternalAuth(KEY, name, wall_clock_ms)
         self.archive: Any = None
+        self.wrap_link: Callable[[HttpLink], Any] = lambda link: link
         self.conflicts: list[tuple[int, str]] = []
         self.port = 0
         self._runner: web.AppRunner | None = None
@@ -138,15 +139,16 @@ class ReplicatedDc:
         return {lane: mark.seq for lane, mark in self.progress.applied.items()}
 
     async def listen(self) -> None:
-        """Takes a port; the replicator is not there yet."""
-        self._placeholder = web.Application()
-        self._site_port = await _free_port()
-        self.port = self._site_port
+        """Takes a port; nobody is there yet."""
+        self.port = await _free_port()
 
     async def start(self, peers: Mapping[str, int]) -> None:
         """Everything: stores, lane, listener, replicator. `peers`: name -> port."""
         await self.one.applier.start()
-        self.links = {name: HttpLink(self.session, f"http://127.0.0.1:{port}", self.auth) for name, port in peers.items()}
+        self.links = {
+            name: self.wrap_link(HttpLink(self.session, f"http://127.0.0.1:{port}", self.auth))
+            for name, port in peers.items()
+        }
         live = frozenset({self.lane})
         self.replicator = Replicator(
             dc=self.name,
@@ -284,13 +286,18 @@ class World:
         self[a].connector.mend(self[b].port)
         self[b].connector.mend(self[a].port)
 
-    async def restart(self, name: str, *, while_down: Callable[[], None] = lambda: None) -> ReplicatedDc:
-        """Stops a DC and starts it again on its disks; what was only in memory is gone."""
+    async def restart(
+        self, name: str, *, while_down: Callable[[], None] = lambda: None, disks: bool = False, archive: Any = None
+    ) -> ReplicatedDc:
+        """Stops a DC and starts it again on its disks (`disks`: on empty ones); what was only in memory is gone."""
         old = self[name]
         await old.stop()
         while_down()
-        new = ReplicatedDc(name, old.disks)
+        new = ReplicatedDc(name, None if disks else old.disks)
         new.port = old.port
+        new.archive = archive
+        new.wrap_link = old.wrap_link
+        new.connector.cut_off.update(old.connector.cut_off)
         self.dcs[name] = new
         await new.start(self.peers_of(name))
         return new
