@@ -1,6 +1,8 @@
-"""An ObjectStore around another one, in which a test can act, or crash, before and after each operation."""
+"""Stores and logs that die at a chosen write, and object stores during whose operations the world goes on."""
 
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 from stores.ports import ObjectStore
 
@@ -9,42 +11,37 @@ class Crash(Exception):
     """The process died here."""
 
 
-class CrashingObjects:
-    """Dies at the nth write (counted from 1; put, put_new and delete), before or after it happened; for good."""
+class Crashes:
+    """Counts the calls of the named methods on whatever it is put `around`, and dies at the nth, for good."""
 
-    def __init__(self, inner: ObjectStore, at: int, *, after: bool) -> None:
-        self._inner = inner
+    def __init__(self, at: int, *, after: bool) -> None:
         self._left = at
         self._after = after
 
-    async def _write(self, work: Awaitable[object]) -> object:
+    @property
+    def happened(self) -> bool:
+        return self._left <= 0
+
+    def around(self, target: Any, *names: str) -> Any:
+        return _Around(self, target, names)
+
+    async def call(self, work: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         self._left -= 1
         if self._left < 0 or (self._left == 0 and not self._after):
-            if hasattr(work, "close"):
-                work.close()
             raise Crash
-        done = await work
+        done = await work(*args)
         if self._left == 0:
             raise Crash
         return done
 
-    async def put(self, key: str, data: bytes) -> None:
-        await self._write(self._inner.put(key, data))
 
-    async def put_new(self, key: str, data: bytes) -> bool:
-        return bool(await self._write(self._inner.put_new(key, data)))
+class _Around:
+    def __init__(self, crashes: Crashes, target: Any, names: tuple[str, ...]) -> None:
+        self._crashes, self._target, self._names = crashes, target, names
 
-    async def get(self, key: str) -> bytes:
-        return await self._inner.get(key)
-
-    async def exists(self, key: str) -> bool:
-        return await self._inner.exists(key)
-
-    def list(self, prefix: str) -> AsyncIterator[str]:
-        return self._inner.list(prefix)
-
-    async def delete(self, key: str) -> None:
-        await self._write(self._inner.delete(key))
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._target, name)
+        return functools.partial(self._crashes.call, found) if name in self._names else found
 
 
 class BusyObjects:
@@ -78,6 +75,11 @@ class BusyObjects:
     async def delete(self, key: str) -> None:
         await self._act(key)
         await self._inner.delete(key)
+
+
+def crashing_objects(inner: ObjectStore, at: int, *, after: bool) -> Any:
+    """Dies at the nth write, before or after it happened."""
+    return Crashes(at, after=after).around(inner, "put", "put_new", "delete")
 
 
 async def keys(objects: ObjectStore, prefix: str = "") -> list[str]:

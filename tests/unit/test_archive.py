@@ -17,7 +17,7 @@ from snapshot.archiver import Archiver
 from snapshot.segment import Span, decode_segment, encode_segment
 from stores.adapters.memory_objects import MemoryObjects
 from tests.support.lanes import records_after
-from tests.support.objects import Crash, CrashingObjects, damage, keys
+from tests.support.objects import Crash, crashing_objects, damage, keys
 
 LANE, OTHER = 2051, 4096
 
@@ -394,7 +394,7 @@ async def test_a_crash_at_any_write_loses_and_doubles_nothing(after: bool) -> No
     crashes = 0
     for at in range(1, 60):
         log, objects = MemoryLog(), MemoryObjects()
-        crashing = Archiver(log, CrashingObjects(objects, at, after=after), records_max=7, small_max=2)
+        crashing = Archiver(log, crashing_objects(objects, at, after=after), records_max=7, small_max=2)
         archive = Archive(objects)
         died = False
         for _ in range(8):
