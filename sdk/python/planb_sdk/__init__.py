@@ -1,0 +1,34 @@
+"""A client of Plan B for asyncio: typed calls, writes that are repeated safely, updates without a gap.
+
+It knows the wire (docs/client-protocol.md, docs/websocket.md) and nothing of the server; aiohttp is all it needs.
+"""
+
+from planb_sdk.client import Client
+from planb_sdk.errors import ApiError, Closed, OutboxFull, PlanBError, Unauthenticated, Unreachable
+from planb_sdk.model import Chat, Dialog, Draft, Member, Message, Position, Profile, Receipt, Session, Update
+from planb_sdk.options import Options
+from planb_sdk.state import State
+from planb_sdk.stats import Stats
+
+__all__ = [
+    "ApiError",
+    "Chat",
+    "Client",
+    "Closed",
+    "Dialog",
+    "Draft",
+    "Member",
+    "Message",
+    "Options",
+    "OutboxFull",
+    "PlanBError",
+    "Position",
+    "Profile",
+    "Receipt",
+    "Session",
+    "State",
+    "Stats",
+    "Unauthenticated",
+    "Unreachable",
+    "Update",
+]

@@ -1,0 +1,352 @@
+"""The client: every call of the API as a typed method. How to use it is in the README beside this package."""
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+
+from planb_sdk import loading, system
+from planb_sdk.errors import ApiError
+from planb_sdk.follower import Follower
+from planb_sdk.model import Chat, Dialog, Draft, Member, Message, Position, Profile, Receipt, Session, Update
+from planb_sdk.options import Options
+from planb_sdk.outbox import Outbox, Write
+from planb_sdk.state import State
+from planb_sdk.stats import Stats
+from planb_sdk.transport import Transport
+from planb_sdk.writer import Writer
+
+Json = dict[str, Any]
+
+
+class Client:
+    """One session of one user. Made inside a running event loop; to be closed, or used with `async with`.
+
+    `regions` are base URLs, the nearest first. Every write may be given a `key` (one is made otherwise): the same key
+    is the same intention, however often it is sent. Writes raise ApiError for a refusal, and Unreachable when no
+    region answered in time; then the write stays in the outbox and is sent later.
+    """
+
+    def __init__(
+        self,
+        regions: Sequence[str],
+        token: str,
+        *,
+        user: str = "",
+        keep_state: bool = False,
+        options: Options | None = None,
+        session: aiohttp.ClientSession | None = None,
+        entropy: system.Entropy = system.entropy,
+    ) -> None:
+        """`keep_state`: hold chats, dialogs and messages in `state`; it needs `user`, or `login`."""
+        self.options = options or Options()
+        self.stats = Stats()
+        self.user = user
+        self.state: State | None = State(user, self.options.history_max) if keep_state else None
+        self._entropy = entropy
+        self._own_session = session is None
+        self._session = session or _session(self.options)
+        rng = system.generator(entropy)
+        self._transport = Transport(regions, token, self._session, self.options, self.stats, rng)
+        self._writer = Writer(self._transport, Outbox(self.options, self.stats))
+        self._follower = Follower(self._transport, self.state, self._reload, self._writer.doubt)
+
+    @classmethod
+    async def login(
+        cls,
+        regions: Sequence[str],
+        user: str,
+        password: str,
+        device: str,
+        *,
+        keep_state: bool = False,
+        options: Options | None = None,
+        session: aiohttp.ClientSession | None = None,
+        entropy: system.Entropy = system.entropy,
+    ) -> "Client":
+        """A client with a new session. Unauthenticated if user or password is wrong."""
+        client = cls(regions, "", user=user, keep_state=keep_state, options=options, session=session, entropy=entropy)
+        body = {"user": user, "password": password, "device": device}
+        try:
+            answer = await client._transport.call("POST", "/v1/login", body=body, key=system.new_key(entropy))
+        except BaseException:
+            await client.close()
+            raise
+        client._transport.token = answer.body["token"]
+        return client
+
+    async def __aenter__(self) -> "Client":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends everything; what still waits in the outbox is gone."""
+        self._transport.closed = True
+        await self._follower.close()
+        await self._writer.close()
+        if self._own_session:
+            await self._session.close()
+
+    # -- regions
+
+    @property
+    def token(self) -> str:
+        return self._transport.token
+
+    @property
+    def region(self) -> str:
+        """The one that is used now."""
+        return self._transport.region
+
+    def switch(self, region: str) -> None:
+        """Goes to another region. Updates go on without a gap; writes that it does not cover are sent again."""
+        self._transport.switch(region)
+
+    async def flush(self) -> None:
+        """Returns when every write is acknowledged, and known to be where we are."""
+        await self._writer.settled()
+
+    @property
+    def unsent(self) -> int:
+        """Writes that wait in the outbox without an answer."""
+        return len(self._writer.outbox.waiting())
+
+    # -- receiving
+
+    def updates(self) -> AsyncGenerator[Update, None]:
+        """Everything that concerns me from now on, without gaps and without doubles, over failures and changes of
+        region. One at a time; close it (`contextlib.aclosing`) before another. Raises Unauthenticated at the end of
+        the session."""
+        return self._follower.updates()
+
+    @property
+    def position(self) -> Position | None:
+        """How far the updates have been followed."""
+        return self._follower.position
+
+    async def fresh_state(self) -> State:
+        """State loaded anew, beside `state`: what `state` should be equal to."""
+        fresh = State(self.user, self.options.history_max)
+        await loading.load_all(self._transport, fresh)
+        return fresh
+
+    async def _reload(self, everything: bool) -> None:
+        assert self.state is not None
+        if everything:
+            await loading.load_all(self._transport, self.state)
+        else:
+            await loading.load_some(self._transport, self.state, self.state.stale)
+
+    # -- messages
+
+    async def send(
+        self, to: str, text: str, *, reply_to: str | None = None, key: str = "", durability: str = ""
+    ) -> Receipt:
+        """To a user, a direct, a group or a supergroup. `durability="remote"` waits for another datacenter."""
+        body = {"to": to, "text": text} | ({"reply_to": reply_to} if reply_to else {})
+        return await self._write("POST", "/v1/messages", body, key=key, durability=durability)
+
+    async def send_many(self, drafts: Iterable[Draft]) -> list[Receipt | ApiError]:
+        """Many messages in few requests, in order; each has its own outcome."""
+        writes = []
+        for draft in drafts:
+            body = {"to": draft.to, "text": draft.text}
+            if draft.reply_to:
+                body["reply_to"] = draft.reply_to
+            writes.append(Write(draft.key or self._key(), "POST", "/v1/messages", body))
+        return await self._writer.write_many(writes)
+
+    async def edit(self, message: str, text: str, *, key: str = "") -> Receipt:
+        return await self._write("PATCH", "/v1/messages/{message}", {"text": text}, message=message, key=key)
+
+    async def recall(self, message: str, *, key: str = "") -> Receipt:
+        """For everybody."""
+        return await self._about(message, "DELETE", "", {"for": "all"}, key)
+
+    async def hide(self, message: str, *, key: str = "") -> Receipt:
+        """For me."""
+        return await self._about(message, "DELETE", "", {"for": "me"}, key)
+
+    async def react(self, message: str, emoji: str, *, key: str = "") -> Receipt:
+        return await self._about(message, "PUT", f"/reactions/{_part(emoji)}", {}, key)
+
+    async def unreact(self, message: str, emoji: str, *, key: str = "") -> Receipt:
+        return await self._about(message, "DELETE", f"/reactions/{_part(emoji)}", {}, key)
+
+    async def history(self, peer: str, *, before: str | None = None) -> AsyncGenerator[Message, None]:
+        """Messages of a dialog, the newest first."""
+        await self._before_loading()
+        async for message in loading.history(self._transport, peer, before):
+            yield Message.of(message)
+
+    async def history_after(self, peer: str, after: str) -> AsyncGenerator[Message, None]:
+        """Messages of a dialog above an id, the oldest first."""
+        await self._before_loading()
+        async for message in loading.history_after(self._transport, peer, after):
+            yield Message.of(message)
+
+    # -- dialogs
+
+    async def dialogs(self) -> AsyncGenerator[Dialog, None]:
+        """Pinned ones first, then by the newest message."""
+        await self._before_loading()
+        async for entry in loading.dialogs(self._transport):
+            yield Dialog.of(entry)
+
+    async def read(self, peer: str, message: str, *, key: str = "") -> Receipt:
+        """Marks as read what was delivered to this client, up to a message."""
+        return await self._mark(peer, "read", message, key)
+
+    async def clear(self, peer: str, message: str, *, key: str = "") -> Receipt:
+        """Clears, for me, what was delivered to this client, up to a message."""
+        return await self._mark(peer, "clear", message, key)
+
+    async def pin(self, peer: str, rank: str | None, *, key: str = "") -> Receipt:
+        """`rank`: digits of a fraction in base 36, such as "i"; None: not pinned."""
+        return await self._write("PUT", f"/v1/dialogs/{_part(peer)}/pin", {"rank": rank}, key=key)
+
+    async def mute(self, peer: str, until_ms: int | None, *, key: str = "") -> Receipt:
+        return await self._write("PUT", f"/v1/dialogs/{_part(peer)}/mute", {"until_ms": until_ms}, key=key)
+
+    # -- chats
+
+    async def create_group(
+        self, title: str, users: Iterable[str] = (), *, about: str = "", avatar: str = "", key: str = ""
+    ) -> Receipt:
+        """The answer's `chat` is its id."""
+        return await self._create("group", title, users, about, avatar, key)
+
+    async def create_supergroup(
+        self, title: str, users: Iterable[str] = (), *, about: str = "", avatar: str = "", key: str = ""
+    ) -> Receipt:
+        return await self._create("supergroup", title, users, about, avatar, key)
+
+    async def chat(self, chat: str) -> Chat:
+        return Chat.of(await self._get(f"/v1/chats/{_part(chat)}"))
+
+    async def update_chat(
+        self,
+        chat: str,
+        *,
+        title: str | None = None,
+        about: str | None = None,
+        avatar: str | None = None,
+        key: str = "",
+    ) -> Receipt:
+        body = _given(title=title, about=about, avatar=avatar)
+        return await self._write("PATCH", f"/v1/chats/{_part(chat)}", body, key=key)
+
+    async def dissolve(self, chat: str, *, key: str = "") -> Receipt:
+        return await self._write("DELETE", f"/v1/chats/{_part(chat)}", key=key)
+
+    async def members(self, chat: str) -> AsyncGenerator[Member, None]:
+        """Who is in it, by user id."""
+        query = {"limit": str(self.options.page)}
+        while True:
+            page = (await self._transport.call("GET", f"/v1/chats/{_part(chat)}/members", query=query)).body
+            for member in page["members"]:
+                yield Member.of(member)
+            if not page["after"]:
+                return
+            query["after"] = page["after"]
+
+    async def add_members(self, chat: str, users: Iterable[str], *, key: str = "") -> Receipt:
+        return await self._write("POST", f"/v1/chats/{_part(chat)}/members", {"users": list(users)}, key=key)
+
+    async def join(self, chat: str, *, key: str = "") -> Receipt:
+        return await self._write("POST", f"/v1/chats/{_part(chat)}/join", key=key)
+
+    async def leave(self, chat: str, *, key: str = "") -> Receipt:
+        return await self._write("DELETE", f"/v1/chats/{_part(chat)}/members/me", key=key)
+
+    async def kick(self, chat: str, user: str, *, key: str = "") -> Receipt:
+        return await self._write("DELETE", f"/v1/chats/{_part(chat)}/members/{_part(user)}", key=key)
+
+    async def set_role(self, chat: str, user: str, role: str, *, key: str = "") -> Receipt:
+        """ "admin" or "member"."""
+        return await self._write("PATCH", f"/v1/chats/{_part(chat)}/members/{_part(user)}", {"role": role}, key=key)
+
+    # -- people and sessions
+
+    async def me(self) -> Profile:
+        return Profile.of(await self._get("/v1/me"))
+
+    async def profile(self, user: str) -> Profile:
+        return Profile.of(await self._get(f"/v1/users/{_part(user)}"))
+
+    async def update_me(
+        self, *, name: str | None = None, about: str | None = None, avatar: str | None = None, key: str = ""
+    ) -> Receipt:
+        return await self._write("PATCH", "/v1/me", _given(name=name, about=about, avatar=avatar), key=key)
+
+    async def sessions(self) -> list[Session]:
+        """Those that are still valid."""
+        return [Session.of(one) for one in (await self._get("/v1/sessions"))["sessions"]]
+
+    async def revoke(self, session: str, *, key: str = "") -> Receipt:
+        """Ends a session of mine."""
+        return await self._write("DELETE", f"/v1/sessions/{_part(session)}", key=key)
+
+    async def logout(self, *, key: str = "") -> Receipt:
+        """Ends this session; close the client afterwards."""
+        return await self._write("POST", "/v1/logout", key=key)
+
+    # -- inside
+
+    def _key(self) -> str:
+        return system.new_key(self._entropy)
+
+    async def _get(self, path: str) -> Json:
+        return (await self._transport.call("GET", path)).body
+
+    async def _write(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        query: dict[str, str] | None = None,
+        message: str = "",
+        key: str = "",
+        durability: str = "",
+    ) -> Receipt:
+        write = Write(key or self._key(), method, path, body, query or {}, message, durability)
+        return await self._writer.write(write)
+
+    async def _about(self, message: str, method: str, rest: str, query: dict[str, str], key: str) -> Receipt:
+        return await self._write(method, "/v1/messages/{message}" + rest, query=query, message=message, key=key)
+
+    async def _mark(self, peer: str, what: str, message: str, key: str) -> Receipt:
+        """Only what was delivered to us may be covered, so the mark says how far we are."""
+        body = {"message": message, "cursor": await self._follower.exact()}
+        return await self._write("POST", f"/v1/dialogs/{_part(peer)}/{what}", body, key=key)
+
+    async def _create(self, kind: str, title: str, users: Iterable[str], about: str, avatar: str, key: str) -> Receipt:
+        body: Json = {"kind": kind, "title": title, "users": list(users)}
+        body |= {name: value for name, value in (("about", about), ("avatar", avatar)) if value}
+        return await self._write("POST", "/v1/chats", body, key=key)
+
+    async def _before_loading(self) -> None:
+        """A cursor from before what is loaded; one that is being followed stays."""
+        if not self._follower.following:
+            await self._follower.present()
+
+
+def _session(options: Options) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=0, limit_per_host=options.connections_max)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _part(text: str) -> str:
+    """As one segment of a path."""
+    return quote(text, safe="")
+
+
+def _given(**fields: str | None) -> Json:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,248 @@
+"""Follows the updates: the stream while it lasts, POST /v1/updates wherever the stream can't be trusted.
+
+The stream is a hint. What counts is the cursor, taken whole from each answer, and the position in clear beside it:
+an update that is not exactly the next of its list is a hole, and a hole is fetched.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+from planb_sdk.backoff import Backoff
+from planb_sdk.doubles import Doubles
+from planb_sdk.errors import Closed, PlanBError, Unreachable
+from planb_sdk.model import Position, Update
+from planb_sdk.state import State
+from planb_sdk.stream import Ended, Stream
+from planb_sdk.transport import Transport
+
+Json = dict[str, Any]
+
+
+class Follower:
+    """`reload` loads the state anew after a reset, or some conversations of it."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        state: State | None,
+        reload: Callable[[bool], Awaitable[None]],
+        on_new_life: Callable[[], None],
+    ) -> None:
+        self._transport = transport
+        self._stats = transport.stats
+        self._options = transport.options
+        self._state = state
+        self._reload = reload
+        self._on_new_life = on_new_life
+        self._doubles = Doubles(self._options.doubles_kept_max)
+        self._stream = Stream(transport)
+        self._fetching = asyncio.Lock()
+        self._pending: deque[Update] = deque()
+        self._interrupting: set[asyncio.Task[None]] = set()
+        self.cursor = ""
+        self.position: Position | None = None
+        self._ahead = False
+        """The position has moved beyond the cursor by what came over the stream."""
+        self.following = False
+        self._life: tuple[str, int] | None = None
+        """DC and epoch of the stream: what its pts count in."""
+        self._wanted = False
+        """Something has to be fetched."""
+        self._holes: dict[str | None, int] = {}
+        transport.on_switch.append(self._switched)
+
+    # -- where we stand
+
+    async def begin(self) -> None:
+        """Takes a cursor at the present, if there is none: what is loaded from now on is covered by it."""
+        if not self.cursor:
+            await self.present()
+
+    async def present(self) -> None:
+        """Takes a cursor at the present, whatever was before."""
+        self._take((await self._transport.call("GET", "/v1/state")).body)
+
+    async def exact(self) -> str:
+        """A cursor that covers what was received so far, for a mark."""
+        await self.begin()
+        while self._ahead:
+            await self._page()
+        return self.cursor
+
+    def _take(self, answer: Json) -> None:
+        """The new cursor, whole: merging two cursors element by element would miss."""
+        before = self.position
+        self.cursor, self.position, self._ahead = answer["cursor"], Position.of(answer["position"]), False
+        if before is not None and before.life != self.position.life:
+            self._on_new_life()
+
+    # -- fetching
+
+    async def _page(self) -> bool:
+        """Fetches what lies after the cursor; True if there is more."""
+        async with self._fetching:
+            await self.begin()
+            body: Json = {"cursor": self.cursor, "limit": self._options.page}
+            if self._ahead and self.position is not None:
+                body["at"] = self.position.shown()
+            answer = (await self._transport.call("POST", "/v1/updates", body=body)).body
+            self._stats.fetches += 1
+            for item in answer["updates"]:
+                self._stats.fetched += 1
+                self._got(item)
+            self._take(answer)
+            if answer["reset"]:
+                self._stats.resets += 1
+                if self._state is not None:
+                    await self._reload(True)
+                self._hand_on(Update("reset", "0", self.position.pts if self.position else 0, None, {}))
+            return bool(answer["more"])
+
+    async def _load(self) -> None:
+        if self._state is not None and not self._state.loaded:
+            await self._reload(True)
+        elif self._state is not None and self._state.stale:
+            await self._reload(False)
+
+    def _got(self, item: Json) -> None:
+        update = item["update"]
+        if self._state is not None:
+            self._state.fold(update)  # doubles too: they may bring back what a slower region showed older
+        first = self._doubles.is_first(update)
+        if self._doubles.is_double(update):
+            self._stats.doubled += 1
+            return
+        self._stats.received += 1
+        body = {name: value for name, value in update.items() if name not in ("event", "type")}
+        self._hand_on(Update(update["type"], update["event"], item["pts"], item.get("channel"), body, first))
+
+    def _hand_on(self, update: Update) -> None:
+        if not self.following:
+            return  # nobody listens; the cursor moves on all the same, and state was folded
+        if len(self._pending) >= self._options.pending_max:
+            raise PlanBError(f"{len(self._pending)} updates wait to be taken from Client.updates()")
+        self._pending.append(update)
+
+    # -- following
+
+    async def updates(self) -> AsyncGenerator[Update, None]:
+        """Until the client is closed or its session ends (Unauthenticated)."""
+        if self.following:
+            raise PlanBError("the updates are being followed already")
+        self.following = True
+        backoff = self._transport.backoff()
+        opened = False
+        try:
+            while not self._transport.closed:
+                self._stats.reconnects += opened
+                opened = True
+                try:
+                    async with contextlib.aclosing(self._connected(backoff)) as received:
+                        async for update in received:
+                            yield update
+                except Ended as ended:
+                    if ended.failed:
+                        self._transport.failed(self._stream.region)
+                except Unreachable:
+                    pass  # counted against the region by each try
+                while self._pending:
+                    yield self._pending.popleft()
+                if not self._transport.closed:
+                    await asyncio.sleep(backoff.pause_s())
+        except Closed:
+            return
+        finally:
+            self.following = False
+            self._pending.clear()
+
+    async def _connected(self, backoff: Backoff) -> AsyncGenerator[Update, None]:
+        """One connection. Raises Ended or Unreachable when it is over."""
+        await self.begin()
+        await self._load()
+        assert self.position is not None
+        self._life = None
+        async with contextlib.aclosing(self._stream.frames(self.cursor, self.position)) as frames:
+            async for frame in frames:
+                backoff.reset()
+                self._transport.answered(self._stream.region)
+                await self._frame(frame)
+                while self._pending:
+                    yield self._pending.popleft()
+                while self._wanted:
+                    self._wanted = await self._page()
+                    while self._pending:
+                        yield self._pending.popleft()
+                self._check_holes()
+                await self._load()
+
+    async def _frame(self, frame: Json) -> None:
+        kind = frame["type"]
+        if kind in ("hello", "resume"):
+            self._life = (frame["dc"], frame["epoch"])
+        if kind == "resume":
+            self._stats.resumes += 1
+            if frame["reason"] == "epoch":
+                # Everybody was told at once.
+                await asyncio.sleep(self._transport.rng.uniform(0, self._options.spread_s))
+            self._wanted = True
+        elif kind in ("updates", "heartbeat", "poke"):
+            if self.position is None or self.position.life != self._life:
+                self._wanted = True  # its pts count in another life than ours
+            elif kind == "updates":
+                self._streamed(frame["updates"])
+            elif kind == "poke":
+                self._told(frame.get("channel"), frame["pts"])
+            else:
+                self._told(None, frame["pts"])
+                for channel, pts in frame["channels"].items():
+                    self._told(channel, pts)
+
+    def _streamed(self, items: list[Json]) -> None:
+        """Takes what is exactly the next of its list. At a hole the rest is left to the fetch, which brings it too."""
+        for item in items:
+            channel, pts = item.get("channel"), item["pts"]
+            assert self.position is not None
+            known = self.position.known(channel)
+            if known is not None and pts <= known:
+                self._stats.doubled += 1
+            elif known is not None and pts == known + 1:
+                self.position = self.position.moved(channel, pts)
+                self._ahead = True
+                self._got(item)
+            else:
+                self._hole(channel, pts)
+                return
+
+    def _told(self, channel: str | None, pts: int) -> None:
+        """The server's newest pts: whatever lies before them and is not here was lost on the way."""
+        assert self.position is not None
+        if pts > (self.position.known(channel) or 0):
+            self._hole(channel, pts)
+
+    def _hole(self, channel: str | None, pts: int) -> None:
+        self._stats.holes += 1
+        self._holes[channel] = max(pts, self._holes.get(channel, 0))
+        self._wanted = True
+
+    def _check_holes(self) -> None:
+        """After a fetch that drained everything, no hole of this life may be open."""
+        if self._holes and self.position is not None and self.position.life == self._life:
+            for channel, pts in self._holes.items():
+                known = self.position.known(channel)
+                self._stats.missed += known is not None and known < pts
+        self._holes.clear()
+
+    def _switched(self) -> None:
+        self._on_new_life()
+        if self.following:
+            task = asyncio.create_task(self._stream.interrupt())
+            self._interrupting.add(task)
+            task.add_done_callback(self._interrupting.discard)
+
+    async def close(self) -> None:
+        """Ends the stream; `updates` ends by it."""
+        await self._stream.interrupt()
+        await asyncio.gather(*self._interrupting, return_exceptions=True)

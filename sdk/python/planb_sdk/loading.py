@@ -1,0 +1,79 @@
+"""Reads dialogs and histories, page by page."""
+
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any
+from urllib.parse import quote
+
+from planb_sdk.errors import ApiError
+from planb_sdk.state import State
+from planb_sdk.transport import Transport
+
+Json = dict[str, Any]
+
+
+async def dialogs(transport: Transport) -> AsyncGenerator[Json, None]:
+    """All entries of GET /v1/dialogs: pinned ones, then by the newest message."""
+    query = {"limit": str(transport.options.page)}
+    while True:
+        page = (await transport.call("GET", "/v1/dialogs", query=query)).body
+        for entry in page["dialogs"]:
+            yield entry
+        if not page["after"]:
+            return
+        query["after"] = page["after"]
+
+
+async def history(transport: Transport, peer: str, before: str | None = None) -> AsyncGenerator[Json, None]:
+    """Messages below `before`, the newest first."""
+    query = {"limit": str(transport.options.page)} | ({"before": before} if before else {})
+    while True:
+        page = (await transport.call("GET", f"/v1/dialogs/{quote(peer)}/messages", query=query)).body
+        for message in reversed(page["messages"]):
+            yield message
+        if not page["next_before"]:
+            return
+        query["before"] = page["next_before"]
+
+
+async def history_after(transport: Transport, peer: str, after: str) -> AsyncGenerator[Json, None]:
+    """Messages above `after`, the oldest first."""
+    query = {"limit": str(transport.options.page), "after": after}
+    while True:
+        page = (await transport.call("GET", f"/v1/dialogs/{quote(peer)}/messages", query=query)).body
+        for message in page["messages"]:
+            yield message
+        if not page["next_after"]:
+            return
+        query["after"] = page["next_after"]
+
+
+async def load_all(transport: Transport, state: State) -> None:
+    """Everything anew. Take the cursor before."""
+    found = [entry async for entry in dialogs(transport)]
+    state.chats.clear()
+    state.dialogs.clear()
+    state.messages.clear()
+    state.stale.clear()
+    for entry in found:
+        state.load_dialog(entry)
+    await load_some(transport, state, [entry["conversation"] for entry in found])
+    state.loaded = True
+
+
+async def load_some(transport: Transport, state: State, conversations: Iterable[str]) -> None:
+    """The histories of these conversations anew."""
+    for conversation in list(conversations):
+        state.load_history(conversation, await _newest(transport, conversation, state.history_max))
+
+
+async def _newest(transport: Transport, conversation: str, count: int) -> list[Json]:
+    found: list[Json] = []
+    try:
+        async for message in history(transport, conversation):
+            found.append(message)
+            if len(found) >= count:
+                break
+    except ApiError as error:
+        if error.status not in (403, 404):  # it is none of mine any more
+            raise
+    return found

@@ -1,0 +1,234 @@
+"""What the API answers, as small immutable things. Ids are strings of digits: they are beyond 2^53."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a cursor stands, in clear: what is needed to follow the stream."""
+
+    dc: str
+    epoch: int
+    pts: int
+    channels: dict[str, int]
+
+    @classmethod
+    def of(cls, body: Json) -> "Position":
+        return cls(body["dc"], body["epoch"], body["pts"], dict(body["channels"]))
+
+    @property
+    def life(self) -> tuple[str, int]:
+        """What pts count in: positions of different lives can't be compared."""
+        return (self.dc, self.epoch)
+
+    def shown(self) -> Json:
+        return {"dc": self.dc, "epoch": self.epoch, "pts": self.pts, "channels": self.channels}
+
+    def known(self, channel: str | None) -> int | None:
+        """The pts of the own list, or of a supergroup's; None for a supergroup that has none yet."""
+        return self.pts if channel is None else self.channels.get(channel)
+
+    def moved(self, channel: str | None, pts: int) -> "Position":
+        if channel is None:
+            return Position(self.dc, self.epoch, pts, self.channels)
+        return Position(self.dc, self.epoch, self.pts, self.channels | {channel: pts})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    id: str
+    conversation: str
+    sender: str
+    key: str
+    text: str | None
+    """None when it was recalled."""
+    edited: str | None
+    """The event of the edit that is shown."""
+    recalled: bool
+    reactions: dict[str, list[str]]
+    reply_to: str | None
+    system: bool
+
+    @classmethod
+    def of(cls, body: Json) -> "Message":
+        return cls(
+            body["id"],
+            body["conversation"],
+            body["from"],
+            body["key"],
+            body["text"],
+            body["edited"],
+            body["recalled"],
+            body["reactions"],
+            body["reply_to"],
+            body["system"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    id: str
+    name: str
+    avatar: str
+    about: str
+
+    @classmethod
+    def of(cls, body: Json) -> "Profile":
+        return cls(body["id"], body["name"], body["avatar"], body["about"])
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    id: str
+    kind: str
+    title: str
+    about: str
+    avatar: str
+    creator: str
+    owner: str
+    dissolved: bool
+
+    @classmethod
+    def of(cls, body: Json) -> "Chat":
+        return cls(
+            body["id"],
+            body["kind"],
+            body["title"],
+            body["about"],
+            body["avatar"],
+            body["creator"],
+            body["owner"],
+            body["dissolved"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    user: str
+    role: str
+    """"owner", "admin" or "member"."""
+    joined: str
+
+    @classmethod
+    def of(cls, body: Json) -> "Member":
+        return cls(body["user"], body["role"], body["joined"])
+
+
+@dataclass(frozen=True, slots=True)
+class Dialog:
+    conversation: str
+    kind: str
+    """"direct", "group" or "supergroup"."""
+    user: Profile | None
+    """With whom, in a direct."""
+    chat: Chat | None
+    present: bool
+    """False for a chat that I was removed from."""
+    top: Message | None
+    unread: int
+    unread_more: bool
+    pin: str | None
+    muted_until_ms: int | None
+    read: dict[str, str]
+    """lane -> the greatest id read."""
+    cleared: dict[str, str]
+
+    @classmethod
+    def of(cls, body: Json) -> "Dialog":
+        peer, chat = body["peer"], body["peer"].get("chat")
+        return cls(
+            body["conversation"],
+            body["kind"],
+            Profile.of(peer["user"]) if "user" in peer else None,
+            Chat.of(chat) if chat and not chat.get("missing") else None,
+            body["present"],
+            Message.of(body["top"]) if body["top"] else None,
+            body["unread"],
+            body["unread_more"],
+            body["pin"],
+            body["muted_until_ms"],
+            body["read"],
+            body["cleared"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    session: str
+    device: str
+    expires_ms: int
+    current: bool
+
+    @classmethod
+    def of(cls, body: Json) -> "Session":
+        return cls(body["session"], body["device"], body["expires_ms"], body["current"])
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message to be sent by `Client.send_many`."""
+
+    to: str
+    text: str
+    reply_to: str | None = None
+    key: str = ""
+    """Made where none is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """An acknowledged write."""
+
+    id: str
+    """Its event; of a message also the message's id."""
+    key: str
+    durability: str
+    """"local", or "remote" where another datacenter holds it as well."""
+    replayed: bool
+    """An earlier try had done it already."""
+    answer: Json = field(default_factory=dict)
+
+    @property
+    def chat(self) -> str:
+        """The chat that was created."""
+        return str(self.answer["chat"])
+
+    @property
+    def conversation(self) -> str:
+        """Where a message went."""
+        return str(self.answer["conversation"])
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Something changed; `body` shows it as it is now.
+
+    type     body
+    message  {"message": …}              hidden   {"conversation", "message"}
+    chat     {"chat": …}                 member   {"chat", "user", "present", "role"}
+    dialog   {"dialog": …}               user     {"user": …}
+    session  {"session", "revoked"}      reset    {}: more was trimmed than updates can tell; load again
+    """
+
+    type: str
+    event: str
+    pts: int
+    channel: str | None
+    """The supergroup in whose updates it came."""
+    body: Json
+    first: bool = False
+    """A message that this client had not seen before, as opposed to a change of one."""
+
+    @property
+    def message(self) -> Message | None:
+        """None for another type, and for a change of a message that has not arrived yet."""
+        found = self.body.get("message")
+        return Message.of(found) if self.type == "message" and found and not found.get("missing") else None
+
+    @property
+    def chat(self) -> Chat | None:
+        found = self.body.get("chat")
+        return Chat.of(found) if self.type == "chat" and found and not found.get("missing") else None

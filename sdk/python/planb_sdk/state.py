@@ -1,0 +1,126 @@
+"""What a client knows, kept right by updates: stale state plus updates equals a fresh fetch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class State:
+    """Plain JSON as the API shows it. Bounded to the newest `history_max` messages of each conversation."""
+
+    user: str
+    history_max: int
+    messages: dict[str, dict[str, Json]] = field(default_factory=dict)
+    """conversation -> message id -> message."""
+    chats: dict[str, Json] = field(default_factory=dict)
+    dialogs: dict[str, Json] = field(default_factory=dict)
+    """conversation -> {pin, muted_until_ms, read, cleared}."""
+    members: dict[str, dict[str, str]] = field(default_factory=dict)
+    """chat -> user -> role, as far as updates told; "" for one without a role."""
+    profiles: dict[str, Json] = field(default_factory=dict)
+    revoked: set[str] = field(default_factory=set)
+    loaded: bool = False
+    stale: dict[str, None] = field(default_factory=dict)
+    """Conversations to be loaded again: my membership changed, so what I may read did."""
+
+    def fold(self, update: Json) -> None:
+        """Takes one update in. Any update may come again."""
+        apply: Callable[[Json], None] | None = {
+            "message": self._message,
+            "hidden": self._hidden,
+            "chat": self._chat,
+            "member": self._member,
+            "dialog": self._dialog,
+            "user": self._user,
+            "session": self._session,
+        }.get(update["type"])
+        if apply is not None:
+            apply(update)
+
+    def load_dialog(self, entry: Json) -> None:
+        """An entry of GET /v1/dialogs."""
+        self._settings(entry)
+        peer = entry["peer"]
+        if "user" in peer:
+            self.profiles[peer["user"]["id"]] = peer["user"]
+        elif not peer["chat"].get("missing"):
+            self.chats[peer["chat"]["id"]] = peer["chat"]
+
+    def load_history(self, conversation: str, messages: list[Json]) -> None:
+        """The newest messages of a conversation, in place of what was known of it."""
+        self.stale.pop(conversation, None)
+        self.messages[conversation] = {message["id"]: message for message in messages}
+        self._bound(conversation)
+
+    def snapshot(self) -> Json:
+        """What two clients with equal knowledge have equal: messages, chats and settings of dialogs."""
+        return {
+            "messages": {name: dict(sorted(some.items())) for name, some in sorted(self.messages.items()) if some},
+            "chats": dict(sorted(self.chats.items())),
+            "dialogs": {name: one for name, one in sorted(self.dialogs.items()) if one != NOTHING_SET},
+        }
+
+    def _message(self, update: Json) -> None:
+        message = update["message"]
+        if message.get("missing"):  # its own update will show it, with whatever came before it
+            return
+        known = self.messages.setdefault(message["conversation"], {})
+        name = (message["from"], message["key"])
+        for id in [id for id, one in known.items() if (one["from"], one["key"]) == name]:
+            del known[id]
+        if not self._cleared(message):
+            known[message["id"]] = message
+        self._bound(message["conversation"])
+
+    def _cleared(self, message: Json) -> bool:
+        cleared = self.dialogs.get(message["conversation"], NOTHING_SET)["cleared"]
+        return int(message["id"]) <= int(cleared.get(str(int(message["id"]) & 0xFFFF), 0))
+
+    def _hidden(self, update: Json) -> None:
+        self.messages.get(update["conversation"], {}).pop(update["message"], None)
+
+    def _chat(self, update: Json) -> None:
+        chat = update["chat"]
+        if chat.get("missing"):
+            return
+        if chat["id"] not in self.chats:
+            self.stale[chat["id"]] = None
+        self.chats[chat["id"]] = chat
+
+    def _member(self, update: Json) -> None:
+        members = self.members.setdefault(update["chat"], {})
+        if update["present"]:
+            members[update["user"]] = update["role"]
+        else:
+            members.pop(update["user"], None)
+        if update["user"] == self.user:
+            self.stale[update["chat"]] = None
+
+    def _dialog(self, update: Json) -> None:
+        entry = update["dialog"]
+        self._settings(entry)
+        known = self.messages.get(entry["conversation"], {})
+        for id in [id for id, message in known.items() if self._cleared(message)]:
+            del known[id]
+
+    def _settings(self, entry: Json) -> None:
+        self.dialogs[entry["conversation"]] = {name: entry[name] for name in NOTHING_SET}
+
+    def _user(self, update: Json) -> None:
+        self.profiles[update["user"]["id"]] = update["user"]
+
+    def _session(self, update: Json) -> None:
+        if update["revoked"]:
+            self.revoked.add(update["session"])
+
+    def _bound(self, conversation: str) -> None:
+        known = self.messages[conversation]
+        if len(known) > self.history_max:
+            for id in sorted(known, key=int)[: len(known) - self.history_max]:
+                del known[id]
+
+
+NOTHING_SET: Json = {"pin": None, "muted_until_ms": None, "read": {}, "cleared": {}}
