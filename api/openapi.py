@@ -10,6 +10,7 @@ from aiohttp import web
 
 from api import problems
 from api.operations import Place, Read, grouped, place_of_action, place_of_read
+from api.position import At
 from core import errors, limits
 from core.action import Action
 
@@ -152,7 +153,7 @@ def _only(schema: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
 def _body(action: type[Action], place: Place, schema: Mapping[str, Any]) -> dict[str, Any]:
     found = _only(schema, place.body)
     if action.needs_position:
-        found["properties"] = {**found["properties"], "cursor": _CURSOR}
+        found["properties"] = {**found["properties"], "cursor": _CURSOR, "at": _schema(At)}
     return found | {"title": action.name}
 
 

@@ -51,12 +51,13 @@ def translate(error: Exception) -> errors.PlanBError | None:
 _DETAILS = {404: "there is no such path", 413: "the body is too large"}
 
 
-def of_validation(error: pydantic.ValidationError) -> errors.Invalid:
-    """Which fields, and why; values are not repeated."""
+def of_validation(error: pydantic.ValidationError, within: str = "") -> errors.Invalid:
+    """Which fields (of the member `within`), and why; values are not repeated."""
     found = []
     for line in error.errors(include_url=False, include_context=False, include_input=False):
         text = "unknown field" if line["type"] == "extra_forbidden" else line["msg"].removeprefix("Value error, ")
-        found.append(problem(".".join(str(part) for part in line["loc"])[:128], text))
+        place = (within, *line["loc"]) if within else line["loc"]
+        found.append(problem(".".join(str(part) for part in place)[:128], text))
     detail = "; ".join(f"{one['field']}: {one['problem']}" for one in found[:3])
     return errors.Invalid(detail, errors=found)
 

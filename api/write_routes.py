@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+import pydantic
 from aiohttp import web
 
 from api import problems
@@ -15,6 +16,8 @@ from api.cursors import Cursors
 from api.decoding import problem, refused
 from api.fields import body_of, merge, path_of, query_of
 from api.operations import field_names, place_of_action
+from api.position import At, position_of
+from api.problems import of_validation
 from api.writes import Answer, Writes
 from core import limits
 from core.action import Action, Position
@@ -98,10 +101,16 @@ class WriteRoutes:
         return handle
 
     def _position(self, fields: dict[str, Any], call: Call) -> Position | None:
-        """The body's `cursor`, which is no field of the request."""
-        if "cursor" not in fields:
+        """From the body's `cursor` and `at`, which are no fields of the request; else from X-Cursor."""
+        cursor, at = fields.pop("cursor", None), fields.pop("at", None)
+        if cursor is None and at is None:
             return call.position
-        return self._cursors.open(fields.pop("cursor"), call.caller.user).position()
+        try:
+            stated = At.model_validate(at) if at is not None else None
+        except pydantic.ValidationError as error:
+            raise of_validation(error, "at") from error
+        opened = self._cursors.open(cursor, call.caller.user) if cursor is not None else None
+        return position_of(opened, stated)
 
     def answer(self, answer: Answer, call: Call) -> web.Response:
         headers = {X_CLOCK: self._clock.value()}

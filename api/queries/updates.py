@@ -6,37 +6,25 @@ what is applied during the search, or arrives late on a slow lane, is still beyo
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import msgspec
 import pydantic
 
 from api.calls import Call
 from api.cursors import Cursor, Cursors
 from api.operations import Read
+from api.position import At, ahead
 from api.queries.paging import LIMIT_DEFAULT, CursorText, Limit
 from api.queries.standpoint import Standpoint
 from core import coverage, limits
 from core.action import Request
-from core.actions.fields import ChatId, MessageId
-from core.coverage import uncovered
+from core.actions.fields import MessageId
 from core.errors import Invalid, NotServing
 from core.ids import lane_of
 from core.membership import Membership
 from stores.ports import HotStore
 from stores.render import Entry, decode, render_all
 from stores.view import StoreView
-
-Pts = Annotated[int, pydantic.Field(ge=0, le=(1 << 53) - 1)]
-
-
-class At(Request):
-    """What a client has of the stream beyond its cursor: its own statement, which can harm only itself."""
-
-    dc: str
-    epoch: Pts
-    pts: Pts
-    channels: dict[ChatId, Pts] = pydantic.Field(default_factory=dict)
 
 
 class UpdatesRequest(Request):
@@ -52,10 +40,6 @@ class UpdatesRequest(Request):
 
 class StateRequest(Request):
     pass
-
-
-class CoverageRequest(Request):
-    events: Annotated[list[MessageId], pydantic.Field(max_length=limits.SCAN_ENTRIES_MAX)]
 
 
 class _List(NamedTuple):
@@ -144,10 +128,6 @@ class Updates:
         cursor = await self._standpoint.present(call.caller.user)
         return {"user": call.caller.user, **self._cursors.shown(cursor)}
 
-    async def coverage(self, _: Call, request: CoverageRequest) -> dict[str, Any]:
-        found = uncovered(self._standpoint.v(), [int(id) for id in request.events])
-        return {"uncovered": [str(id) for id in found]}
-
     async def updates(self, call: Call, request: UpdatesRequest) -> dict[str, Any]:
         user = call.caller.user
         v = self._standpoint.v()
@@ -157,7 +137,7 @@ class Updates:
         old = self._cursors.open(request.cursor, user)
         epoch = self._standpoint.epoch()
         channels = await self._standpoint.channels(user)
-        lists = self._lists(_ahead(old, request.at), epoch, channels)
+        lists = self._lists(ahead(old, request.at), epoch, channels)
         page = _Page(request.limit)
         positions: dict[str, int] = {}
         undrained: set[str] = set()
@@ -270,16 +250,3 @@ class Updates:
             ({"pts": one.pts, "channel": one.list.owner} if one.list.channel else {"pts": one.pts}) | {"update": update}
             for one, update in zip(found, rendered, strict=True)
         ]
-
-
-def _ahead(cursor: Cursor, at: At | None) -> Cursor:
-    """The cursor with what the client has of the stream since. A list that is being searched by V stays where the
-    search is, and a supergroup that the cursor does not know is searched: the stream can't speak for those."""
-    if at is None or (at.dc, at.epoch) != (cursor.dc, cursor.epoch):
-        return cursor
-    scan = set(cursor.scan)
-    pts = cursor.pts if cursor.user in scan else max(cursor.pts, at.pts)
-    channels = {
-        chat: known if chat in scan else max(known, at.channels.get(chat, 0)) for chat, known in cursor.channels.items()
-    }
-    return msgspec.structs.replace(cursor, pts=pts, channels=channels)

@@ -221,10 +221,58 @@ async def test_a_client_is_told_which_of_its_writes_have_not_arrived() -> None:
         arrived = await fra.user("Uada").send("Ugrace", "arrived")
         await nyc.dc.pull(fra.dc)
         missing = await fra.user("Uada").send("Ugrace", "not yet")
-        asked = {"events": [missing, arrived]}
-        assert await ada.ok("POST", "/v1/coverage", asked) == {"uncovered": [missing]}
+        asked = {"cursor": await cursor_of(ada), "kept": [missing, arrived]}
+        assert (await ada.ok("POST", "/v1/updates", asked))["uncovered"] == [missing]
         await nyc.dc.pull(fra.dc)
-        assert await ada.ok("POST", "/v1/coverage", asked) == {"uncovered": []}
+        assert (await ada.ok("POST", "/v1/updates", asked))["uncovered"] == []
+
+
+async def test_what_came_by_the_stream_is_not_sent_again(api: ApiDc) -> None:
+    ada, grace = api.user("Uada"), api.user("Ugrace")
+    chat = await chat_of(ada, "supergroup", "Ugrace")
+    state = await grace.ok("GET", "/v1/state")
+    at = state["position"]
+    for text in ("one", "two", "three"):
+        await ada.send("Ugrace", text)
+        await ada.send(chat, f"{text} in the channel")
+    had = at | {"pts": at["pts"] + 2, "channels": {chat: at["channels"][chat] + 1}}
+    page = await grace.ok("POST", "/v1/updates", {"cursor": state["cursor"], "at": had})
+    assert texts(page["updates"]) == ["three", "two in the channel", "three in the channel"]
+    for other in ({"epoch": 99}, {"dc": "nyc"}):
+        page = await grace.ok("POST", "/v1/updates", {"cursor": state["cursor"], "at": had | other})
+        assert len(texts(page["updates"])) == 6
+
+
+@pytest.mark.parametrize("kind", ["direct", "supergroup"])
+async def test_a_mark_covers_what_the_stream_has_brought_and_no_more(api: ApiDc, kind: str) -> None:
+    ada, grace = api.user("Uada"), api.user("Ugrace")
+    to, peer = ("Ugrace", "Uada")
+    if kind == "supergroup":
+        to = peer = await chat_of(ada, "supergroup", "Ugrace")
+    state = await grace.ok("GET", "/v1/state")
+    at = state["position"]
+    await ada.send(to, "one")
+    last = await ada.send(to, "two")
+
+    async def unread() -> int:
+        return int((await grace.ok("GET", "/v1/dialogs"))["dialogs"][0]["unread"])
+
+    async def read(**position: Any) -> None:
+        await grace.ok("POST", f"/v1/dialogs/{peer}/read", {"message": last, **position})
+
+    await read(cursor=state["cursor"])
+    assert await unread() == 2
+    one = {"pts": at["pts"] + 1} if kind == "direct" else {"channels": {to: at["channels"][to] + 1}}
+    await read(cursor=state["cursor"], at=at | one | {"epoch": 99})
+    assert await unread() == 2
+    await read(cursor=state["cursor"], at=at | one)
+    assert await unread() == 1
+    two = {"pts": at["pts"] + 2} if kind == "direct" else {"channels": {to: at["channels"][to] + 2}}
+    await read(at=at | two)
+    assert await unread() == 0
+    for wrong in ({}, "x", at | {"pts": -1}, at | {"colour": 1}, at | {"channels": {"G1": 1, "x": 2}}):
+        reply = await grace.post(f"/v1/dialogs/{peer}/read", {"message": last, "at": wrong})
+        assert reply.status == 400 and all(field.startswith("at") for field in reply.fields), reply
 
 
 @pytest.mark.parametrize("seed", range(12))
