@@ -84,7 +84,8 @@ class _Create(action.Action):
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
-        return (Touch("chat", (event.args.chat,)),)
+        """A member as well: whoever is told of a membership event loads the dialog anew, and this is one."""
+        return (Touch("chat", (event.args.chat,)), Touch("member", (event.args.chat, event.actor)))
 
     @staticmethod
     def result(event: Event) -> dict[str, Any]:

@@ -140,6 +140,8 @@ def test_what_follows_from_an_event_is_pure_and_well_formed(action: type[Action]
     assert all(isinstance(touch, Touch) for touch in touches)
     kinds = {touch.type for touch in touches}
     assert kinds <= {"message", "hidden", "chat", "member", "dialog", "user", "session"}
+    registers = {effect.table for effect in effects} & {"member_adds", "member_left", "member_kicked"}
+    assert not registers or "member" in kinds, "clients load the dialog anew at a membership event"
     msgspec.json.encode(action.result(event))
 
 
