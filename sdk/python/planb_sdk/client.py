@@ -108,7 +108,7 @@ class Client:
         """Goes to another region. Updates go on without a gap; writes that it does not cover are sent again."""
         self._transport.switch(region)
 
-    async def flush(self) -> None:
+    async def settled(self) -> None:
         """Returns when every write is acknowledged, and known to be where we are."""
         await self._writer.settled()
 

@@ -9,31 +9,55 @@ for good. Messages are known by (sender, key), so a copy accepted in another dat
 import hashlib
 import json
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 Json = dict[str, Any]
+Key = tuple[str, ...]
 
 
 class Doubles:
     def __init__(self, kept_max: int) -> None:
         self._kept_max = kept_max
-        self._shown: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
+        self._shown: OrderedDict[Key, bytes] = OrderedDict()
+        """What it is about -> how it was shown last."""
+        self._events: OrderedDict[Key, None] = OrderedDict()
 
-    def is_first(self, update: Json) -> bool:
-        """A message whose (sender, key) is new. To be asked before `is_double`."""
-        return _message(update) is not None and _about(update) not in self._shown
+    def fresh(self, updates: Sequence[Json]) -> list[tuple[Json, bool]]:
+        """Those of one page or frame that tell something new, and whether it is a message not seen before.
 
-    def is_double(self, update: Json) -> bool:
-        """Asks and remembers."""
-        about = _about(update)
-        body = {name: value for name, value in update.items() if name != "event"}
-        looks = hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=8).digest()
-        same = self._shown.get(about) == looks
-        self._shown[about] = looks
-        self._shown.move_to_end(about)
-        if len(self._shown) > self._kept_max:
-            self._shown.popitem(last=False)
-        return same
+        An event that came before is also dropped when the page brings a new one about the same thing: both show it
+        as it is now.
+        """
+        told = [(update, about(update), _event(update)) for update in updates]
+        news = {thing for _, thing, event in told if event not in self._events}
+        found = []
+        for update, thing, event in told:
+            came = event in self._events
+            self._remember(self._events, event, None)
+            if came and thing in news:
+                continue
+            first = thing[0] == "message" and thing not in self._shown
+            looks = _looks(update)
+            if self._shown.get(thing) != looks:
+                found.append((update, first))
+            self._remember(self._shown, thing, looks)
+        return found
+
+    def _remember(self, kept: "OrderedDict[Key, Any]", key: Key, value: Any) -> None:
+        kept[key] = value
+        kept.move_to_end(key)
+        if len(kept) > self._kept_max:
+            kept.popitem(last=False)
+
+
+def _looks(update: Json) -> bytes:
+    body = {name: value for name, value in update.items() if name != "event"}
+    return hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=8).digest()
+
+
+def _event(update: Json) -> Key:
+    return (update["event"], *about(update))
 
 
 def _message(update: Json) -> Json | None:
@@ -41,11 +65,12 @@ def _message(update: Json) -> Json | None:
     return found if found and not found.get("missing") else None
 
 
-def _about(update: Json) -> tuple[str, ...]:
+def about(update: Json) -> Key:
+    """The thing that it shows. A message is known by (sender, key), one that has not arrived by its id."""
     kind = update["type"]
     message = _message(update)
     if message is not None:
-        return ("message", message["from"], message["key"])
+        return ("message", message["from"], message["key"] or message["id"])
     if kind == "message":
         return ("missing", update["message"]["id"])
     if kind == "hidden":

@@ -90,9 +90,8 @@ class Follower:
                 body["at"] = self.position.shown()
             answer = (await self._transport.call("POST", "/v1/updates", body=body)).body
             self._stats.fetches += 1
-            for item in answer["updates"]:
-                self._stats.fetched += 1
-                self._got(item)
+            self._stats.fetched += len(answer["updates"])
+            self._got(answer["updates"])
             self._take(answer)
             if answer["reset"]:
                 self._stats.resets += 1
@@ -107,17 +106,19 @@ class Follower:
         elif self._state is not None and self._state.stale:
             await self._reload(False)
 
-    def _got(self, item: Json) -> None:
-        update = item["update"]
-        if self._state is not None:
-            self._state.fold(update)  # doubles too: they may bring back what a slower region showed older
-        first = self._doubles.is_first(update)
-        if self._doubles.is_double(update):
-            self._stats.doubled += 1
-            return
-        self._stats.received += 1
-        body = {name: value for name, value in update.items() if name not in ("event", "type")}
-        self._hand_on(Update(update["type"], update["event"], item["pts"], item.get("channel"), body, first))
+    def _got(self, items: list[Json]) -> None:
+        """The updates of one page or frame, as they came."""
+        for item in items:
+            if self._state is not None:
+                self._state.fold(item["update"])  # doubles too: they may show what a slower region showed older
+        places = {id(item["update"]): item for item in items}
+        fresh = self._doubles.fresh([item["update"] for item in items])
+        self._stats.doubled += len(items) - len(fresh)
+        self._stats.received += len(fresh)
+        for update, first in fresh:
+            item = places[id(update)]
+            body = {name: value for name, value in update.items() if name not in ("event", "type")}
+            self._hand_on(Update(update["type"], update["event"], item["pts"], item.get("channel"), body, first))
 
     def _hand_on(self, update: Update) -> None:
         if not self.following:
@@ -202,6 +203,7 @@ class Follower:
 
     def _streamed(self, items: list[Json]) -> None:
         """Takes what is exactly the next of its list. At a hole the rest is left to the fetch, which brings it too."""
+        taken: list[Json] = []
         for item in items:
             channel, pts = item.get("channel"), item["pts"]
             assert self.position is not None
@@ -211,10 +213,11 @@ class Follower:
             elif known is not None and pts == known + 1:
                 self.position = self.position.moved(channel, pts)
                 self._ahead = True
-                self._got(item)
+                taken.append(item)
             else:
                 self._hole(channel, pts)
-                return
+                break
+        self._got(taken)
 
     def _told(self, channel: str | None, pts: int) -> None:
         """The server's newest pts: whatever lies before them and is not here was lost on the way."""

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from planb_sdk.doubles import about
+
 Json = dict[str, Any]
 
 
@@ -68,8 +70,8 @@ class State:
         if message.get("missing"):  # its own update will show it, with whatever came before it
             return
         known = self.messages.setdefault(message["conversation"], {})
-        name = (message["from"], message["key"])
-        for id in [id for id, one in known.items() if (one["from"], one["key"]) == name]:
+        name = about(update)
+        for id in [id for id, one in known.items() if about({"type": "message", "message": one}) == name]:
             del known[id]
         if not self._cleared(message):
             known[message["id"]] = message
