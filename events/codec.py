@@ -74,7 +74,7 @@ class Codec:
             raise Undecodable("the body is not an event", private=repr(error)) from error
         found = self._decoders.get((envelope.action, envelope.version))
         if found is None:
-            raise Undecodable(f"{envelope.action} {envelope.version} is not known to this version")
+            raise Undecodable(f"{envelope.action[:80]} {envelope.version} is not known to this version")
         version, read = found
         try:
             args = read(envelope.args)
