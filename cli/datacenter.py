@@ -216,7 +216,7 @@ class Datacenter:
                 hot=self.hot,
                 view=self.view,
                 verify_token=verify,
-                open_cursor=lambda user, cursor: parts.cursors.open(user, cursor).position(),
+                open_cursor=lambda user, cursor: parts.cursors.open(cursor, user).position(),
                 entropy=entropy,
                 clock=wall_clock_ms,
             ),
