@@ -41,17 +41,22 @@ def sign_headers(key: bytes, name: str, method: str, path: str, body: bytes, now
 def verify(key: bytes, authorization: str | None, method: str, path: str, body: bytes, now_ms: int) -> Sender:
     """Who sent it. Unauthenticated if the header is absent, malformed, wrong, or out of time; compares in constant
     time."""
+    name, sent_ms, given = _parse(authorization, now_ms)
+    if not hmac.compare_digest(given, _request_mac(key, name, method, path, body, sent_ms)):
+        raise Unauthenticated("the signature is wrong")
+    return Sender(name, given)
+
+
+def _parse(authorization: str | None, now_ms: int) -> tuple[str, int, str]:
     if authorization is None:
         raise Unauthenticated(f"send Authorization: {SCHEME} <name>:<unix ms>:<hex>")
     match = _AUTHORIZATION.fullmatch(authorization)
     if match is None:
         raise Unauthenticated(f"the Authorization header must be: {SCHEME} <name>:<unix ms>:<hex>")
-    name, sent_ms, given = match[1], int(match[2]), match[3]
-    if not hmac.compare_digest(given, _request_mac(key, name, method, path, body, sent_ms)):
-        raise Unauthenticated("the signature is wrong")
+    sent_ms = int(match[2])
     if abs(now_ms - sent_ms) > limits.INTERNAL_AUTH_WINDOW_MS:
         raise Unauthenticated("the signature is out of time: is a clock wrong?")
-    return Sender(name, given)
+    return match[1], sent_ms, match[3]
 
 
 def sign_answer(key: bytes, name: str, request_mac: str, status: int, body: bytes) -> dict[str, str]:
@@ -85,6 +90,10 @@ class InternalAuth:
         """That an answer is for our request with headers `sent`. LinkFailed otherwise."""
         mac = sent["Authorization"].rpartition(":")[2]
         verify_answer(self._key, received.get(ANSWER_HEADER), mac, status, body)
+
+    def check_form(self, authorization: str | None) -> None:
+        """Refuses what can't be valid before its body is read. Unauthenticated."""
+        _parse(authorization, self._now_ms())
 
     def verify(self, authorization: str | None, method: str, path: str, body: bytes) -> Sender:
         """See `verify`."""

@@ -82,6 +82,7 @@ class _Doorkeeper:
         """Who sent it, into the request."""
         if request.path not in _OPEN:
             authorization = request.headers.get("Authorization")
+            self._auth.check_form(authorization)
             body = await request.read()
             request[_SENDER] = self._auth.verify(authorization, request.method, request.raw_path, body)
         return await handler(request)

@@ -38,12 +38,13 @@ APPLY_QUEUE_MAX = 8_192
 PULL_RECORDS_MAX = 2_000
 PULL_BYTES_MAX = 4_194_304
 PULL_WAIT_MS_MAX = 5_000
+"""How long a pull may wait for growth."""
 INBOX_RECORDS_MAX = 20_000
 """Records of all lanes together that wait for the one before them, or for their signature."""
-REPLAY_RECORDS_MAX = 2_000
+REPLAY_RECORDS_MAX = 1_000
 """Records in one batch for /sys/v1/replay; at least one whole group commit."""
 REPLAY_BYTES_MAX = 16_777_216
-REPLAY_POSTS_MAX = 8
+REPLAY_POSTS_MAX = 4
 """Batches of different lanes on their way to /sys/v1/replay at once."""
 PEER_CONNECTIONS_MAX = 8
 """Connections to one peer DC."""
@@ -162,6 +163,8 @@ assert LANE_BATCH_MAX <= REPLAY_RECORDS_MAX
 # A group commit is replayed whole, because its last record vouches for it.
 assert LANE_BATCH_BYTES_MAX + 128 * LANE_BATCH_MAX <= REPLAY_BYTES_MAX
 assert PULL_BYTES_MAX <= REPLAY_BYTES_MAX
+# Replay leaves room for our own writes.
+assert 2 * REPLAY_POSTS_MAX * REPLAY_RECORDS_MAX <= APPLY_QUEUE_MAX
 assert PULL_RECORDS_MAX <= SEGMENT_RECORDS_MAX
 assert CHUNK_ROWS_MEAN < CHUNK_ROWS_MAX
 assert 2 * ARCHIVE_INTERVAL_MS < 1_000 * ARCHIVE_WAIT_S_MAX

@@ -79,14 +79,15 @@ class PeerLoop:
         self._want = want
         self._examine = examine
         self._on_conflict = on_own_lane_conflict
+        self._entropy = entropy
         self._backoff = Backoff(entropy)
         self._rerouted = asyncio.Event()
         self._ahead: dict[int, tuple[int, float]] = {}
         """Lanes that this peer was ahead of us in at its last answer -> (its seq, since when in loop seconds)."""
         self._trimmed: dict[int, int] = {}
         """Lanes that it can give only once we hold them through this seq."""
-        self._stalled = False
-        """Did the last answer bring nothing that could be used?"""
+        self._resting: dict[int, tuple[Backoff, float]] = {}
+        """Lanes of which it sent what can't be used -> until when they are not asked for (loop seconds)."""
         self.error = ""
         """Why the last round failed; "" if it did not."""
         self.pulls = 0
@@ -112,7 +113,7 @@ class PeerLoop:
                 if not self.error:
                     log.warning("what %s gave can't be stored: %s %s", self.name, error.detail, error.private)
                 self.error = error.detail
-            if self.error or self._stalled:
+            if self.error:
                 more = True
                 await self._backoff.wait()
             else:
@@ -121,7 +122,6 @@ class PeerLoop:
     async def _pull(self, more: bool) -> bool:
         """One request; whether to ask again at once."""
         self._rerouted.clear()
-        self._stalled = False
         answer = await self._unless_rerouted(self._request(0 if more else limits.PULL_WAIT_MS_MAX))
         if answer is None:
             return True
@@ -137,17 +137,21 @@ class PeerLoop:
         await self._intake.take(records)
         self._note_trimmed(header)
         self._note_ahead(header)
-        have = self._intake.have()
-        useless = {
-            record.lane
-            for record in records
-            if record.seq > max(self._intake.top(record.lane).seq, have.get(record.lane, 0))
-        }
-        self._stalled = bool(records) and useless == {record.lane for record in records}
-        for lane in useless:
-            if not self._intake.forked(lane):
-                await self._examine(lane)
+        for lane in {record.lane for record in records}:
+            await self._note_use(lane, min(record.seq for record in records if record.lane == lane))
         return header.more or bool(records)
+
+    async def _note_use(self, lane: int, first: int) -> None:
+        """Records from `first` came. If they did not fit to ours the lane rests here for a while, so that they are not
+        sent again and again; whether it is a fork is looked into."""
+        reached = max(self._intake.top(lane).seq, self._intake.have().get(lane, 0))
+        if first <= reached:
+            self._resting.pop(lane, None)
+            return
+        backoff, _ = self._resting.get(lane) or (Backoff(self._entropy), 0.0)
+        self._resting[lane] = (backoff, asyncio.get_running_loop().time() + backoff.next_s())
+        if not self._intake.forked(lane):
+            await self._examine(lane)
 
     async def _unless_rerouted(self, request: PullRequest) -> tuple[PullHeader, list[Record]] | None:
         """The answer; None if the routes changed before it came."""
@@ -166,6 +170,8 @@ class PeerLoop:
         eager = {self._number} | self._overdue()
         stopped = [lane for lane, state in self._intake.lanes().items() if state.forked]
         waiting = [lane for lane, seq in self._trimmed.items() if self._intake.top(lane).seq < seq]
+        now_s = asyncio.get_running_loop().time()
+        resting = [lane for lane, (_, until_s) in self._resting.items() if now_s < until_s]
         return PullRequest(
             dc=self._mine.dc,
             durable=durable,
@@ -174,7 +180,7 @@ class PeerLoop:
             have=self._intake.have(),
             live=sorted(self._mine.live()),
             lazy=[number for number in self._board.direct() if number not in eager],
-            skip=[*stopped, *waiting],
+            skip=[*stopped, *waiting, *resting],
             wait_ms=wait_ms,
         )
 

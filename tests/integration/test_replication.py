@@ -286,6 +286,23 @@ async def test_two_histories_of_one_lane_stop_that_lane_alone_and_are_shown() ->
         assert (await ams.log.tops())[old].seq == 4
 
 
+async def test_records_that_nobody_can_prove_rest_and_hold_nothing_up() -> None:
+    async with World("fra", "ams") as world:
+        fra, ams = world["fra"], world["ams"]
+        await world.settled()
+        stranger = Lane(9, 0, 0).number
+        await fra.log.store(groups([5], lane=stranger))
+        loop = ams.replicator.loops[0]
+        await until(lambda: stranger in loop._resting)
+        pulls = loop.pulls
+        await users(fra, 0, 5)
+        await ams.reached({fra.lane: (await fra.log.tops())[fra.lane].seq})
+        assert await has(ams, "Ufra4")
+        assert stranger not in await ams.log.tops()
+        assert loop.pulls - pulls < 20
+        assert ams.replicator.board.peers["fra"].link == "ok"
+
+
 async def test_an_orphaned_lane_of_our_own_comes_back_from_a_peer_and_is_replayed() -> None:
     async with World("fra", "ams") as world:
         fra, ams = world["fra"], world["ams"]
