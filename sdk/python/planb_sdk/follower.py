@@ -6,6 +6,7 @@ an update that is not exactly the next of its list is a hole, and a hole is fetc
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
@@ -19,6 +20,7 @@ from planb_sdk.stream import Ended, Stream
 from planb_sdk.transport import Transport
 
 Json = dict[str, Any]
+log = logging.getLogger("planb_sdk")
 
 
 class Follower:
@@ -145,10 +147,11 @@ class Follower:
                         async for update in received:
                             yield update
                 except Ended as ended:
+                    log.info("the stream ended: %s", ended)
                     if ended.failed:
                         self._transport.failed(self._stream.region)
-                except Unreachable:
-                    pass  # counted against the region by each try
+                except Unreachable as error:  # each try was counted against the region
+                    log.info("the updates wait: %s", error)
                 while self._pending:
                     yield self._pending.popleft()
                 if not self._transport.closed:

@@ -7,12 +7,12 @@ from typing import Any
 
 import aiohttp
 
-from planb_sdk.errors import Unauthenticated
+from planb_sdk.errors import ApiError, Unauthenticated
 from planb_sdk.model import Position
 from planb_sdk.transport import Transport
 
 Json = dict[str, Any]
-REVOKED, REFUSED, UNAUTHENTICATED, TRY_LATER = 4003, 4400, 4401, 1013
+REVOKED, REFUSED, UNAUTHENTICATED = 4003, 4400, 4401
 OPEN_S = 10.0
 FRAME_BYTES_MAX = 16_777_216
 
@@ -35,7 +35,8 @@ class Stream:
         self.region = ""
 
     async def frames(self, cursor: str, at: Position) -> AsyncGenerator[Json, None]:
-        """The server's frames, its hello first. Raises Ended, or Unauthenticated when the session is over."""
+        """The server's frames, its hello first. Raises Ended; Unauthenticated when the session is over, and
+        ApiError when the hello is refused."""
         self.region = region = self._transport.region
         try:
             async with asyncio.timeout(OPEN_S):
@@ -69,7 +70,9 @@ class Stream:
         reason = message.extra if isinstance(message.extra, str) else ""
         if code in (REVOKED, UNAUTHENTICATED):
             raise Unauthenticated(401, {"code": "unauthenticated", "detail": reason})
-        # 4xxx: the server is well and said why; everything else looks like a server that went away.
+        if code == REFUSED:  # coming again with the same hello would change nothing
+            raise ApiError(400, {"code": "invalid", "detail": f"the stream was refused: {reason}"})
+        # Other 4xxx: the server is well and said why; everything else looks like a server that went away.
         raise Ended(f"closed: {code} {reason}", failed=code is None or code < 4000)
 
     async def interrupt(self) -> None:
