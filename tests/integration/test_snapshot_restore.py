@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 
 from core import limits
-from core.errors import ConfigError, Conflict, Corrupt, NotFound
+from core.errors import ConfigError, Conflict, Corrupt, Forked, NotFound
 from core.ids import Lane
 from events.adapters.memory import MemoryLog
 from snapshot import dump, restore
-from snapshot.archive import Archive
+from snapshot.archive import EMPTY, Archive
 from snapshot.chunks import Cutter, get_rows
 from snapshot.manifest import Manifest, decode_manifest, id_at, key_of, list_snapshots, seqs_of, show
+from snapshot.segment import encode_segment
 from stores.adapters.directory_objects import DirectoryObjects
 from stores.adapters.memory_messages import MemoryMessageStore
 from stores.adapters.memory_relational import MemoryRelationalStore
 from stores.ports import Parked, RelationalBatch, Result
+from tests.support.lanes import records_after
 from tests.support.objects import Crash, Crashes, damage, keys
 from tests.support.snapshot_world import DC, FOREIGN, NOW_MS, OWN, World, apply, now, state
 from tests.support.stores import message_store, relational_store
@@ -356,6 +358,44 @@ async def test_an_archive_that_no_longer_reaches_f1_is_named_by_its_lane() -> No
     assert [damage.object for damage in found] == [f"archive/{lane}/"]
     with pytest.raises(Corrupt, match=f"lane {lane}"):
         await Site(world).restore(manifest.id)
+
+
+async def forked(world: World, manifest: Manifest) -> None:
+    """Replaces what follows F0 of a lane by other records that chain just as well."""
+    start, end = manifest.f0[OWN].top(), manifest.f1[OWN].top()
+    archive = Archive(world.objects)
+    kept = await archive.read(OWN, 0, start.seq)
+    for key in await keys(world.objects, f"archive/{OWN}/"):
+        await world.objects.delete(key)
+    for previous, records in ((EMPTY, kept), (start, records_after(start, OWN, end.seq - start.seq + 3, "other"))):
+        span, data = encode_segment(previous, records)
+        await world.objects.put(span.key, data)
+
+
+async def test_an_archive_that_leads_from_f0_to_another_f1_is_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, manifest = await lived()
+    assert manifest.f0[OWN].seq < manifest.f1[OWN].seq
+    await forked(world, manifest)
+    found = await dump.verify(manifest.id, objects=world.objects, archive=Archive(world.objects))
+    assert [(damage.object, "another record" in damage.what) for damage in found] == [(f"archive/{OWN}/", True)]
+
+    async def blind(*_: Any, **__: Any) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(restore, "verify", blind)
+    site = Site(world)
+    with pytest.raises(Forked, match=f"holds another record at seq {manifest.f1[OWN].seq}"):
+        await site.restore(manifest.id)
+    assert await restore.unfinished(site.relational) == manifest.id
+
+
+async def test_a_store_that_holds_other_events_than_the_archive_makes_no_snapshot() -> None:
+    world, _ = await lived()
+    world.step = _nothing  # type: ignore[method-assign]
+    for store in (world.relational, world.messages):
+        await store.set_frontier({lane: mark._replace(id=mark.id + 1) for lane, mark in (await world.both()).items()})
+    with pytest.raises(Forked, match="store and archive hold different events"):
+        await world.snapshot()
 
 
 async def test_damage_before_f0_costs_only_the_refeeding(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -281,6 +281,18 @@ async def test_a_fork_is_noticed_when_the_log_has_trimmed_the_common_place() -> 
     assert isinstance(archiver.troubles[LANE], Forked)
 
 
+async def test_a_segment_that_a_zombie_put_from_another_log_is_a_fork() -> None:
+    log, objects = await log_of(l2051=5), MemoryObjects()
+    archiver = Archiver(log, objects)
+    await archiver.seal()
+    span, data = encode_segment((await log.tops())[LANE], records_after((await log.tops())[LANE], LANE, 3, "zombie"))
+    await objects.put(span.key, data)
+    await grow(log, LANE, 3)
+    assert await archiver.seal() == 0
+    assert isinstance(archiver.troubles[LANE], Forked)
+    assert span.key in str(archiver.troubles[LANE])
+
+
 async def test_trimming_beyond_the_archive_is_an_alarm_until_it_is_mended() -> None:
     log, objects = await log_of(l2051=9), MemoryObjects()
     await log.trim(LANE, 3)
