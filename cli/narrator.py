@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from cli.cast import Cast
 from cli.conversation import Conversation, Join, Kick, Part, Say, Step, user_id
 from core import limits
-from core.errors import Unavailable
-from planb_sdk import ApiError, Client
+from planb_sdk import ApiError, Client, Draft
 
 AT_ONCE = 64
 """Nicks that act at the same time."""
@@ -33,13 +32,10 @@ class Told:
     """(nick, text) in the log's order."""
     keys: dict[str, list[str]] = field(default_factory=dict)
     """nick -> keys of its messages in the order in which it sent them."""
+    joined: dict[str, str] = field(default_factory=dict)
+    """nick -> the event of its last join."""
     place: int = 0
     """The next step."""
-
-    @property
-    def watchers(self) -> dict[str, str]:
-        """DC -> the nick that only listens there."""
-        return {}
 
 
 class Narrator:
@@ -66,7 +62,7 @@ class Narrator:
             fits = len(tale.conversation.nicks) + len(watchers) + 1 <= limits.GROUP_MEMBERS_MAX
             members = [user_id(nick) for nick in watchers.values()]
             make = owner.create_group if fits else owner.create_supergroup
-            tale.peer = await make(tale.conversation.name[: limits.NAME_CHARS_MAX] or "channel", members)
+            tale.peer = (await make(_title(tale.conversation.name), members)).chat
         await self._cast.settled()
 
     async def tell(self, share: float) -> None:
@@ -109,7 +105,7 @@ class Narrator:
                 await self._say(tale, nick, client, texts)
                 texts = []
                 if isinstance(step, Join):
-                    await client.join(tale.peer)
+                    tale.joined[nick] = (await client.join(tale.peer)).id
                 elif isinstance(step, Part):
                     await client.leave(tale.peer)
             await self._say(tale, nick, client, texts)
@@ -118,15 +114,20 @@ class Narrator:
         if not texts:
             return
         peer = tale.peer or self._other(tale, nick)
-        try:
-            sent = await client.send_many(peer, texts)
-        except ApiError as error:
-            if error.code != "forbidden" or not tale.peer:
-                raise
+        rest = list(texts)
+        while rest:
+            sent = await client.send_many(Draft(peer, text) for text in rest)
+            for receipt in sent:
+                if isinstance(receipt, ApiError):
+                    break
+                tale.keys.setdefault(nick, []).append(receipt.key)
+                rest.pop(0)
+            else:
+                continue
+            if receipt.code != "forbidden" or not tale.peer:
+                raise receipt
             # A concurrent kick reached this DC: he comes back, as the log shows him speaking.
-            await client.join(tale.peer)
-            sent = await client.send_many(peer, texts)
-        tale.keys.setdefault(nick, []).extend(message.key for message in sent)
+            tale.joined[nick] = (await client.join(tale.peer)).id
 
     def _other(self, tale: Told, nick: str) -> str:
         first, second = tale.conversation.nicks
@@ -135,18 +136,18 @@ class Narrator:
     async def _kick(self, tale: Told, kick: Kick) -> None:
         """By `kick.by`, who is made an admin; by the owner in the victim's DC where the two can't see each other."""
         cast = self._cast
-        victim = user_id(kick.nick)
-        here = cast.connected(cast.region(kick.by), cast.region(kick.nick))
-        region = cast.region(kick.by if here else kick.nick)
-        owner = cast.owner_at(region)
-        kicker = cast.client(kick.by) if here else owner
-        if here:
-            await cast.seen_by(region)
+        home = cast.region(kick.nick)
+        together = cast.connected(cast.region(kick.by), home)
+        region = cast.region(kick.by) if together else home
+        owner = cast.also_at(OWNER, region)
+        await cast.applied(region, tale.joined[kick.nick], APPLIED_S_MAX)
+        if together:
             await owner.set_role(tale.peer, user_id(kick.by), "admin")
-        event = await kicker.kick(tale.peer, victim)
-        if here:
-            await cast.applied(cast.region(kick.nick), event, APPLIED_S_MAX)
+        kicker = cast.client(kick.by) if together else owner
+        done = await kicker.kick(tale.peer, user_id(kick.nick))
+        await cast.applied(home, done.id, APPLIED_S_MAX)
 
 
-class Unsettled(Unavailable):
-    """The datacenters did not reach equal frontiers in time."""
+def _title(name: str) -> str:
+    """A chat's title: no control characters, not too long, not empty."""
+    return "".join(c for c in name if c.isprintable()).strip()[: limits.NAME_CHARS_MAX] or "channel"

@@ -84,15 +84,22 @@ class Site:
             await self.start()
         return ended
 
+    async def snapshot(self) -> dict[str, Any]:
+        """`planb snapshot create`; its answer. Raises Unavailable with what it said."""
+        return await self._planb("snapshot", "create")
+
     async def restore(self) -> dict[str, Any]:
         """`planb restore` on empty disks; its answer. Raises Unavailable with what it said."""
-        command = [sys.executable, "-m", "cli.main", "restore", "--config", str(self.settings), "--json"]
+        return await self._planb("restore")
+
+    async def _planb(self, *words: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "cli.main", *words, "--config", str(self.settings), "--json"]
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
         out, err = await process.communicate()
         if process.returncode != 0:
-            raise Unavailable(f"planb restore ended with {process.returncode}: {err.decode().strip()}")
+            raise Unavailable(f"planb {words[0]} ended with {process.returncode}: {err.decode().strip()}")
         answer: dict[str, Any] = json.loads(out)
         return answer
 

@@ -1,0 +1,231 @@
+"""The people of a story: a user and an SDK client per nick, each at home in one datacenter, and the watchers.
+
+A watcher only listens: one per datacenter is a member of every channel from the beginning, so what it got can be
+compared with what was said. Direct talks are watched by the two who talk.
+"""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from cli.conversation import home_dc, user_id
+from cli.operate import equal_frontiers
+from cli.planet import Planet
+from cli.sys_client import SysClient
+from core import ids
+from core.errors import Unavailable
+from planb_sdk import Client, Message, Options
+
+MAKE_AT_ONCE = 32
+SETTLE_S_MAX = 120.0
+CONNECTIONS_MAX = 256
+
+
+@dataclass
+class Watcher:
+    """A client that follows its updates and keeps what it was shown."""
+
+    nick: str
+    client: Client
+    shown: dict[tuple[str, str], Message] = field(default_factory=dict)
+    """(sender, key) -> the message as it was last shown."""
+    order: list[tuple[str, str]] = field(default_factory=list)
+    """First showings."""
+    doubled: int = 0
+    """Updates that were handed to it twice: same event, type and thing."""
+    _seen: set[tuple[str, ...]] = field(default_factory=set)
+    task: asyncio.Task[None] | None = None
+
+    async def follow(self) -> None:
+        """Until cancelled."""
+        async for update in self.client.updates():
+            message = update.message
+            if message is None:
+                continue
+            identity = (update.event, update.type, message.id)
+            if identity in self._seen:
+                self.doubled += 1
+            self._seen.add(identity)
+            key = (message.sender, message.key)
+            if key not in self.shown:
+                self.order.append(key)
+            self.shown[key] = message
+
+
+class Cast:
+    """Makes users at their home DCs and keeps their clients."""
+
+    def __init__(self, planet: Planet) -> None:
+        self._planet = planet
+        self.names = tuple(planet.sites)
+        self.watchers = {name: f"watcher-{name}" for name in self.names}
+        """DC -> nick."""
+        self.watching: dict[str, Watcher] = {}
+        """By nick."""
+        self._clients: dict[str, Client] = {}
+        self._others: dict[tuple[str, str], Client] = {}
+        self._regions: dict[str, str] = {}
+        self._tokens: dict[str, str] = {}
+        self._away: list[str] = []
+        """Who had to leave his home region."""
+        self._session: aiohttp.ClientSession | None = None
+        self._cut: set[frozenset[str]] = set()
+
+    async def open(self) -> None:
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, limit_per_host=CONNECTIONS_MAX // 2)
+        self._session = aiohttp.ClientSession(connector=connector)
+
+    async def close(self) -> None:
+        for watcher in self.watching.values():
+            if watcher.task is not None:
+                watcher.task.cancel()
+        await asyncio.gather(*(w.task for w in self.watching.values() if w.task), return_exceptions=True)
+        await asyncio.gather(
+            *(client.close() for client in (*self._clients.values(), *self._others.values())), return_exceptions=True
+        )
+        if self._session is not None:
+            await self._session.close()
+
+    def sys(self, name: str) -> SysClient:
+        """The internal listener of a DC."""
+        return SysClient(f"http://127.0.0.1:{self._planet.site(name).ports.sys}", self._planet.sys_key)
+
+    @contextlib.asynccontextmanager
+    async def _all_sys(self, names: Iterable[str]) -> AsyncIterator[dict[str, SysClient]]:
+        async with contextlib.AsyncExitStack() as stack:
+            yield {name: await stack.enter_async_context(self.sys(name)) for name in names}
+
+    # -- people
+
+    async def make(self, nicks: Iterable[str]) -> None:
+        """Users, tokens and clients for nicks that have none."""
+        new = [nick for nick in dict.fromkeys(nicks) if nick not in self._clients]
+        at_once = asyncio.Semaphore(MAKE_AT_ONCE)
+        async with self._all_sys(self.names) as clients:
+
+            async def one(nick: str) -> None:
+                async with at_once:
+                    await self._make_one(nick, clients[self.region(nick)])
+
+            await asyncio.gather(*(one(nick) for nick in new))
+
+    async def _make_one(self, nick: str, sys: SysClient) -> None:
+        user = user_id(nick)
+        await sys.call("PUT", f"/sys/v1/users/{user}", {"name": nick[:128]}, key=str(uuid.uuid4()))
+        session = await sys.call("POST", "/sys/v1/tokens", {"user": user, "device": "demo"}, key=str(uuid.uuid4()))
+        self._tokens[nick] = session["token"]
+        self._clients[nick] = self.another(nick, self.region(nick))
+
+    def another(self, nick: str, region: str, options: Options | None = None) -> Client:
+        """One more client of this user, in some region: the same person on a second device."""
+        regions = [region, *(name for name in self.names if name != region)]
+        urls = [self._planet.site(name).url for name in regions]
+        return Client(urls, self._tokens[nick], user=user_id(nick), session=self._session, options=options)
+
+    def region(self, nick: str) -> str:
+        """Where this nick's client is now."""
+        if nick not in self._regions:
+            by_watcher = {watcher: name for name, watcher in self.watchers.items()}
+            self._regions[nick] = by_watcher.get(nick) or home_dc(nick, self.names)
+        return self._regions[nick]
+
+    def client(self, nick: str) -> Client:
+        return self._clients[nick]
+
+    def settle_at(self, nick: str, region: str) -> None:
+        """Makes a region a nick's home, before it has a client."""
+        self._regions[nick] = region
+
+    def switch_homes(self, source: str, target: str) -> None:
+        """Everybody whose client is in `source` goes on in `target`, with cursor and outbox."""
+        self._away = [nick for nick in self._clients if self.region(nick) == source]
+        for nick in self._away:
+            self._regions[nick] = target
+            self._clients[nick].switch(self._planet.site(target).url)
+
+    async def delivered(self) -> None:
+        """What the travellers had written is where they are now."""
+        await asyncio.gather(*(self._clients[nick].settled() for nick in self._away))
+
+    async def come_home(self, region: str) -> None:
+        """Those who had to leave a region go back."""
+        for nick in self._away:
+            self._regions[nick] = region
+            self._clients[nick].switch(self._planet.site(region).url)
+        await self.delivered()
+
+    def also_at(self, nick: str, region: str) -> Client:
+        """This user's client in a region, made when it is not his home."""
+        if self.region(nick) == region:
+            return self._clients[nick]
+        if (nick, region) not in self._others:
+            self._others[nick, region] = self.another(nick, region)
+        return self._others[nick, region]
+
+    # -- watching
+
+    def watch(self, nicks: Iterable[str]) -> None:
+        """These follow their updates from now on."""
+        for nick in nicks:
+            if nick not in self.watching:
+                watcher = Watcher(nick, self._clients[nick])
+                watcher.task = asyncio.create_task(watcher.follow(), name=f"watch {nick}")
+                self.watching[nick] = watcher
+
+    async def watching_now(self) -> None:
+        """Returns when every watcher has its first cursor: what is said from now on must reach it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + SETTLE_S_MAX
+        while waiting := [w for w in self.watching.values() if w.client.position is None]:
+            for watcher in waiting:
+                if watcher.task is not None and watcher.task.done():
+                    watcher.task.result()
+            if loop.time() > deadline:
+                raise Unavailable(f"{len(waiting)} watchers have no cursor yet")
+            await asyncio.sleep(0.02)  # polls a condition with a deadline
+
+    # -- the state of the planet
+
+    def cut(self, a: str, b: str) -> None:
+        self._planet.cut(a, b)
+        self._cut.add(frozenset((a, b)))
+
+    def heal(self, a: str, b: str) -> None:
+        self._planet.heal(a, b)
+        self._cut.discard(frozenset((a, b)))
+
+    def connected(self, a: str, b: str) -> bool:
+        """Can news get from a to b, if need be by way of a third?"""
+        reached, frontier = {a}, [a]
+        while frontier:
+            here = frontier.pop()
+            for there in self.names:
+                if there not in reached and frozenset((here, there)) not in self._cut:
+                    reached.add(there)
+                    frontier.append(there)
+        return b in reached
+
+    async def settled(self, names: Iterable[str] | None = None) -> dict[str, str]:
+        """Waits until these DCs (default: all) stand at one frontier; their digests by name."""
+        async with self._all_sys(names or self.names) as clients:
+            found = await equal_frontiers(clients, SETTLE_S_MAX)
+        return {name: answer["digest"]["total"] for name, answer in found.items()}
+
+    async def applied(self, name: str, event: str, timeout_s: float) -> None:
+        """Returns when the DC has applied this event."""
+        dc, incarnation, worker = ids.Lane.of(ids.lane_of(int(event)))
+        lane = f"{self.names[dc - 1]}/{incarnation}.{worker}"
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        async with self.sys(name) as sys:
+            while True:
+                status = await sys.call("GET", "/sys/v1/status")
+                if int(status["v"].get(lane, 0)) >= int(event):
+                    return
+                if loop.time() > deadline:
+                    raise Unavailable(f"{name} has not applied {event} after {timeout_s:.0f} s")
+                await asyncio.sleep(0.02)  # polls a condition with a deadline

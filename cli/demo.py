@@ -1,0 +1,51 @@
+"""`planb demo`: three datacenters on this machine, headless or to be played with."""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from cli import irc
+from cli.conversation import Conversation, generate
+from cli.planet import Planet
+from cli.story import Story
+from core.errors import Invalid
+
+NAMES = ("fra", "iad", "nrt")
+
+
+async def run(args: argparse.Namespace) -> Any:
+    conversations = _conversations(args)
+    home = args.home or Path(tempfile.mkdtemp(prefix="planb-demo-"))
+    home.mkdir(parents=True, exist_ok=True)
+    planet = Planet(home, NAMES)
+    try:
+        await planet.start()
+        if args.headless:
+            return await Story(planet, conversations, args.seed, _say).play()
+        from cli import live
+
+        return await live.run(planet, conversations)
+    finally:
+        await planet.stop()
+        if args.home is None:
+            await asyncio.to_thread(shutil.rmtree, home, True)
+
+
+def _conversations(args: argparse.Namespace) -> list[Conversation]:
+    if not args.input:
+        return generate(args.seed, args.messages)
+    found = []
+    for path in args.input:
+        try:
+            found.append(irc.parse_file(path))
+        except OSError as error:
+            raise Invalid(f"{path}: {error.strerror}") from error
+    return found
+
+
+def _say(line: str) -> None:
+    print(f"· {line}", file=sys.stderr, flush=True)
