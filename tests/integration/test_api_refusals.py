@@ -1,5 +1,6 @@
 """Bad input: each is a clear problem that names what is wrong, and nothing has changed."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -365,6 +366,36 @@ async def test_too_many_requests_at_a_time_are_turned_away() -> None:
         reply = await api.user("Uada").get("/v1/me")
         assert (reply.status, reply.code, reply.headers["Retry-After"]) == (503, "overloaded", "1")
         assert (await api.user("Uada").get("/livez")).status == 200
+
+
+BROKEN_WIRES = {
+    "a chunk without a size": (b"Transfer-Encoding: chunked", b"zz\r\n{}\r\n0\r\n\r\n"),
+    "chunks cut short": (b"Transfer-Encoding: chunked", b"100\r\n{}"),
+    "a body cut short": (b"Content-Length: 100", b"{}"),
+    "a length that is none": (b"Content-Length: x", b""),
+    "two lengths": (b"Content-Length: 2\r\nContent-Length: 3", b"{}"),
+    "an unknown expectation": (b"Content-Length: 2\r\nExpect: miracles", b"{}"),
+    "a header line beyond the bound": (b"Content-Length: 2\r\nX-Cursor: " + b"x" * 9_000, b"{}"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_WIRES)
+async def test_a_broken_wire_is_no_failure_of_ours(
+    api: ApiDc, ada: User, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers, body = BROKEN_WIRES[name]
+    before = await unchanged(api)
+    reader, writer = await asyncio.open_connection(api.http.host, api.http.port)
+    line = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ada.token}\r\n".encode()
+    writer.write(line + headers + b"\r\n\r\n" + body)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    assert answer == b"" or b"HTTP/1.1 4" in answer[:12], answer[:200]
+    assert (await ada.get("/v1/me")).status == 200
+    assert await unchanged(api) == before
+    assert api.parts.metrics.in_flight == 0
+    assert not [record for record in caplog.records if record.name.startswith("planb")]
 
 
 # -- all routes
