@@ -175,6 +175,11 @@ async def test_every_place_that_is_archived_has_its_id_and_hash() -> None:
     assert await archive.place(LANE, 0) == EMPTY
     for record in await log.read(LANE, 0, 12):
         assert await archive.place(LANE, record.seq) == Top.of(record)
+    other = Top.of(records_after(EMPTY, LANE, 8, "other")[-1])
+    with pytest.raises(Forked, match="another record at seq 8"):
+        await archive.prove(LANE, EMPTY, other)
+    with pytest.raises(Forked, match="another record at seq 8"):
+        await archive.prove(LANE, other, Top.of(record))
     with pytest.raises(NotFound, match="seq 13"):
         await archive.place(LANE, 13)
     with pytest.raises(NotFound):
