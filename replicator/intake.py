@@ -42,8 +42,16 @@ class Intake:
         verifier: Verifier,
         live: Callable[[], frozenset[int]],
         on_fork: Callable[[int, str], None] | None = None,
+        *,
+        orphan: Callable[[int], bool] = lambda lane: False,
+        owner: bytes = b"",
     ) -> None:
+        """`orphan`: is it a lane of an earlier incarnation of this DC? The log may know an owner of it; it is taken
+        over as `owner`, which also fences whoever might still write it."""
         self._log = event_log
+        self._orphan = orphan
+        self._owner = owner
+        self._adopted: set[int] = set()
         self._inbox = Inbox(verifier)
         self._live = live
         self._on_fork = on_fork
@@ -124,8 +132,12 @@ class Intake:
 
     async def _write(self, proven: Sequence[Record]) -> int:
         lanes = {record.lane for record in proven}
+        orphans = {lane for lane in lanes if self._orphan(lane)}
         try:
-            await self._log.store(proven)
+            for lane in sorted(orphans):
+                await self._adopt(lane, [record for record in proven if record.lane == lane])
+            if lanes - orphans:
+                await self._log.store([record for record in proven if record.lane not in orphans])
         except Corrupt as error:  # Forked too: the log holds something else than the inbox believed
             for lane in lanes:
                 self._inbox.forget(lane)
@@ -144,6 +156,12 @@ class Intake:
             self.durable[record.lane] = Top(record.seq, record.id, record.hash)
         self.stored += len(proven)
         return len(proven)
+
+    async def _adopt(self, lane: int, records: Sequence[Record]) -> None:
+        if lane not in self._adopted:
+            await self._log.open(lane, self._owner)
+            self._adopted.add(lane)
+        await self._log.append(lane, self._owner, records)
 
     async def _top_now(self, lane: int) -> Top:
         tops = await self._log.tops()

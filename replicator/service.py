@@ -7,6 +7,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Mapping
 
+from core.ids import Lane
 from core.system import Clock, Entropy
 from events.ports import EventLog
 from events.signing import Verifier
@@ -49,7 +50,13 @@ class Replicator:
         self.growth = Growth(event_log, entropy)
         self.board = Board({name: dcs[name] for name in links}, now_ms)
         self.lag = LagMeter()
-        self.intake = Intake(event_log, verifier, live)
+        number = dcs[dc]
+
+        def orphan(lane: int) -> bool:
+            own = Lane.of(lane)
+            return own.dc == number and own.incarnation < min((Lane.of(now).incarnation for now in live()), default=0)
+
+        self.intake = Intake(event_log, verifier, live, orphan=orphan, owner=entropy(8))
         self.replayer = Replayer(
             event_log=event_log,
             growth=self.growth,

@@ -16,7 +16,7 @@ from events.record import Record
 from replicator.link import HttpLink
 from replicator.wire import PullHeader, PullRequest
 from tests.support.dc import ACTIONS
-from tests.support.replicated import SEEDS, ReplicatedDc, World, until
+from tests.support.replicated import SEEDS, Disks, ReplicatedDc, World, until
 from tests.support.signed_lanes import groups, top_of
 
 
@@ -322,9 +322,29 @@ async def test_a_peer_that_knows_more_of_our_live_lane_than_we_do_is_told_to_the
         await users(fra, 0, 5)
         await ams.reached({fra.lane: (await fra.log.tops())[fra.lane].seq})
         assert fra.conflicts == []
-        fra = await world.restart("fra", disks=True)
+        fra = await world.restart("fra", disks=Disks())
         await until(lambda: bool(fra.conflicts))
         assert fra.conflicts[0][0] == fra.lane
+
+
+async def test_a_log_that_lost_its_end_gets_it_back_under_a_new_incarnation() -> None:
+    async with World("fra", "ams") as world:
+        fra, ams = world["fra"], world["ams"]
+        await users(fra, 0, 5)
+        earlier = Disks()
+        lane = fra.lane
+        await earlier.log.open(lane, b"the process before")
+        await earlier.log.append(lane, b"the process before", await fra.log.read(lane, 0, 3))
+        await ams.reached({lane: (await fra.log.tops())[lane].seq})
+        whole = await fra.log.read(lane, 0, 100)
+        fra = await world.restart("fra", disks=earlier, incarnation=1)
+        await users(fra, 5, 2)
+        await world.settled()
+        assert await fra.log.read(lane, 0, 100) == whole
+        assert await has(fra, "Ufra4")
+        assert await has(ams, "Ufra6")
+        assert fra.conflicts == []
+        assert len(await world.totals()) == 1
 
 
 async def test_remote_durability_is_reached_in_a_moment_and_refused_where_all_is_cut() -> None:

@@ -101,12 +101,20 @@ class Disks:
 class ReplicatedDc:
     """One DC with its internal listener and its replicator, running."""
 
-    def __init__(self, name: str, disks: Disks | None = None, *, log: Any = None, codec_: Codec | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        disks: Disks | None = None,
+        *,
+        log: Any = None,
+        codec_: Codec | None = None,
+        incarnation: int = 0,
+    ) -> None:
         self.name = name
         self.number = NUMBERS[name]
         self.disks = disks or Disks()
         self.log = log or self.disks.log
-        self.one = OneDc(name, self.number, log=self.log, relational=self.disks.relational)
+        self.one = OneDc(name, self.number, log=self.log, relational=self.disks.relational, incarnation=incarnation)
         self.one.writer = LaneWriter(
             self.log,
             self.one.lane,
@@ -287,13 +295,19 @@ class World:
         self[b].connector.mend(self[a].port)
 
     async def restart(
-        self, name: str, *, while_down: Callable[[], None] = lambda: None, disks: bool = False, archive: Any = None
+        self,
+        name: str,
+        *,
+        while_down: Callable[[], None] = lambda: None,
+        disks: Disks | None = None,
+        archive: Any = None,
+        incarnation: int = 0,
     ) -> ReplicatedDc:
-        """Stops a DC and starts it again on its disks (`disks`: on empty ones); what was only in memory is gone."""
+        """Stops a DC and starts it again on its disks, or on `disks`; what was only in memory is gone."""
         old = self[name]
         await old.stop()
         while_down()
-        new = ReplicatedDc(name, None if disks else old.disks)
+        new = ReplicatedDc(name, disks or old.disks, incarnation=incarnation)
         new.port = old.port
         new.archive = archive
         new.wrap_link = old.wrap_link
