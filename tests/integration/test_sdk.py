@@ -1,0 +1,410 @@
+"""The SDK against a small region with scripted faults (tests/support/fake_region.py), over real sockets."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from planb_sdk import ApiError, Client, Draft, Options, Receipt, Unauthenticated, Unreachable, Update
+from tests.support.fake_region import FakeRegion, Fault, clock_of
+
+OPTIONS = Options(
+    request_timeout_s=0.5,
+    give_up_s=5.0,
+    backoff_first_s=0.01,
+    backoff_max_s=0.1,
+    resend_after_s=0.2,
+    spread_s=0.01,
+)
+
+
+@pytest.fixture
+async def regions() -> AsyncIterator[tuple[FakeRegion, FakeRegion]]:
+    both = FakeRegion("fra", lane=1), FakeRegion("syd", lane=2)
+    for region in both:
+        await region.start()
+    yield both
+    for region in both:
+        await region.stop()
+
+
+@pytest.fixture
+def fra(regions: tuple[FakeRegion, FakeRegion]) -> FakeRegion:
+    return regions[0]
+
+
+@pytest.fixture
+def syd(regions: tuple[FakeRegion, FakeRegion]) -> FakeRegion:
+    return regions[1]
+
+
+@pytest.fixture
+async def ada(regions: tuple[FakeRegion, FakeRegion]) -> AsyncIterator[Client]:
+    async with client(*regions) as made:
+        yield made
+
+
+def client(*regions: FakeRegion, **more: Any) -> Client:
+    return Client([region.url for region in regions], "token", user="Uada", options=OPTIONS, **more)
+
+
+@contextlib.asynccontextmanager
+async def followed(client: Client) -> AsyncIterator[list[Update]]:
+    """Its updates as they come."""
+    got: list[Update] = []
+
+    async def follow() -> None:
+        async for update in client.updates():
+            got.append(update)
+
+    task = asyncio.create_task(follow())
+    try:
+        yield got
+    finally:
+        task.cancel()
+        outcome = (await asyncio.gather(task, return_exceptions=True))[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not true():  # noqa: ASYNC110  (the far side tells nobody)
+            await asyncio.sleep(0.005)
+
+
+def texts(got: list[Update]) -> list[str | None]:
+    return [update.message.text for update in got if update.message]
+
+
+# -- writes
+
+
+@pytest.mark.parametrize("kind", ["lost", "answer_lost"])
+async def test_a_write_is_repeated_under_its_key_and_done_once(fra: FakeRegion, ada: Client, kind: str) -> None:
+    fra.faults.extend([Fault(kind), Fault(kind)])
+    receipt = await ada.send("Ubob", "hi")
+    keys = fra.keys_of("/v1/messages")
+    assert len(keys) == 3 and set(keys) == {receipt.key}
+    assert len(fra.fed) == 1 and receipt.id == fra.fed[0]["event"]
+    assert ada.stats.retries == 2
+
+
+async def test_a_late_answer_is_not_waited_for_for_ever(fra: FakeRegion, ada: Client) -> None:
+    fra.faults.append(Fault("late", seconds=3))
+    receipt = await ada.send("Ubob", "hi")
+    assert len(fra.keys_of("/v1/messages")) == 2 and len(fra.keys) == 1 and receipt.id
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(503, "overloaded"), (429, "too_many_requests"), (409, "not_yet_here"), (409, "clock_ahead")]
+)
+async def test_a_pause_that_the_server_asks_for_is_kept(fra: FakeRegion, ada: Client, status: int, code: str) -> None:
+    fra.faults.append(Fault("refused", status=status, code=code, retry_after="0.3"))
+    begun = asyncio.get_running_loop().time()
+    await ada.send("Ubob", "hi")
+    assert asyncio.get_running_loop().time() - begun >= 0.3
+    assert len(set(fra.keys_of("/v1/messages"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "invalid"), (409, "conflict"), (403, "forbidden"), (422, "key_reused")]
+)
+async def test_a_refusal_is_told_at_once_and_nothing_is_kept(
+    fra: FakeRegion, ada: Client, status: int, code: str
+) -> None:
+    fra.faults.append(Fault("refused", status=status, code=code))
+    with pytest.raises(ApiError) as refused:
+        await ada.send("Ubob", "hi")
+    assert (refused.value.status, refused.value.code) == (status, code)
+    assert len(fra.keys_of("/v1/messages")) == 1
+    assert len(ada._writer.outbox) == 0
+
+
+async def test_a_region_that_is_away_too_long_leaves_the_write_in_the_outbox(fra: FakeRegion) -> None:
+    options = Options(request_timeout_s=0.2, give_up_s=0.3, backoff_first_s=0.01, backoff_max_s=0.05)
+    async with Client([fra.url], "token", options=options) as ada:
+        fra.faults.extend([Fault("lost")] * 50)
+        with pytest.raises(Unreachable) as away:
+            await ada.send("Ubob", "hi")
+        assert ada.unsent == 1 and not fra.keys
+        fra.faults.clear()
+        await ada.settled()
+        assert list(fra.keys) == [away.value.key] and ada.unsent == 0
+
+
+async def test_a_cancelled_write_may_have_happened_so_it_is_sent_again_under_its_key(
+    fra: FakeRegion, ada: Client
+) -> None:
+    fra.faults.append(Fault("late", seconds=0.4))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await ada.send("Ubob", "hi", key="mine")
+    await ada.settled()
+    assert list(fra.keys) == ["mine"] and len(fra.fed) == 1
+
+
+async def test_each_message_of_a_batch_has_its_own_outcome(fra: FakeRegion, ada: Client) -> None:
+    fra.faults.append(Fault("item", "text:busy", code="overloaded"))
+    fra.faults.append(Fault("item", "text:bad", status=404, code="not_found"))
+    one, busy, bad = await ada.send_many([Draft("Ubob", "one"), Draft("Ubob", "busy"), Draft("Unobody", "bad")])
+    assert isinstance(one, Receipt) and isinstance(busy, Receipt)
+    assert isinstance(bad, ApiError) and (bad.status, bad.code) == (404, "not_found")
+    first, second = [request.body["messages"] for request in fra.requests if request.path.endswith("/batch")]
+    assert [message["text"] for message in second] == ["busy"] and second[0]["key"] == first[1]["key"]
+    assert list(fra.keys) == [one.key, busy.key]
+
+
+async def test_a_batch_whose_answer_is_lost_is_done_once(fra: FakeRegion, ada: Client) -> None:
+    fra.faults.append(Fault("answer_lost", "/v1/messages/batch"))
+    outcomes = await ada.send_many([Draft("Ubob", str(n)) for n in range(250)])
+    assert [one.id for one in outcomes if isinstance(one, Receipt)] == [one["event"] for one in fra.fed]
+    assert len(fra.fed) == 250
+
+
+# -- regions
+
+
+async def test_after_some_failures_the_next_region_is_used_with_the_same_key(
+    fra: FakeRegion, syd: FakeRegion, ada: Client
+) -> None:
+    fra.faults.extend([Fault("lost")] * 50)
+    receipt = await ada.send("Ubob", "hi")
+    assert ada.region == syd.url and ada.stats.switches == 1
+    assert len(fra.keys_of("/v1/messages")) == OPTIONS.tries_per_region
+    assert list(syd.keys) == [receipt.key] == list(set(fra.keys_of("/v1/messages")))
+
+
+async def test_a_region_that_is_only_busy_for_a_moment_is_kept(fra: FakeRegion, ada: Client) -> None:
+    for _ in range(5):
+        fra.faults.append(Fault("refused", status=503))
+        await ada.send("Ubob", "hi")
+    assert ada.region == fra.url
+
+
+async def test_what_the_new_region_does_not_cover_is_sent_again_and_the_rest_is_not(
+    fra: FakeRegion, syd: FakeRegion, ada: Client
+) -> None:
+    known, lost = await ada.send("Ubob", "known"), await ada.send("Ubob", "lost")
+    syd.v[1] = int(known.id)
+    ada.switch(syd.url)
+    await ada.settled()
+    assert list(syd.keys) == [lost.key]
+    assert ada.stats.resent == 1
+    assert [write.key for write in ada._writer.outbox._writes.values()] == [lost.key], "only syd has it, perhaps"
+
+
+async def test_a_region_that_is_only_behind_gets_time_before_a_write_is_sent_again(
+    fra: FakeRegion, syd: FakeRegion, ada: Client
+) -> None:
+    receipt = await ada.send("Ubob", "hi")
+    ada.switch(syd.url)
+    await until(lambda: "/v1/updates" in [request.path for request in syd.requests])
+    syd.v[1] = int(receipt.id)
+    await ada.settled()
+    assert not syd.keys and ada.stats.resent == 0 and len(ada._writer.outbox) == 0
+
+
+async def test_writes_that_are_sent_again_keep_their_order(fra: FakeRegion, syd: FakeRegion, ada: Client) -> None:
+    sent = [await ada.send("Ubob", str(n)) for n in range(5)]
+    ada.switch(syd.url)
+    await ada.settled()
+    assert list(syd.keys) == [receipt.key for receipt in sent]
+
+
+async def test_a_region_that_burnt_and_came_back_gets_again_what_it_lost(fra: FakeRegion) -> None:
+    async with client(fra) as ada, followed(ada) as got:
+        await until(lambda: len(fra.sockets) == 1)
+        receipt = await ada.send("Ubob", "hi")
+        fra.forget()
+        await fra.drop()
+        await until(lambda: receipt.key in fra.keys)
+        await ada.settled()
+        assert ada.stats.resent == 1
+        assert fra.keys_of("/v1/messages") == [receipt.key] * 2
+        await fra.say(fra.item(1))
+        await until(lambda: len(got) > 0)
+        assert texts(got) == ["hi"]
+
+
+async def test_the_greatest_clock_seen_goes_with_every_request_to_any_region(
+    fra: FakeRegion, syd: FakeRegion, ada: Client
+) -> None:
+    fra.ticks = 5_000
+    receipt = await ada.send("Ubob", "later")
+    ada.switch(syd.url)
+    await ada.send("Ubob", "sooner")
+    await ada.send("Ubob", "sooner")
+    clocks = [request.clock for request in syd.requests if request.path == "/v1/messages"]
+    assert set(clocks) == {clock_of(int(receipt.id))}, "syd's own ids are smaller"
+
+
+# -- updates
+
+
+async def test_updates_come_over_the_stream_in_order(fra: FakeRegion, ada: Client) -> None:
+    async with followed(ada) as got:
+        await until(lambda: len(fra.sockets) == 1)
+        for n in range(5):
+            await fra.say(fra.happen(text=str(n)))
+        await until(lambda: len(got) == 5)
+    assert texts(got) == list("01234")
+    assert all(update.first for update in got)
+    assert ada.stats.fetches == 0
+
+
+async def test_a_hole_is_fetched_and_nothing_comes_twice(fra: FakeRegion, ada: Client) -> None:
+    async with followed(ada) as got:
+        await until(lambda: len(fra.sockets) == 1)
+        for n in range(10):
+            item = fra.happen(text=str(n))
+            if n not in (3, 4, 8):
+                await fra.say(item)
+        await until(lambda: len(got) == 10)
+    assert texts(got) == list("0123456789")
+    assert ada.stats.holes >= 1 and ada.stats.missed == 0 and ada.stats.fetched >= 3
+
+
+@pytest.mark.parametrize(
+    "frame", [{"type": "poke", "pts": 1}, {"type": "heartbeat", "pts": 1, "channels": {}}], ids=["poke", "heartbeat"]
+)
+async def test_being_behind_what_the_server_tells_is_a_hole(
+    fra: FakeRegion, ada: Client, frame: dict[str, Any]
+) -> None:
+    async with followed(ada) as got:
+        await until(lambda: len(fra.sockets) == 1)
+        await fra.tell({"type": "heartbeat", "pts": 0, "channels": {}})
+        fra.happen(text="lost on the way")
+        await fra.tell(frame)
+        await until(lambda: len(got) == 1)
+        await fra.tell(frame)
+        await fra.say(fra.happen(text="next"))
+        await until(lambda: len(got) == 2)
+    assert ada.stats.fetches == 1
+
+
+async def test_a_stream_that_is_cut_goes_on_where_it_was(fra: FakeRegion, ada: Client) -> None:
+    async with followed(ada) as got:
+        for n in range(6):
+            await until(lambda: len(fra.sockets) == 1)
+            await fra.say(fra.happen(text=f"{n} said"))
+            await fra.drop(4008 if n % 2 else 1001, "slow: resume")
+            fra.happen(text=f"{n} meanwhile")
+        await until(lambda: len(got) == 12)
+    assert texts(got) == [f"{n} {how}" for n in range(6) for how in ("said", "meanwhile")]
+    assert ada.stats.reconnects >= 5
+    assert [hello["at"]["pts"] for hello in fra.hellos][:2] == [0, 1]
+
+
+async def test_a_stream_that_falls_silent_is_opened_again(fra: FakeRegion, ada: Client) -> None:
+    fra.heartbeat_s = 0.1
+    async with followed(ada) as got:
+        await until(lambda: len(fra.hellos) >= 2)
+        await until(lambda: len(fra.sockets) == 1)
+        await fra.say(fra.happen())
+        await until(lambda: len(got) == 1)
+
+
+async def test_what_was_had_over_the_stream_is_not_fetched_again(fra: FakeRegion, ada: Client) -> None:
+    async with followed(ada) as got:
+        await until(lambda: len(fra.sockets) == 1)
+        for _ in range(5):
+            await fra.say(fra.happen())
+        await until(lambda: len(got) == 5)
+        fra.happen()
+        await fra.tell({"type": "poke", "pts": 6})
+        await until(lambda: len(got) == 6)
+    assert ada.stats.fetched == 1
+
+
+async def test_updates_follow_to_another_region_without_gap_or_double(
+    fra: FakeRegion, syd: FakeRegion, ada: Client
+) -> None:
+    ids = [n << 16 | 3 for n in range(1, 9)]
+    syd.page = 2
+    async with followed(ada) as got:
+        await until(lambda: len(fra.sockets) == 1)
+        for n, id in enumerate(ids[:4]):
+            await fra.say(fra.happen(text=str(n), id=id))
+        await until(lambda: len(got) == 4)
+        for n, id in reversed(list(enumerate(ids))):
+            syd.happen(text=str(n), id=id)
+        ada.switch(syd.url)
+        await until(lambda: len(got) == 8)
+        await until(lambda: len(syd.sockets) == 1)
+        await syd.say(syd.happen(text="on"))
+        await until(lambda: len(got) == 9)
+    assert sorted(text for text in texts(got) if text) == [*"01234567", "on"]
+    assert ada.stats.missed == 0
+
+
+async def test_the_updates_move_on_by_themselves_when_the_region_goes_away(
+    fra: FakeRegion, syd: FakeRegion, ada: Client
+) -> None:
+    async with followed(ada) as got:
+        await until(lambda: len(fra.sockets) == 1)
+        fra.faults.extend([Fault("lost", "/v1/stream")] * 50)
+        await fra.drop()
+        await until(lambda: len(syd.sockets) == 1)
+        await syd.say(syd.happen(text="here"))
+        await until(lambda: len(got) == 1)
+    assert ada.region == syd.url
+
+
+async def test_a_new_epoch_is_fetched_through_v(fra: FakeRegion, ada: Client) -> None:
+    async with followed(ada) as got:
+        await until(lambda: len(fra.sockets) == 1)
+        await fra.say(fra.happen(text="a"), fra.happen(text="b"))
+        await until(lambda: len(got) == 2)
+        fra.epoch += 1
+        fra.fed.reverse()
+        fra.happen(text="c")
+        await fra.tell({"type": "resume", "reason": "epoch", "dc": "fra", "epoch": fra.epoch})
+        await until(lambda: len(got) == 3)
+        await fra.say(fra.happen(text="d"))
+        await until(lambda: len(got) == 4)
+    assert texts(got) == list("abcd")
+
+
+async def test_an_end_of_the_session_ends_the_updates(fra: FakeRegion, ada: Client) -> None:
+    fra.revoked = True
+    with pytest.raises(Unauthenticated):
+        async with followed(ada):
+            await until(lambda: len(fra.hellos) == 1)
+            await asyncio.sleep(0.1)
+
+
+async def test_a_reset_is_told_and_state_is_loaded_anew(fra: FakeRegion) -> None:
+    async with client(fra, keep_state=True) as ada, followed(ada) as got:
+        await until(lambda: len(fra.sockets) == 1)
+        peer = {"user": {"id": "Ubob", "name": "", "avatar": "", "about": ""}}
+        settings = {"pin": None, "muted_until_ms": None, "read": {}, "cleared": {}}
+        fra.dialogs = [{"conversation": "D1", "peer": peer, **settings}]
+        fra.happen(text="trimmed before it was had")
+        fra.trimmed = True
+        await fra.tell({"type": "poke", "pts": 1})
+        await until(lambda: len(got) == 1)
+        assert got[0].type == "reset" and ada.stats.resets == 1
+        assert ada.state is not None
+        assert [one["text"] for one in ada.state.messages["D1"].values()] == ["trimmed before it was had"]
+
+
+async def test_stale_state_plus_updates_equals_a_fresh_fetch(fra: FakeRegion) -> None:
+    peer = {"user": {"id": "Ubob", "name": "", "avatar": "", "about": ""}}
+    fra.dialogs = [{"conversation": "D1", "peer": peer, "pin": None, "muted_until_ms": None, "read": {}, "cleared": {}}]
+    fra.happen(text="before")
+    async with client(fra, keep_state=True) as ada, followed(ada) as got:
+        await until(lambda: len(fra.sockets) == 1)
+        for n in range(30):
+            item = fra.happen(text=str(n))
+            if n % 7:
+                await fra.say(item)
+            if n % 11 == 0:
+                await fra.drop()
+                await until(lambda: len(fra.sockets) == 1)
+        await until(lambda: len(got) == 30)
+        assert ada.state is not None
+        assert ada.state.snapshot() == (await ada.fresh_state()).snapshot()
+        assert len(ada.state.messages["D1"]) == 31

@@ -1,0 +1,210 @@
+"""The parts of the SDK that need no server: doubles, outbox, pauses, local state."""
+
+import random
+from typing import Any
+
+import pytest
+
+from planb_sdk.backoff import Backoff
+from planb_sdk.doubles import Doubles
+from planb_sdk.errors import OutboxFull
+from planb_sdk.model import Receipt
+from planb_sdk.options import Options
+from planb_sdk.outbox import Outbox, Write
+from planb_sdk.state import State
+from planb_sdk.stats import Stats
+
+Json = dict[str, Any]
+
+
+def message(event: int, text: str | None = "hi", *, id: int = 0, key: str = "k", sender: str = "Ubob") -> Json:
+    shown = {
+        "id": str(id or event),
+        "conversation": "D1",
+        "from": sender,
+        "key": key,
+        "text": text,
+        "edited": None,
+        "recalled": text is None,
+        "reactions": {},
+        "reply_to": None,
+        "system": False,
+    }
+    return {"event": str(event), "type": "message", "message": shown}
+
+
+def kept(doubles: Doubles, *updates: Json) -> list[tuple[str, bool]]:
+    return [(update["event"], first) for update, first in doubles.fresh(updates)]
+
+
+# -- doubles
+
+
+def test_the_same_update_again_is_a_double() -> None:
+    doubles = Doubles(100)
+    assert kept(doubles, message(1)) == [("1", True)]
+    assert kept(doubles, message(1)) == []
+
+
+def test_a_copy_accepted_elsewhere_is_no_second_message() -> None:
+    doubles = Doubles(100)
+    assert kept(doubles, message(5)) == [("5", True)]
+    assert kept(doubles, message(9, id=5)) == [], "shown as it was"
+    assert kept(doubles, message(3, id=3)) == [("3", False)], "the copy is canonical now, so its place changed"
+
+
+def test_an_edit_is_news_and_no_first_showing() -> None:
+    doubles = Doubles(100)
+    kept(doubles, message(1))
+    assert kept(doubles, message(2, "edited", id=1)) == [("2", False)]
+
+
+def test_an_event_that_came_before_is_dropped_where_a_new_one_shows_the_same_thing() -> None:
+    doubles = Doubles(100)
+    kept(doubles, message(1))
+    assert kept(doubles, message(1, "edited"), message(2, "edited", id=1)) == [("2", False)]
+    assert kept(doubles, message(3, None, id=1), message(1, None)) == [("3", False)]
+
+
+def test_an_event_that_brings_back_what_a_slower_region_showed_older_is_news() -> None:
+    doubles = Doubles(100)
+    kept(doubles, message(1), message(2, "edited", id=1))
+    assert kept(doubles, message(3, "hi", id=1)) == [("3", False)]
+    assert kept(doubles, message(2, "edited", id=1)) == [("2", False)]
+
+
+def test_what_is_remembered_is_bounded_and_forgetting_loses_nothing() -> None:
+    doubles = Doubles(3)
+    for event in range(1, 10):
+        assert len(kept(doubles, message(event, key=str(event)))) == 1
+    assert kept(doubles, message(1, key="1")) == [("1", True)]
+    assert len(doubles._shown) == len(doubles._events) == 3
+
+
+def test_a_change_of_a_message_that_is_not_here_yet_does_not_hide_the_message() -> None:
+    doubles = Doubles(100)
+    missing = {"event": "2", "type": "message", "message": {"id": "1", "conversation": "D1", "missing": True}}
+    assert kept(doubles, missing) == [("2", False)]
+    assert kept(doubles, message(1, "edited")) == [("1", True)]
+    assert kept(doubles, message(2, "edited", id=1)) == []
+
+
+# -- outbox
+
+
+def acked(outbox: Outbox, key: str, id: int, region: str = "fra", durability: str = "local") -> Write:
+    write = Write(key, "POST", "/v1/messages", {"to": "Ubob", "text": "x"})
+    outbox.add(write)
+    outbox.acknowledged(write, Receipt(str(id), key, durability, False), region)
+    return write
+
+
+def test_an_acknowledged_write_is_kept_until_another_region_covers_it() -> None:
+    outbox = Outbox(Options(), Stats())
+    write = acked(outbox, "a", 1)
+    assert outbox.doubtful() == []
+    outbox.generation += 1
+    assert outbox.doubtful() == [write]
+    outbox.settled([write], "fra")
+    assert outbox.doubtful() == [] and len(outbox) == 1, "fra may still be the only one that has it"
+    outbox.generation += 1
+    outbox.settled([write], "syd")
+    assert len(outbox) == 0
+
+
+def test_what_another_datacenter_holds_need_not_be_kept() -> None:
+    outbox = Outbox(Options(), Stats())
+    acked(outbox, "a", 1, durability="remote")
+    assert len(outbox) == 0
+
+
+def test_the_oldest_kept_write_makes_room_and_a_waiting_one_does_not() -> None:
+    stats = Stats()
+    outbox = Outbox(Options(outbox_max=3), stats)
+    for n in range(5):
+        acked(outbox, str(n), n + 1)
+    assert len(outbox) == 3 and stats.evicted == 2
+    for n in range(3):
+        outbox.add(Write(f"w{n}", "POST", "/v1/messages", {}))
+    with pytest.raises(OutboxFull):
+        outbox.add(Write("w3", "POST", "/v1/messages", {}))
+    assert [write.key for write in outbox.waiting()] == ["w0", "w1", "w2"]
+
+
+def test_the_outbox_is_bounded_by_bytes_too() -> None:
+    outbox = Outbox(Options(outbox_bytes_max=10_000), Stats())
+    for n in range(50):
+        write = Write(str(n), "POST", "/v1/messages", {"text": "x" * 1_000})
+        outbox.add(write)
+        outbox.acknowledged(write, Receipt(str(n + 1), str(n), "local", False), "fra")
+    assert 1 <= len(outbox) <= 8
+
+
+def test_what_was_about_a_message_that_was_sent_again_names_its_new_id() -> None:
+    outbox = Outbox(Options(), Stats())
+    sent = acked(outbox, "a", 100)
+    edit = Write("b", "PATCH", "/v1/messages/{message}", {"text": "y"}, message="100")
+    assert outbox.path(edit) == "/v1/messages/100"
+    outbox.acknowledged(sent, Receipt("200", "a", "local", False), "syd")
+    assert outbox.path(edit) == "/v1/messages/200"
+
+
+# -- pauses
+
+
+def test_pauses_grow_within_bounds_and_respect_the_server() -> None:
+    backoff = Backoff(0.1, 2.0, random.Random(1))
+    pauses = [backoff.pause_s() for _ in range(12)]
+    assert 0.05 <= pauses[0] <= 0.1
+    assert all(1.0 <= pause <= 2.0 for pause in pauses[6:])
+    assert 7.0 <= backoff.pause_s(7.0) <= 7.1
+    backoff.reset()
+    assert backoff.pause_s() <= 0.1
+
+
+# -- state
+
+
+def test_any_update_may_come_again_and_in_any_number() -> None:
+    state = State("Uada", 100)
+    updates = [message(1), message(2, "edited", id=1), message(3, key="other")]
+    for update in (*updates, *updates[1:]):
+        state.fold(update)
+    assert {id: one["text"] for id, one in state.messages["D1"].items()} == {"1": "edited", "3": "hi"}
+
+
+def test_a_copy_with_a_smaller_id_takes_the_place_of_the_message() -> None:
+    state = State("Uada", 100)
+    state.fold(message(9))
+    state.fold(message(4, id=4))
+    assert list(state.messages["D1"]) == ["4"]
+
+
+def test_cleared_and_hidden_messages_are_gone_and_stay_gone() -> None:
+    state = State("Uada", 100)
+    first, second = 1 << 16 | 7, 2 << 16 | 7
+    state.fold(message(first, key="1"))
+    state.fold(message(second, key="2"))
+    entry = {"conversation": "D1", "pin": None, "muted_until_ms": None, "read": {}, "cleared": {"7": str(first)}}
+    state.fold({"event": "9", "type": "dialog", "dialog": entry})
+    assert list(state.messages["D1"]) == [str(second)]
+    state.fold(message(first, key="1"))
+    assert list(state.messages["D1"]) == [str(second)]
+    state.fold({"event": "10", "type": "hidden", "conversation": "D1", "message": str(second)})
+    assert state.messages["D1"] == {}
+
+
+def test_a_change_of_my_membership_makes_the_history_stale_and_another_s_does_not() -> None:
+    state = State("Uada", 100)
+    member = {"event": "1", "type": "member", "chat": "G1", "present": True, "role": ""}
+    state.fold(member | {"user": "Ubob"})
+    assert not state.stale
+    state.fold(member | {"user": "Uada"})
+    assert list(state.stale) == ["G1"]
+
+
+def test_a_conversation_holds_its_newest_messages() -> None:
+    state = State("Uada", 3)
+    for event in (5, 1, 4, 2, 3):
+        state.fold(message(event, key=str(event)))
+    assert sorted(state.messages["D1"]) == ["3", "4", "5"]
