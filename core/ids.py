@@ -7,6 +7,7 @@ Source: https://github.com/sony/sonyflake (layout); `sonyflake-py` decodes ours 
 """
 
 import hashlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 EPOCH_MS = 1_409_529_600_000
@@ -34,6 +35,16 @@ class Lane(NamedTuple):
     def of(cls, number: int) -> "Lane":
         """The lane of a 16-bit lane number."""
         return cls(number >> 11 & 31, number >> 7 & 15, number & 127)
+
+
+def earlier_lives(lane: int, lanes: Iterable[int]) -> list[int]:
+    """Those of `lanes` that an earlier incarnation of `lane`'s DC wrote: they are never opened again."""
+    opened = Lane.of(lane)
+    return [
+        number
+        for number in lanes
+        if (other := Lane.of(number)).dc == opened.dc and other.incarnation < opened.incarnation
+    ]
 
 
 def lane_of(id: int) -> int:

@@ -31,8 +31,11 @@ class EventLog(Protocol):
     """
 
     async def open(self, lane: int, owner: bytes) -> Top:
-        """Takes the lane for `owner` (unique per process start) and fences the previous owner, for good. Repeatable
-        by the same owner. Returns the lane's end."""
+        """Takes the lane for `owner` (unique per process start, not empty) and fences the previous owner, for good.
+        Repeatable by the same owner. Returns the lane's end.
+
+        Lanes of earlier incarnations of the same DC are retired by it: nobody can open or append to them again, and
+        what they lack here may be stored as if they were foreign."""
         ...
 
     async def append(self, lane: int, owner: bytes, records: Sequence[Record]) -> None:
@@ -44,9 +47,12 @@ class EventLog(Protocol):
         ...
 
     async def store(self, records: Sequence[Record]) -> None:
-        """Appends dense, already verified records of *foreign* lanes (one or several lanes), durably. Records at or
-        below a lane's top are compared and skipped (Forked if they differ); a gap is Corrupt. Never touches a lane
-        that has an owner here."""
+        """Appends dense, already verified records of *foreign* lanes (one or several), all or nothing, durably.
+
+        Records at or below a lane's top are compared and skipped (Forked if they differ; where the old ones were
+        trimmed, only the top's hash can be compared). A gap is Corrupt. A lane that has an owner here is never
+        touched: Corrupt.
+        """
         ...
 
     async def seed(self, tops: Mapping[int, Top]) -> None:

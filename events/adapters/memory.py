@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from core.errors import Corrupt, Forked, LaneLost, LogUnavailable
+from core.ids import earlier_lives
 from events.ports import Top, Trimmed
 from events.record import GENESIS, Record, check_lane, dense_by_lane
 
@@ -16,7 +17,11 @@ class _Lane:
         self.records: dict[int, Record] = {}
         """By seq, dense up to the top; what lies below was trimmed, or never here (seeded)."""
         self.owners: list[bytes] = []
-        """All who ever opened it; the last one owns it."""
+        """All who ever opened it; the last one owns it. Ends with b"" once it is retired."""
+
+    @property
+    def owner(self) -> bytes:
+        return self.owners[-1] if self.owners else b""
 
 
 class MemoryLog:
@@ -30,10 +35,13 @@ class MemoryLog:
     async def open(self, lane: int, owner: bytes) -> Top:
         self._check_open()
         held = self._lanes.setdefault(lane, _Lane(_EMPTY))
-        if owner in held.owners[:-1]:
-            raise LaneLost(private=f"lane {lane} was taken over from this owner")
+        if owner in held.owners[:-1] or held.owners[-1:] == [b""]:
+            raise LaneLost(private=f"lane {lane} was taken over from this owner, or retired")
         if owner not in held.owners:
             held.owners.append(owner)
+        for earlier in earlier_lives(lane, self._lanes):
+            if self._lanes[earlier].owners[-1:] != [b""]:
+                self._lanes[earlier].owners.append(b"")
         return held.top
 
     async def append(self, lane: int, owner: bytes, records: Sequence[Record]) -> None:
@@ -42,7 +50,7 @@ class MemoryLog:
             return
         check_lane(lane, records)
         held = self._lanes.get(lane)
-        if held is None or not held.owners or held.owners[-1] != owner:
+        if held is None or not owner or held.owner != owner:
             raise LaneLost(private=f"lane {lane} is not held by this owner")
         _check(held, records)
         self._write(held, records)
@@ -52,7 +60,7 @@ class MemoryLog:
         lanes = dense_by_lane(records)
         for lane, group in lanes.items():
             held = self._lanes.get(lane)
-            if held is not None and held.owners:
+            if held is not None and held.owner:
                 raise Corrupt(f"lane {lane} is written here", private="store is for foreign lanes")
             _check(held or _Lane(_EMPTY), group)
         for lane, group in lanes.items():

@@ -9,6 +9,8 @@
 
 -- How many former owners of a lane are remembered.
 local OWNERS_KEPT = 1000
+-- Stands where the owner would: the lane belongs to an earlier incarnation and has no writer any more.
+local RETIRED = ''
 
 local function number(seq)
   return string.format('%.0f', seq)
@@ -62,22 +64,27 @@ local function wake(grown)
   redis.call('XADD', grown, 'MAXLEN', '1', '*', 'g', '')
 end
 
--- keys: tops, owners of the lane. args: lane, owner. Returns the lane's end, or 'lost'.
+-- keys: tops, owners of the lane, owners of each lane to retire. args: lane, owner. Returns the lane's end, or 'lost'.
 local function open(keys, args)
   local place = redis.call('LPOS', keys[2], args[2])
-  if place and place > 0 then
+  if (place and place > 0) or redis.call('LINDEX', keys[2], 0) == RETIRED then
     return 'lost'
   end
   if not place then
     redis.call('LPUSH', keys[2], args[2])
     redis.call('LTRIM', keys[2], 0, OWNERS_KEPT - 1)
   end
+  for key = 3, #keys do
+    if redis.call('LINDEX', keys[key], 0) ~= RETIRED then
+      redis.call('LPUSH', keys[key], RETIRED)
+    end
+  end
   return redis.call('HGET', keys[1], args[1]) or ''
 end
 
 -- keys: tops, growth, owners of the lane, the lane. args: owner, lane, first seq, count, the new end, the records.
 local function append(keys, args)
-  if redis.call('LINDEX', keys[3], 0) ~= args[1] then
+  if args[1] == RETIRED or redis.call('LINDEX', keys[3], 0) ~= args[1] then
     return 'lost'
   end
   local lane, first, top = args[2], tonumber(args[3]), args[5]
@@ -100,7 +107,7 @@ local function store(keys, args)
   for key = 3, #keys, 2 do
     local lane, first, count, top = args[at], tonumber(args[at + 1]), tonumber(args[at + 2]), args[at + 3]
     local group = { keys[1], keys[key + 1], lane, first, first + count - 1, top, args, at + 4 }
-    if redis.call('EXISTS', keys[key]) == 1 then
+    if (redis.call('LINDEX', keys[key], 0) or RETIRED) ~= RETIRED then
       return 'owned ' .. lane .. ' 0'
     end
     local why = refusal(unpack(group))

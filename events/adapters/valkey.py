@@ -3,7 +3,7 @@
 A lane is a stream with the ids `seq-0`. Every write is one call of a function (planb_log.lua) that compares owner and
 end first and writes all or nothing; a pipeline of XADDs would be no fence. An answer comes after the sync, so an
 answered call is durable. Layout, under the prefix: `tops` (hash, lane -> `seq|id|hash`), `lane:N` (stream),
-`owners:N` (list, the present one first), `grown` (stream of one entry that wakes followers).
+`owners:N` (list, the present one first, empty once retired), `grown` (stream of one entry that wakes followers).
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -14,6 +14,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from core.errors import ConfigError, Corrupt, Forked, LaneLost, LogUnavailable, OutcomeUnknown
+from core.ids import earlier_lives
 from core.limits import LOG_CONNECTIONS_MAX, LOG_FOLLOWERS_MAX
 from events.adapters.valkey_wire import Command, NotSent, Unanswered, Wire
 from events.ports import Top, Trimmed
@@ -71,9 +72,11 @@ class ValkeyLog:
         return log
 
     async def open(self, lane: int, owner: bytes) -> Top:
-        answer = await self._call("open", [self._tops, f"{self._owners}{lane}"], [lane, owner])
+        (known,) = await self._ask(("HKEYS", self._tops))
+        retired = [f"{self._owners}{earlier}" for earlier in earlier_lives(lane, map(int, known))]
+        answer = await self._call("open", [self._tops, f"{self._owners}{lane}", *retired], [lane, owner])
         if answer == b"lost":
-            raise LaneLost(private=f"lane {lane} was taken over from this owner")
+            raise LaneLost(private=f"lane {lane} was taken over from this owner, or retired")
         return _read_top(answer)
 
     async def append(self, lane: int, owner: bytes, records: Sequence[Record]) -> None:
@@ -182,7 +185,12 @@ class ValkeyLog:
             await self._ask(("FUNCTION", "LOAD", "REPLACE", _source()))
 
     async def _check_durability(self) -> None:
-        wanted = {b"appendonly": b"yes", b"appendfsync": b"always", b"maxmemory-policy": b"noeviction"}
+        wanted = {
+            b"appendonly": b"yes",
+            b"appendfsync": b"always",
+            b"no-appendfsync-on-rewrite": b"no",
+            b"maxmemory-policy": b"noeviction",
+        }
         try:
             (answer,) = await self._ask(("CONFIG", "GET", *wanted))
         except Corrupt as error:

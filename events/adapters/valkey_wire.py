@@ -87,6 +87,9 @@ class Wire:
         try:
             async with asyncio.timeout(self._connect_s):
                 await connection.connect()
+                # A server that is starting, full of clients or closed to us says so here, before anything is at stake.
+                await connection.send_command("PING", check_health=False)
+                await connection.read_response()
         except (RedisError, OSError, TimeoutError) as error:
             await connection.disconnect(nowait=True)
             raise NotSent(f"no connection: {type(error).__name__} {error}") from error

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from core.errors import Corrupt, Forked, LaneLost
+from core.ids import Lane
 from events.ports import EventLog, Top, Trimmed
 from events.record import Record
 from tests.support.lanes import EMPTY, records_after
@@ -145,6 +146,24 @@ class EventLogContract:
         await log.open(OTHER, NEXT_OWNER)
         with pytest.raises(LaneLost):
             await log.append(OTHER, OWNER, records_after(EMPTY, OTHER, 1))
+
+    async def test_a_new_incarnation_retires_the_lanes_of_earlier_ones_for_good(self, log: EventLog) -> None:
+        old, next_worker, foreign, new = (Lane(*parts).number for parts in ((3, 1, 0), (3, 2, 9), (4, 0, 0), (3, 2, 0)))
+        tops = {lane: Top.of((await opened(log, lane, count=2))[-1]) for lane in (old, next_worker, foreign)}
+        await log.open(new, NEXT_OWNER)
+        for lane in (next_worker, foreign):
+            await log.append(lane, OWNER, records_after(tops[lane], lane, 1))
+        tail = records_after(tops[old], old, 2)
+        with pytest.raises(LaneLost):
+            await log.append(old, OWNER, tail)
+        for owner in (OWNER, NEXT_OWNER, b"process three"):
+            with pytest.raises(LaneLost):
+                await log.open(old, owner)
+        # Its end, which this log may have lost, comes back from the other DCs.
+        await log.store(tail)
+        assert (await log.tops())[old] == Top.of(tail[-1])
+        with pytest.raises(LaneLost):
+            await log.append(old, b"", records_after(Top.of(tail[-1]), old, 1))
 
     # -- foreign lanes
 

@@ -193,6 +193,14 @@ class TestValkeyServerFailures:
         await valkey_log.append(LANE, OWNER, records_after(Top.of(records[-1]), LANE, 1))
         assert await soon(grown) == {LANE}
 
+    async def test_a_waiting_follower_is_woken_at_once(self, valkey_log: ValkeyLog) -> None:
+        grown = valkey_log.follow()
+        await soon(grown)
+        waiting = asyncio.ensure_future(anext(grown))
+        await asyncio.sleep(0.05)
+        await opened(valkey_log, count=1)
+        assert await asyncio.wait_for(waiting, 0.5) == {LANE}
+
     async def test_a_log_that_lost_its_end_is_noticed_by_its_writer(
         self, server: ValkeyServer, valkey_log: ValkeyLog
     ) -> None:
@@ -228,3 +236,87 @@ class TestValkeyServerFailures:
         await valkey_log.append(LANE, OWNER, records)
         with pytest.raises(Forked):
             await valkey_log.append(LANE, OWNER, records_after(EMPTY, LANE, 3, "else"))
+
+
+# -- what servers say that can not be made to say it at will: a real socket, an invented server
+
+
+class Invented:
+    """Answers PING, and everything else with `reply`; None closes the connection instead."""
+
+    def __init__(self, reply: bytes | None, ping: bytes = b"+PONG\r\n") -> None:
+        self._reply = reply
+        self._ping = ping
+        self.asked = 0
+
+    async def __aenter__(self) -> str:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            if b"PING" in data:
+                writer.write(self._ping)
+            elif self._reply is None:
+                break
+            else:
+                self.asked += 1
+                writer.write(self._reply)
+        writer.close()
+
+
+async def append_to(url: str) -> None:
+    log = ValkeyLog(url, answer_s=0.3, connect_s=0.3)
+    try:
+        await log.append(LANE, OWNER, records_after(EMPTY, LANE, 1))
+    finally:
+        await log.close()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"-LOADING Valkey is loading the dataset in memory\r\n",
+        b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+        b"-MISCONF Errors writing to the AOF file: No space left on device\r\n",
+        b"-READONLY You can't write against a read only replica.\r\n",
+        b"-BUSY Valkey is busy running a script.\r\n",
+        b"-NOREPLICAS Not enough good replicas to write.\r\n",
+        b"-MASTERDOWN Link with MASTER is down.\r\n",
+        b"-CLUSTERDOWN The cluster is down\r\n",
+        b"-NOPERM User default has no permissions to run the 'fcall' command\r\n",
+    ],
+)
+async def test_a_reply_that_refuses_means_that_nothing_happened(reply: bytes) -> None:
+    async with Invented(reply) as url:
+        with pytest.raises(LogUnavailable):
+            await append_to(url)
+
+
+@pytest.mark.parametrize(
+    "ping", [b"-ERR max number of clients reached\r\n", b"-NOAUTH Authentication required.\r\n", b"-LOADING\r\n", b""]
+)
+async def test_a_connection_that_is_not_welcome_means_that_nothing_happened(ping: bytes) -> None:
+    server = Invented(b"+ok\r\n", ping)
+    async with server as url:
+        with pytest.raises(LogUnavailable):
+            await append_to(url)
+    assert server.asked == 0
+
+
+@pytest.mark.parametrize("reply", [None, b"", b"$40\r\nhalf an ans", b"!?garbage\r\n"])
+async def test_a_broken_answer_leaves_the_outcome_unknown(reply: bytes | None) -> None:
+    async with Invented(reply) as url:
+        with pytest.raises(OutcomeUnknown):
+            await append_to(url)
+
+
+@pytest.mark.parametrize("reply", [b"-WRONGTYPE Operation against a key\r\n", b"-ERR The ID specified in XADD\r\n"])
+async def test_an_error_that_a_sound_server_does_not_give_stops_the_writer(reply: bytes) -> None:
+    async with Invented(reply) as url:
+        with pytest.raises(Corrupt):
+            await append_to(url)
