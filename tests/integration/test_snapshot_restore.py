@@ -14,7 +14,7 @@ from snapshot import dump, restore
 from snapshot.archive import EMPTY, Archive
 from snapshot.chunks import Cutter, get_rows
 from snapshot.manifest import Manifest, decode_manifest, id_at, key_of, list_snapshots, seqs_of, show
-from snapshot.segment import encode_segment
+from snapshot.segment import Span, encode_segment
 from stores.adapters.directory_objects import DirectoryObjects
 from stores.adapters.memory_messages import MemoryMessageStore
 from stores.adapters.memory_relational import MemoryRelationalStore
@@ -396,6 +396,23 @@ async def test_a_store_that_holds_other_events_than_the_archive_makes_no_snapsho
         await store.set_frontier({lane: mark._replace(id=mark.id + 1) for lane, mark in (await world.both()).items()})
     with pytest.raises(Forked, match="store and archive hold different events"):
         await world.snapshot()
+
+
+async def test_an_archive_may_begin_anywhere_before_f0() -> None:
+    """Old segments may have been moved elsewhere."""
+    world, manifest = await lived()
+    moved = 0
+    for key in await keys(world.objects, "archive/"):
+        span = Span.of(key)
+        if span is not None and span.last <= manifest.f0[span.lane].seq - 1:
+            await world.objects.delete(key)
+            moved += 1
+    assert moved > 3
+    assert await dump.verify(manifest.id, objects=world.objects, archive=Archive(world.objects)) == []
+    site = Site(world)
+    plan = await site.restore(manifest.id)
+    assert all(lane.begin <= lane.f0 for lane in plan.lanes.values())
+    assert await site.log.tops() == await Archive(world.objects).tops()
 
 
 async def test_damage_before_f0_costs_only_the_refeeding(monkeypatch: pytest.MonkeyPatch) -> None:
