@@ -1,21 +1,31 @@
 """The fields of a request, from path, query and body, each in its place and none that is unknown."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from api.decoding import check_text, decode_object, problem, refused
+from api.problems import TooSlow
+from core import limits
 from core.errors import Invalid
 
 
 async def body_of(request: web.Request) -> dict[str, Any]:
-    """The JSON object of the body. TooLarge beyond BODY_BYTES_MAX (aiohttp counts while it reads)."""
+    """The JSON object of the body. TooLarge beyond BODY_BYTES_MAX (aiohttp counts while it reads), TooSlow when it
+    does not arrive in time: a slow sender must not keep a place among the requests in flight."""
     if not request.body_exists:
         return {}
     if "Content-Encoding" in request.headers:
         raise refused("send the body uncompressed", "Content-Encoding")
-    return decode_object(await request.read())
+    if request.content.is_eof():
+        return decode_object(await request.read())
+    try:
+        async with asyncio.timeout(limits.BODY_WAIT_MS_MAX / 1000):
+            return decode_object(await request.read())
+    except TimeoutError as error:
+        raise TooSlow from error
 
 
 def query_of(request: web.Request, allowed: frozenset[str]) -> dict[str, str]:

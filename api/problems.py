@@ -27,6 +27,10 @@ class MethodNotAllowed(errors.PlanBError):
     code, status, exit_code, title = "method_not_allowed", 405, 2, "This path has other methods"
 
 
+class TooSlow(errors.PlanBError):
+    code, status, exit_code, title = "too_slow", 408, 6, "The body took too long to arrive"
+
+
 _OF_STATUS: dict[int, type[errors.PlanBError]] = {
     404: errors.NotFound,
     405: MethodNotAllowed,
@@ -92,7 +96,7 @@ def retry_after_s(error: errors.PlanBError) -> int | None:
 
 
 def _passes(error: errors.PlanBError) -> bool:
-    return isinstance(error, (errors.NotYetHere, errors.ClockAhead))
+    return isinstance(error, (errors.NotYetHere, errors.ClockAhead, TooSlow))
 
 
 def response(error: errors.PlanBError, request_id: str) -> web.Response:

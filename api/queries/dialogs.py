@@ -141,12 +141,17 @@ class Dialogs:
         payload = self._places.open(text)
         if payload is None:
             raise refused("not an `after` of this list", "after")
-        place = _decoder.decode(payload)
+        try:
+            place = _decoder.decode(payload)
+        except msgspec.DecodeError as error:
+            raise refused("not an `after` of this version", "after") from error
         if place.user != user:
             raise refused("belongs to another user", "after")
         return place
 
 
 def _pinned(settings: Iterable[DialogView]) -> list[DialogView]:
-    """By rank, then by id: two dialogs may have taken one rank in two datacenters."""
-    return sorted((one for one in settings if one.pin), key=lambda one: (one.pin, one.conversation))
+    """By rank, then by id: two dialogs may have taken one rank in two datacenters. All of them come on the first page,
+    so beyond a page's worth the rest is listed as if it was not pinned."""
+    pinned = sorted((one for one in settings if one.pin), key=lambda one: (one.pin, one.conversation))
+    return pinned[: limits.PAGE_MAX]

@@ -1,6 +1,7 @@
 """Bad input: each is a clear problem that names what is wrong, and nothing has changed."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -434,6 +435,53 @@ async def test_every_route_refuses_a_stranger_and_the_dc_header(api: ApiDc, ada:
             public = operation.get("security") == []
             assert reply.status == (400 if public else 401), (method, path, reply)
     assert await unchanged(api) == before
+
+
+OPEN_TO_ALL = {("POST", "/v1/chats/{chat}/join"), ("GET", "/v1/users/{user}")}
+"""Whoever knows a chat's id may join it; profiles are shown to every user."""
+
+
+@pytest.mark.parametrize("kind", ["direct", "group", "supergroup"])
+async def test_every_route_hides_what_is_not_the_callers(api: ApiDc, ada: User, kind: str) -> None:
+    grace = api.user("Ugrace")
+    session = (await api.dc.do("token.issue", "sys", "k1", user="Ugrace", device="phone")).args.session
+    chat = "G1"
+    if kind != "direct":
+        body = {"kind": kind, "title": "Secret", "users": ["Ulinus"]}
+        chat = (await grace.ok("POST", "/v1/chats", body))["chat"]
+    to = "Ulinus" if kind == "direct" else chat
+    sent = await grace.ok("POST", "/v1/messages", {"to": to, "text": "Secret"})
+    ids = {"peer": sent["conversation"], "chat": chat, "message": sent["id"], "session": session, "user": "Ulinus"}
+    before = await unchanged(api)
+    asked = 0
+    for method, path, operation in await paths_of(ada):
+        if "{" not in path or (method, path) in OPEN_TO_ALL:
+            continue
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        examples = [one["value"] for one in content.get("examples", {}).values()] or [content.get("example", {})]
+        where = filled(path, **ids)
+        queries = ["?for=me", "?for=all"] if any(one.get("name") == "for" for one in operation["parameters"]) else [""]
+        for example, query in itertools.product(examples, queries):
+            body = {name: value for name, value in example.items() if name != "cursor"}
+            if "message" in body:
+                body["message"] = sent["id"]
+            reply = await ada.call(method, where + query, body or None)
+            assert reply.status in (403, 404), (method, path, reply)
+            assert "secret" not in json.dumps(reply.body).lower()
+            asked += 1
+    assert asked > 10
+    assert await unchanged(api) == before
+
+
+async def test_a_body_that_never_ends_is_cut_off(api: ApiDc, ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BODY_WAIT_MS_MAX", 50)
+    reader, writer = await asyncio.open_connection(api.http.host, api.http.port)
+    head = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ada.token}\r\nContent-Length: 9\r\n\r\n{{"
+    writer.write(head.encode())
+    answer = await reader.readuntil(b"}")
+    writer.close()
+    assert b"408" in answer[:12] and b"too_slow" in answer
+    assert api.parts.metrics.in_flight == 0
 
 
 async def test_every_route_refuses_unknown_fields_and_bodies_that_are_not_objects(api: ApiDc, ada: User) -> None:

@@ -156,7 +156,7 @@ def test_every_error_is_a_problem_that_keeps_its_secrets(error: type[PlanBError]
     assert "hunter2" not in answer.body.decode()
     assert body["detail"] == (error.title if error.status == 500 else "shown")
     assert ("Retry-After" in answer.headers) == (
-        error.status in (429, 503) or error.code in ("not_yet_here", "clock_ahead")
+        error.status in (408, 429, 503) or error.code in ("not_yet_here", "clock_ahead")
     )
 
 
