@@ -9,7 +9,7 @@
 | Prefer | `durability=local` or `durability=remote` |
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -20,7 +20,7 @@ from api.decoding import refused
 from api.tokens import Caller, Tokens
 from core import ids, limits
 from core.action import Position
-from core.errors import NotFound, NotYetHere, PlanBError
+from core.errors import Forbidden, NotFound, NotYetHere, PlanBError
 from stores.progress import Progress
 
 _RETRY_AFTER_S = 1.0
@@ -37,16 +37,6 @@ class Call(NamedTuple):
     """"" without one."""
     prefer: str
     """"local", "remote" or ""."""
-
-
-class Entrance(Protocol):
-    """How a listener learns who calls."""
-
-    async def enter(self, request: web.Request, *, public: bool = False) -> Call: ...
-
-    def not_found(self, error: NotFound, call: Call, position: Position | None = None) -> PlanBError:
-        """What to raise in place of a NotFound."""
-        ...
 
 
 class Calls:
@@ -74,8 +64,9 @@ class Calls:
             _durability(prefer) if prefer is not None else "",
         )
 
-    def not_found(self, error: NotFound, call: Call, position: Position | None = None) -> PlanBError:
-        """The same error, or 409 where this client has seen more than this DC has applied: it may be on its way."""
+    def or_later(self, error: NotFound | Forbidden, call: Call, position: Position | None = None) -> PlanBError:
+        """The same error, or 409 where this client has seen more than this DC has applied: the chat, the message, or
+        the membership that would allow it may be on its way."""
         known = position or call.position
         if (known is not None and not self._progress.covers(known.v)) or (
             call.seen and not self._progress.covers({ids.lane_of(call.seen): call.seen})

@@ -64,7 +64,7 @@ def _writes(group: Sequence[type[Action]]) -> dict[str, Any]:
     failures = {*_ALWAYS, *_WITH_TOKEN, *_OF_WRITES, errors.TooLarge}
     for action in group:
         failures |= {error for error in action.errors if issubclass(error, errors.PlanBError)}
-    if errors.NotFound in failures:
+    if failures & {errors.NotFound, errors.Forbidden}:
         failures.add(errors.NotYetHere)
     examples = {action.name: {"value": _example(action)} for action in group if action.example}
     found: dict[str, Any] = {
@@ -109,7 +109,7 @@ def _batch(send: type[Action]) -> dict[str, Any]:
 def _read(read: Read) -> dict[str, Any]:
     place, schema = place_of_read(read), _schema(read.Request)
     failures = {*_ALWAYS, errors.StoreUnavailable, *read.errors, *(() if read.public else _WITH_TOKEN)}
-    if errors.NotFound in failures:
+    if failures & {errors.NotFound, errors.Forbidden}:
         failures.add(errors.NotYetHere)
     found: dict[str, Any] = {
         "operationId": read.name,

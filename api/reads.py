@@ -14,7 +14,7 @@ from api.fields import body_of, merge, path_of, query_of
 from api.operations import Read, place_of_read
 from api.problems import of_validation
 from api.write_routes import Handler
-from core.errors import NotFound
+from core.errors import Forbidden, NotFound
 
 _encode = msgspec.json.Encoder().encode
 
@@ -44,8 +44,8 @@ class ReadRoutes:
                 raise of_validation(error) from error
             try:
                 body = await read.answer(call, wanted)
-            except NotFound as error:
-                raise self._calls.not_found(error, call) from error
+            except (NotFound, Forbidden) as error:
+                raise self._calls.or_later(error, call) from error
             return json_response(body, headers={X_CLOCK: self._clock.value(), "Cache-Control": "no-store"})
 
         return handle

@@ -9,7 +9,7 @@ import pydantic
 from aiohttp import web
 
 from api import problems
-from api.calls import Call, Entrance, key_of
+from api.calls import Call, Calls, key_of
 from api.clock_header import HEADER as X_CLOCK
 from api.clock_header import ClockHeader
 from api.cursors import Cursors
@@ -21,7 +21,7 @@ from api.problems import of_validation
 from api.writes import Answer, Writes
 from core import limits
 from core.action import Action, Position
-from core.errors import Invalid, NotFound, PlanBError
+from core.errors import Forbidden, Invalid, NotFound, PlanBError
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 _encode = msgspec.json.Encoder().encode
@@ -59,7 +59,7 @@ def _is(given: Any, wanted: str) -> bool:
 class WriteRoutes:
     """Builds handlers; `json_response` is shared with the reads."""
 
-    def __init__(self, writes: Writes, calls: Entrance, cursors: Cursors, clock: ClockHeader) -> None:
+    def __init__(self, writes: Writes, calls: Calls, cursors: Cursors, clock: ClockHeader) -> None:
         self._writes = writes
         self._calls = calls
         self._cursors = cursors
@@ -94,8 +94,8 @@ class WriteRoutes:
                 fields.pop(name, None)
             try:
                 answer = await submit(choice.action, fields, call.caller, call.key, call.prefer, position)
-            except NotFound as error:
-                raise self._calls.not_found(error, call, position) from error
+            except (NotFound, Forbidden) as error:
+                raise self._calls.or_later(error, call, position) from error
             return self.answer(answer, call)
 
         return handle
@@ -163,8 +163,8 @@ class WriteRoutes:
             if isinstance(one, PlanBError):
                 raise one
             answer = await one
-        except NotFound as error:
-            return {"problem": problems.member(self._calls.not_found(error, call))}
+        except (NotFound, Forbidden) as error:
+            return {"problem": problems.member(self._calls.or_later(error, call))}
         except PlanBError as error:
             return {"problem": problems.member(error)}
         return answer.body | {"durability": answer.durability}

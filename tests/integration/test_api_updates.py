@@ -239,6 +239,23 @@ async def test_what_is_applied_while_an_answer_is_made_is_not_covered(
         assert texts((await fra.user("Ugrace").updates(page["cursor"]))[0]) == ["meanwhile"], shown
 
 
+async def test_a_membership_on_its_way_is_no_refusal() -> None:
+    async with two_dcs() as (fra, nyc):
+        chat = await chat_of(fra.user("Uada"), "group")
+        await nyc.dc.pull(fra.dc)
+        await fra.user("Uada").ok("POST", f"/v1/chats/{chat}/members", {"users": ["Ugrace"]})
+        cursor = await cursor_of(fra.user("Ugrace"))
+        send = {"to": chat, "text": "hello"}
+        grace = nyc.user("Ugrace")
+        assert (await grace.call("POST", "/v1/messages", send)).code == "forbidden"
+        reply = await grace.call("POST", "/v1/messages", send, X_Cursor=cursor)
+        assert (reply.status, reply.code) == (409, "not_yet_here")
+        await nyc.dc.pull(fra.dc)
+        assert (await grace.call("POST", "/v1/messages", send, X_Cursor=cursor)).status == 200
+        reply = await nyc.user("Ulinus").call("POST", "/v1/messages", send, X_Clock=reply.headers.get("X-Clock"))
+        assert reply.code == "forbidden"
+
+
 async def test_a_client_is_told_which_of_its_writes_have_not_arrived() -> None:
     async with two_dcs() as (fra, nyc):
         ada = nyc.user("Uada")
