@@ -102,10 +102,10 @@ RECENT = _about("AND kind = 'recall'")
 
 
 def bound(row: Row) -> tuple[Any, ...]:
-    """The parameters of INSERT."""
+    """The parameters of INSERT. Undecodable for a body that is not JSON."""
     try:
         return (*row[:6], canonical(row.body).decode())
-    except TypeError:  # a dict with keys that are no strings
+    except (TypeError, ValueError):  # e.g. a dict with keys that are no strings: still JSON, once through it
         return (*row[:6], canonical(as_read(row).body).decode())
 
 

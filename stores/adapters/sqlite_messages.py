@@ -23,7 +23,7 @@ from core.errors import PlanBError, StoreUnavailable
 from core.ids import ID_MAX
 from core.messages import Row
 from stores.adapters import sqlite_message_sql as sql
-from stores.adapters.message_rows import MessageRows, as_read, checked
+from stores.adapters.message_rows import MessageRows, checked
 from stores.adapters.sqlite_file import ADVANCE, LOCAL_SCHEMA, SqliteFile, check_version
 from stores.ports import Frontier, Mark
 
@@ -40,6 +40,7 @@ class Batch:
         self.rows = MessageRows()
         self.frontier: Frontier = {}
         self.written = False
+        self._bound: dict[int, tuple[Any, ...]] = {}
 
     def __len__(self) -> int:
         return len(self.rows.rows)
@@ -52,10 +53,21 @@ class Batch:
         """Has it rows of this conversation?"""
         return conversation in self.rows.conversations
 
+    def add(self, rows: Sequence[Row]) -> None:
+        """All of them or, if one is refused (Undecodable), none: the writer would retry that one for ever."""
+        for row, bound in [(checked(row), sql.bound(row)) for row in rows]:
+            again = row.event in self._bound
+            self.rows.add(row)
+            self._bound[row.event] = sql.bound(self.rows.rows[row.event]) if again else bound
+
+    def read(self, event: int) -> Row:
+        """A row as the file will give it back."""
+        return sql.row(self._bound[event])
+
     def insert(self, connection: sqlite3.Connection) -> None:
         """All of it, in the writer's transaction."""
+        connection.executemany(sql.INSERT, self._bound.values())
         rows = self.rows.rows.values()
-        connection.executemany(sql.INSERT, map(sql.bound, rows))
         places = {(row.conversation, row.message >> sql.BUCKET_BITS) for row in rows}
         connection.executemany(sql.INSERT_BUCKET, places)
         connection.executemany(ADVANCE, [(lane, *mark) for lane, mark in self.frontier.items()])
@@ -93,8 +105,7 @@ class SqliteMessageStore:
     def put(self, rows: Sequence[Row], frontier: Frontier) -> None:
         if self._closing.is_set():
             raise StoreUnavailable(private=f"{self._file.path}: closed")
-        for row in map(checked, rows):
-            self._open.rows.add(row)
+        self._open.add(rows)
         for lane, mark in frontier.items():
             if mark.seq > self._open.frontier.get(lane, Mark(0, 0)).seq:
                 self._open.frontier[lane] = mark
@@ -236,7 +247,7 @@ class SqliteMessageStore:
         for batch in batches:
             for id in ids:
                 for event in batch.rows.about.get(id, ()):
-                    rows[event] = as_read(batch.rows.rows[event])
+                    rows[event] = batch.read(event)
         return [rows[event] for event in sorted(rows)]
 
     async def _about(self, ids: frozenset[int], classes: frozenset[int]) -> list[Row]:
@@ -271,8 +282,7 @@ class SqliteMessageStore:
 
     async def load(self, rows: Sequence[Row]) -> None:
         batch = Batch()
-        for row in map(checked, rows):
-            batch.rows.add(row)
+        batch.add(rows)
         await self._file.write(batch.insert)
 
     async def set_frontier(self, frontier: Frontier) -> None:
@@ -293,6 +303,7 @@ class SqliteMessageStore:
             await self.flush()
         finally:
             self._closing.set()
+            self._notify()
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             await self._file.close()

@@ -1,0 +1,147 @@
+"""Reads equal a plain reading of the contract over a list of rows, whatever was put when, flushed or still waiting."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core import limits
+from core.ids import class_of
+from core.messages import Row
+from core.tables import MESSAGE_ROWS
+from stores.digest import digest, digest_of
+from stores.ports import MessageStore
+from tests.support.stores import ADAPTERS, folder, id_at, message_store, relational_store
+
+pytestmark = pytest.mark.timeout(400)
+"""A failing property takes minutes to shrink, as every example opens files; a passing one takes a second."""
+
+CONVERSATIONS = ("G1", "D2")
+TIMES = [day * 86_400 + second for day in (0, 1, 40) for second in range(4)]
+IDS = [id_at(time, lane) for time in TIMES for lane in (1, 2)]
+KEYS = ("k1", "k2", "k3")
+
+
+@st.composite
+def any_rows(draw: st.DrawFn) -> list[Row]:
+    rows = []
+    for event in draw(st.lists(st.sampled_from(IDS), min_size=1, max_size=14, unique=True)):
+        conversation = draw(st.sampled_from(CONVERSATIONS))
+        if draw(st.booleans()):
+            key = draw(st.sampled_from(KEYS))
+            body = {"text": key, "key": key}
+            rows.append(Row(event, conversation, event, "send", "Ua", class_of("Ua", key), body))
+        else:
+            kind = draw(st.sampled_from(["edit", "recall", "react"]))
+            rows.append(Row(event, conversation, draw(st.sampled_from(IDS)), kind, "Ub", 0, {"n": event}))
+    # An operation has the conversation of its message; a guess will do where that never comes.
+    sends = {row.event: row.conversation for row in rows if row.kind == "send"}
+    return [row._replace(conversation=sends.get(row.message, row.conversation)) for row in rows]
+
+
+class Plain:
+    """The contract, read literally over all rows."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = sorted(rows)
+        self.sends = [row for row in self.rows if row.kind == "send"]
+
+    def rows_of(self, messages: list[int]) -> list[Row]:
+        classes = {row.class_ for row in self.sends if row.event in messages}
+        ids = {*messages, *(row.event for row in self.sends if row.class_ in classes)}
+        return [row for row in self.rows if row.message in ids]
+
+    def page(self, conversation: str, low: int, high: int, newest_first: bool, limit: int) -> list[int]:
+        smallest = {row.class_: row.event for row in reversed(self.sends)}
+        ids = [
+            row.event
+            for row in self.sends
+            if row.conversation == conversation and low < row.event < high and smallest[row.class_] == row.event
+        ]
+        return sorted(ids, reverse=newest_first)[:limit]
+
+    def recent(self, conversation: str, limit: int) -> list[Row]:
+        ids = self.page(conversation, -1, 1 << 63, True, limit)
+        low = min(ids) if len(ids) == limit else 0
+        wanted = {row.event for row in self.rows_of(ids)}
+        return [
+            row
+            for row in self.rows
+            if (row.event in wanted and row.kind in ("send", "recall"))
+            or (row.kind == "recall" and row.conversation == conversation and row.message >= low)
+        ]
+
+
+async def check(store: MessageStore, plain: Plain, asked: list[int], limit: int) -> None:
+    assert await store.rows_of(asked) == plain.rows_of(asked)
+    for conversation in CONVERSATIONS:
+        for id in asked:
+            before = plain.page(conversation, -1, id, True, limit)
+            assert await store.history(conversation, before=id, limit=limit) == plain.rows_of(before)
+            after = plain.page(conversation, id, 1 << 63, False, limit)
+            assert await store.history(conversation, after=id, limit=limit) == plain.rows_of(after)
+        newest = plain.page(conversation, -1, 1 << 63, True, limit)
+        assert await store.history(conversation, limit=limit) == plain.rows_of(newest)
+        assert await store.recent(conversation, limit) == plain.recent(conversation, limit)
+
+
+@given(st.data())
+@settings(max_examples=30, deadline=None)
+def test_every_read_equals_the_contract_read_literally(data: st.DataObject) -> None:
+    rows = data.draw(any_rows(), "rows")
+    order = data.draw(st.permutations(rows + data.draw(st.lists(st.sampled_from(rows), max_size=3))), "order")
+    steps = data.draw(st.lists(st.integers(0, len(order)), max_size=3).map(sorted), "cuts")
+    flushes = data.draw(st.lists(st.booleans(), min_size=4, max_size=4), "flush after")
+    asked = data.draw(st.lists(st.sampled_from(IDS), min_size=1, max_size=3), "asked")
+    limit = data.draw(st.integers(1, 4), "limit")
+
+    async def run(adapter: str) -> Any:
+        with folder() as path:
+            async with message_store(adapter, path) as store, relational_store(adapter, path) as relational:
+                for begin, end, flush in zip([0, *steps], [*steps, len(order)], flushes, strict=False):
+                    store.put(order[begin:end], {})
+                    if flush:
+                        await store.flush()
+                    await check(store, Plain(list({row.event: row for row in order[:end]}.values())), asked, limit)
+                tops = {row.conversation: row.event for row in sorted(rows) if row.kind == "send"}
+                assert await store.tops() == tops
+                assert await store.sends_since(asked[0]) == [
+                    row for row in sorted(rows) if row.kind == "send" and row.event > asked[0]
+                ]
+                assert [row async for page in store.dump() for row in page] == sorted(rows)
+                return await digest(relational, store)
+
+    expected = digest_of({MESSAGE_ROWS: [row._asdict() for row in rows]})
+    for adapter in ADAPTERS:
+        assert asyncio.run(run(adapter)) == expected
+
+
+async def test_reads_stay_right_while_puts_and_writes_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row is in the queue, on its way, or in the file; a reader never falls in between."""
+    monkeypatch.setattr(limits, "MESSAGE_WRITE_ROWS", 7)
+    monkeypatch.setattr(limits, "MESSAGE_LINGER_MS", 1)
+    put: list[Row] = []
+
+    async def read(store: MessageStore) -> None:
+        while len(put) < 600:
+            seen = list(put[-20:])
+            found = {row.event for row in await store.rows_of([row.message for row in seen])}
+            assert found >= {row.event for row in seen}
+            seen = list(put[-20:])
+            page = {row.event for row in await store.history("G1", before=seen[-1].event + 1 if seen else 1, limit=40)}
+            assert page >= {row.event for row in seen}
+
+    with folder() as path:
+        async with message_store("sqlite", path) as store:
+            readers = [asyncio.create_task(read(store)) for _ in range(3)]
+            for n in range(300):
+                id, copy = id_at(n, 1), id_at(n + 0.5, 2)
+                for event in (id, copy):
+                    row = Row(event, "G1", event, "send", "Ua", class_of("Ua", f"k{n}"), {"text": "", "key": f"k{n}"})
+                    await store.ready()
+                    store.put([row], {})
+                    put.append(row)
+                    await asyncio.sleep(0)
+            await asyncio.gather(*readers)
