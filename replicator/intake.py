@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from core import limits
-from core.errors import Corrupt, PlanBError
+from core.errors import Corrupt, Forked, PlanBError
 from events.ports import EventLog, Top, Trimmed
 from events.record import GENESIS, Record
 from events.signing import Verifier
@@ -34,7 +34,8 @@ class LaneState(NamedTuple):
 
 
 class Intake:
-    """One per process. `live` names the lanes that this process writes: they never enter from outside."""
+    """One per process. `live` names the lanes that this process writes: they never enter from outside. Lanes of earlier
+    incarnations do, once `EventLog.open` has retired them."""
 
     def __init__(
         self,
@@ -42,16 +43,8 @@ class Intake:
         verifier: Verifier,
         live: Callable[[], frozenset[int]],
         on_fork: Callable[[int, str], None] | None = None,
-        *,
-        orphan: Callable[[int], bool] = lambda lane: False,
-        owner: bytes = b"",
     ) -> None:
-        """`orphan`: is it a lane of an earlier incarnation of this DC? The log may know an owner of it; it is taken
-        over as `owner`, which also fences whoever might still write it."""
         self._log = event_log
-        self._orphan = orphan
-        self._owner = owner
-        self._adopted: set[int] = set()
         self._inbox = Inbox(verifier)
         self._live = live
         self._on_fork = on_fork
@@ -132,21 +125,15 @@ class Intake:
 
     async def _write(self, proven: Sequence[Record]) -> int:
         lanes = {record.lane for record in proven}
-        orphans = {lane for lane in lanes if self._orphan(lane)}
         try:
-            for lane in sorted(orphans):
-                await self._adopt(lane, [record for record in proven if record.lane == lane])
-            if lanes - orphans:
-                await self._log.store([record for record in proven if record.lane not in orphans])
-        except Corrupt as error:  # Forked too: the log holds something else than the inbox believed
+            await self._log.store(proven)
+        except Corrupt as error:  # the log holds something else than the inbox believed
             for lane in lanes:
                 self._inbox.forget(lane)
             if len(lanes) > 1:
                 return sum([await self._write([r for r in proven if r.lane == lane]) for lane in sorted(lanes)])
             for lane in lanes:
-                inbox = self._inbox.lane(lane, await self._top_now(lane))
-                inbox.stop(error.detail)
-                self._alarm(inbox)
+                await self._refused(lane, error)
             return 0
         except PlanBError:  # not certainly in the log: those lanes begin again at what the log says then
             for lane in lanes:
@@ -157,16 +144,18 @@ class Intake:
         self.stored += len(proven)
         return len(proven)
 
-    async def _adopt(self, lane: int, records: Sequence[Record]) -> None:
-        if lane not in self._adopted:
-            await self._log.open(lane, self._owner)
-            self._adopted.add(lane)
-        await self._log.append(lane, self._owner, records)
+    async def _refused(self, lane: int, error: Corrupt) -> None:
+        """The log does not take the lane: for good if other bytes stand there; else (a lane of ours that is not
+        retired yet, an end that was lost) it is tried again from what the log says."""
+        inbox = self._inbox.lane(lane, await self._top_now(lane))
+        if isinstance(error, Forked):
+            inbox.stop(error.detail)
+            self._alarm(inbox)
+        else:
+            log.warning("lane %d is not stored: %s", lane, error.detail)
 
     async def _top_now(self, lane: int) -> Top:
-        tops = await self._log.tops()
-        if lane in tops:
-            self.durable[lane] = tops[lane]
+        self.durable[lane] = (await self._log.tops()).get(lane, NOTHING)
         return self.top(lane)
 
     async def _recall(self, records: Sequence[Record]) -> None:

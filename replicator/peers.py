@@ -8,6 +8,7 @@ Broadcast Trees" (Plumtree, 2007).
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 
 from core import limits
@@ -171,7 +172,10 @@ class PeerLoop:
         stopped = [lane for lane, state in self._intake.lanes().items() if state.forked]
         waiting = [lane for lane, seq in self._trimmed.items() if self._intake.top(lane).seq < seq]
         now_s = asyncio.get_running_loop().time()
-        resting = [lane for lane, (_, until_s) in self._resting.items() if now_s < until_s]
+        resting = {lane: until_s - now_s for lane, (_, until_s) in self._resting.items() if now_s < until_s}
+        # A poll holds its exceptions as long as it waits: not longer than they are meant to last.
+        lasting_s = [*resting.values(), *([limits.LAZY_MS_MAX / 1000] if self._ahead else [])]
+        wait_ms = min(wait_ms, *(math.ceil(left_s * 1000) for left_s in lasting_s)) if lasting_s else wait_ms
         return PullRequest(
             dc=self._mine.dc,
             durable=durable,

@@ -5,7 +5,7 @@ What comes is proven like everything else, so it does not matter who gives it.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from core import limits
@@ -102,7 +102,15 @@ async def _compare(lane: int, intake: Intake, event_log: EventLog, source: Recor
 class Repairer:
     """One per process; `sources` in the order in which they are asked."""
 
-    def __init__(self, intake: Intake, sources: Mapping[str, RecordSource], entropy: Entropy) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        sources: Mapping[str, RecordSource],
+        entropy: Entropy,
+        on_filled: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_filled` is called when nothing is missing any more: pulling may go on."""
+        self._on_filled = on_filled
         self._intake = intake
         self._sources = sources
         self._backoff = Backoff(entropy)
@@ -130,6 +138,7 @@ class Repairer:
                 await self._backoff.wait()
             else:
                 self._backoff.reset()
+                self._on_filled()
 
     async def _fill(self, lane: int) -> None:
         for name, source in self._sources.items():

@@ -7,7 +7,6 @@ import asyncio
 import functools
 from collections.abc import Callable, Mapping
 
-from core.ids import Lane
 from core.system import Clock, Entropy
 from events.ports import EventLog
 from events.signing import Verifier
@@ -50,13 +49,7 @@ class Replicator:
         self.growth = Growth(event_log, entropy)
         self.board = Board({name: dcs[name] for name in links}, now_ms)
         self.lag = LagMeter()
-        number = dcs[dc]
-
-        def orphan(lane: int) -> bool:
-            own = Lane.of(lane)
-            return own.dc == number and own.incarnation < min((Lane.of(now).incarnation for now in live()), default=0)
-
-        self.intake = Intake(event_log, verifier, live, orphan=orphan, owner=entropy(8))
+        self.intake = Intake(event_log, verifier, live)
         self.replayer = Replayer(
             event_log=event_log,
             growth=self.growth,
@@ -83,7 +76,7 @@ class Replicator:
         sources: dict[str, RecordSource] = {name: PeerSource(link, mine) for name, link in links.items()}
         if archive is not None:
             sources["archive"] = archive
-        self.repairer = Repairer(self.intake, sources, entropy)
+        self.repairer = Repairer(self.intake, sources, entropy, self._reroute)
         own_lanes = OwnLanes(event_log)
         self.loops = [
             PeerLoop(

@@ -23,7 +23,7 @@ from api.writes import Writes
 from core.errors import StoreUnavailable
 from core.system import entropy, wall_clock_ms
 from events.adapters.memory import MemoryLog
-from events.codec import Codec, codec
+from events.codec import codec
 from events.lane_writer import LaneWriter
 from events.record import Record
 from events.signing import Signer, Verifier
@@ -91,10 +91,10 @@ class FailingRelational(MemoryRelationalStore):
 
 
 class Disks:
-    """What of a DC survives a restart."""
+    """What of a DC survives a restart. `log`: another one than in memory."""
 
-    def __init__(self) -> None:
-        self.log = MemoryLog()
+    def __init__(self, log: Any = None) -> None:
+        self.log = log or MemoryLog()
         self.relational = FailingRelational(clock=wall_clock_ms)
 
 
@@ -106,14 +106,12 @@ class ReplicatedDc:
         name: str,
         disks: Disks | None = None,
         *,
-        log: Any = None,
-        codec_: Codec | None = None,
         incarnation: int = 0,
     ) -> None:
         self.name = name
         self.number = NUMBERS[name]
         self.disks = disks or Disks()
-        self.log = log or self.disks.log
+        self.log = self.disks.log
         self.one = OneDc(name, self.number, log=self.log, relational=self.disks.relational, incarnation=incarnation)
         self.one.writer = LaneWriter(
             self.log,
@@ -124,7 +122,7 @@ class ReplicatedDc:
             self.one.applier.apply,
             now=wall_clock_ms,
         )
-        self.codec = codec_ or codec()
+        self.codec = codec()
         self.connector = CuttingConnector()
         self.session = aiohttp.ClientSession(connector=self.connector)
         self.auth = InternalAuth(KEY, name, wall_clock_ms)
@@ -265,8 +263,8 @@ class ReplicatedDc:
 class World:
     """Several DCs that know each other; `async with` starts and stops them."""
 
-    def __init__(self, *names: str) -> None:
-        self.dcs = {name: ReplicatedDc(name) for name in names}
+    def __init__(self, *names: str, disks: Mapping[str, Disks] | None = None) -> None:
+        self.dcs = {name: ReplicatedDc(name, (disks or {}).get(name)) for name in names}
 
     def __getitem__(self, name: str) -> ReplicatedDc:
         return self.dcs[name]

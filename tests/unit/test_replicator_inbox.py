@@ -200,3 +200,26 @@ def test_a_lane_begins_behind_a_seeded_top() -> None:
     for record in lane[3:]:
         box.offer(record)
     assert box.drain() == lane[3:]
+
+
+def test_when_hints_lead_nowhere_everything_after_the_top_is_wanted_again() -> None:
+    lane = groups([3])
+    box = inbox()
+    for lie in groups([3], tag="lie")[:2]:
+        box.offer(lie)
+    assert box.have == 2
+    box.offer(lane[2])
+    assert box.have == 0
+    for record in lane:
+        box.offer(record)
+    assert box.drain() == lane
+
+
+def test_liars_who_come_first_do_not_keep_the_truth_out() -> None:
+    truth = groups([1])
+    box = inbox()
+    for number in range(9):
+        box.offer(groups([1], tag=f"lie {number}")[0]._replace(signature=b""))
+    box.offer(truth[0])
+    assert box.size <= 4
+    assert box.drain() == truth
