@@ -123,7 +123,7 @@ def _of_effect(found: HotChanges, stamp: int, effect: Effect) -> None:
             found.channel_tops.append((key[0], stamp))
         else:
             found.tops.append((key[1], key[0], stamp))
-    elif effect.table == "read_marks":
+    elif effect.table in ("read_marks", "clear_marks"):  # what is cleared is not unread either
         found.marks.append((key[0], key[1], int(effect.key[2]), effect.columns["mark"]))
     elif effect.table == "hidden":
         found.hides.append((key[0], effect.columns["conversation"], int(effect.key[1])))

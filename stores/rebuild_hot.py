@@ -57,10 +57,11 @@ async def _results(epoch: int, relational: RelationalStore, messages: MessageSto
 
 
 async def _marks(epoch: int, relational: RelationalStore, hot: HotStore) -> None:
-    async for rows in relational.dump("read_marks"):
-        marks = [(row["user"], row["conversation"], row["lane"], row["mark"]) for row in rows]
-        for part in _parts(marks):
-            await hot.apply(HotBatch(epoch, {}, marks=part))
+    for table in ("read_marks", "clear_marks"):
+        async for rows in relational.dump(table):
+            marks = [(row["user"], row["conversation"], row["lane"], row["mark"]) for row in rows]
+            for part in _parts(marks):
+                await hot.apply(HotBatch(epoch, {}, marks=part))
     async for rows in relational.dump("hidden"):
         hides = [(row["user"], row["conversation"], row["message"]) for row in rows if row["hidden"]]
         for some in _parts(hides):

@@ -65,3 +65,13 @@ async def test_two_dcs_converge_after_a_cut(dc):
     assert await dc.relational.conflicts() == await other.relational.conflicts() != []
     assert dc.applier.progress.v() == other.applier.progress.v()
     await other.stop()
+
+
+async def test_cleared_messages_are_not_unread_also_after_a_rebuild(dc):
+    await people(dc, "Uada", "Ubob")
+    sent = await dc.do("message.send", "Uada", "k1", to="Ubob", text="hi")
+    await dc.do("dialog.clear", "Ubob", position=dc.position(), peer="Uada", message=str(sent.id))
+    assert (await dc.hot.unread("Ubob", [(sent.args.conversation, 0)]))[0].number == 0
+    dc.hot.lose()
+    await dc.do("user.update", "Ubob", name="Bob")
+    assert (await dc.hot.unread("Ubob", [(sent.args.conversation, 0)]))[0].number == 0
