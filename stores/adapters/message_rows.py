@@ -54,8 +54,8 @@ class MessageRows:
         """class -> message ids."""
         self.sends: dict[str, list[int]] = {}
         """conversation -> message ids, ascending."""
-        self.recalls: dict[str, list[int]] = {}
-        """conversation -> recalled message ids, ascending."""
+        self.recalls: dict[str, list[tuple[int, int]]] = {}
+        """conversation -> (recalled message id, event), ascending."""
         self.conversations: set[str] = set()
         """Those that any row is of."""
 
@@ -74,7 +74,7 @@ class MessageRows:
             self.classes.setdefault(row.class_, set()).add(row.event)
             insort(self.sends.setdefault(row.conversation, []), row.event)
         elif row.kind == "recall":
-            insort(self.recalls.setdefault(row.conversation, []), row.message)
+            insort(self.recalls.setdefault(row.conversation, []), (row.message, row.event))
 
     def _remove(self, row: Row) -> None:
         del self.rows[row.event]
@@ -83,7 +83,7 @@ class MessageRows:
             self.classes[row.class_].discard(row.event)
             self.sends[row.conversation].remove(row.event)
         elif row.kind == "recall":
-            self.recalls[row.conversation].remove(row.message)
+            self.recalls[row.conversation].remove((row.message, row.event))
 
     def messages(self, conversation: str, low: int, high: int, newest_first: bool) -> Iterator[int]:
         """The canonical ids in [low, high]."""
@@ -110,6 +110,4 @@ class MessageRows:
     def recalls_from(self, conversation: str, low: int) -> list[Row]:
         """The recalls of messages with id >= `low`, whether those are here or not."""
         recalls = self.recalls.get(conversation, [])
-        recalled = dict.fromkeys(recalls[bisect_left(recalls, low) :])
-        events = {event for message in recalled for event in self.about[message]}
-        return [self.rows[event] for event in sorted(events) if self.rows[event].kind == "recall"]
+        return [self.rows[event] for _, event in recalls[bisect_left(recalls, (low, 0)) :]]
