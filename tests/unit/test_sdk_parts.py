@@ -194,6 +194,22 @@ def test_cleared_and_hidden_messages_are_gone_and_stay_gone() -> None:
     assert state.messages["D1"] == {}
 
 
+def test_a_hidden_message_stays_hidden_whatever_happens_to_it() -> None:
+    state = State("Uada", 100)
+    state.fold(message(5))
+    state.fold({"event": "6", "type": "hidden", "conversation": "D1", "message": "5"})
+    state.fold(message(7, "edited", id=5))
+    state.fold(message(5))
+    state.fold(message(4, id=4))
+    assert state.messages["D1"] == {}
+
+
+def test_a_change_of_a_message_that_i_hid_before_i_came_does_not_bring_it_back() -> None:
+    state = State("Uada", 100)
+    state.fold(message(7, "edited", id=5))
+    assert state.messages["D1"] == {}
+
+
 def test_a_change_of_my_membership_makes_the_history_stale_and_another_s_does_not() -> None:
     state = State("Uada", 100)
     member = {"event": "1", "type": "member", "chat": "G1", "present": True, "role": ""}

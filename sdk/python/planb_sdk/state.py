@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from planb_sdk.doubles import about
+from planb_sdk.doubles import Key, about
 
 Json = dict[str, Any]
 
@@ -25,6 +25,8 @@ class State:
     profiles: dict[str, Json] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
     loaded: bool = False
+    hidden: dict[str | Key, None] = field(default_factory=dict)
+    """Ids and (sender, key) of messages that I hid since: a copy that comes late stays hidden."""
     stale: dict[str, None] = field(default_factory=dict)
     """Conversations to be loaded again: my membership changed, so what I may read did."""
 
@@ -71,9 +73,13 @@ class State:
             return
         known = self.messages.setdefault(message["conversation"], {})
         name = about(update)
-        for id in [id for id, one in known.items() if about({"type": "message", "message": one}) == name]:
+        same = [id for id, one in known.items() if about({"type": "message", "message": one}) == name]
+        # A change of a message that is not here: I have hidden or cleared it, or its own update is still to come.
+        if not same and update["event"] != message["id"]:
+            return
+        for id in same:
             del known[id]
-        if not self._cleared(message):
+        if not self._cleared(message) and name not in self.hidden and message["id"] not in self.hidden:
             known[message["id"]] = message
         self._bound(message["conversation"])
 
@@ -82,7 +88,12 @@ class State:
         return int(message["id"]) <= int(cleared.get(str(int(message["id"]) & 0xFFFF), 0))
 
     def _hidden(self, update: Json) -> None:
-        self.messages.get(update["conversation"], {}).pop(update["message"], None)
+        message = self.messages.get(update["conversation"], {}).pop(update["message"], None)
+        self.hidden[update["message"]] = None
+        if message is not None:  # its copies too
+            self.hidden[about({"type": "message", "message": message})] = None
+        while len(self.hidden) > HIDDEN_MAX:
+            del self.hidden[next(iter(self.hidden))]
 
     def _chat(self, update: Json) -> None:
         chat = update["chat"]
@@ -125,4 +136,5 @@ class State:
                 del known[id]
 
 
+HIDDEN_MAX = 10_000
 NOTHING_SET: Json = {"pin": None, "muted_until_ms": None, "read": {}, "cleared": {}}
