@@ -503,7 +503,7 @@ async def test_a_zombie_fails_at_its_first_write_on_the_real_server(valkey_serve
 
 @pytest.mark.integration
 async def test_through_kill_9_and_restart_of_the_real_server_nothing_acknowledged_is_lost(
-    valkey_server: ValkeyFactory,
+    valkey_server: ValkeyFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = valkey_server("always")
     log = await ValkeyLog.connect(server.url, connect_s=0.3, answer_s=0.5)
@@ -542,7 +542,7 @@ async def test_through_kill_9_and_restart_of_the_real_server_nothing_acknowledge
     assert Verifier({1: SIGNER.public}).vouched(GENESIS, records) == len(records)
     entries = [note_codec().entry(record) for record in records]
     events = [entry.event for entry in entries if entry.event is not None]
-    assert refused
+    assert refused or "is unknown" in caplog.text, "the server was not hurt while it was needed"
     assert acknowledged
     assert set(acknowledged) <= set(events)
     assert len({event.args.text for event in events}) == len(events)
