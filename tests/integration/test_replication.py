@@ -57,10 +57,16 @@ async def test_what_is_written_in_one_dc_is_applied_in_the_other_both_ways() -> 
 
 
 async def test_an_event_reaches_a_dc_whose_direct_link_is_cut_by_way_of_a_third() -> None:
-    async with World("fra", "ams", "nyc") as world:
+    world = World("fra", "ams", "nyc")
+    world["ams"].wrap_link = Listening
+    async with world:
         await users(world["fra"], 0, 3)
         await world.settled()
+        asked = world["ams"].links["nyc"].asked
+        await until(lambda: world["fra"].number in asked[-1].lazy)
         world.cut("fra", "ams")
+        # The poll that waits at nyc is asked anew, long before it would end by itself.
+        await until(lambda: world["fra"].number not in asked[-1].lazy, timeout_s=limits.PULL_WAIT_MS_MAX / 2000)
         await users(world["fra"], 3, 3)
         await users(world["ams"], 3, 3)
         await world.settled()
