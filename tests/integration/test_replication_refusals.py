@@ -220,3 +220,15 @@ async def test_an_answer_of_somebody_without_the_key_is_not_believed() -> None:
         fra.auth._key = b"the key was changed on one side"
         with pytest.raises(Exception, match=r"not signed with the shared key"):
             await link.pull(PullRequest(dc="ams"))
+
+
+async def test_a_gap_to_what_is_applied_is_a_gap_though_the_log_holds_more(fra: ReplicatedDc) -> None:
+    fra.disks.relational.failing = True
+    lane = upserts(2)
+    lane += upserts(2, 3, lane[-1].hash)
+    await fra.log.store(lane)
+    code, problem = await post(fra, lane[2:])
+    assert (code, problem["code"], problem["applied"]) == (409, "lane_gap", 0)
+    fra.disks.relational.failing = False
+    assert (await post(fra, lane[:2]))[0] == 200
+    await fra.reached({AMS_LANE: 4})
