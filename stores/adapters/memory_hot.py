@@ -180,8 +180,10 @@ class MemoryHot:
             owner = self._state.owners[name]
             if back:
                 held = {feed.event for feed in owner.feeds}
-                firsts = {feed.event: feed for feed in reversed(wanted)}
-                wanted = [feed for feed in reversed(firsts.values()) if feed.event not in held]
+                firsts: dict[int, Feed] = {}
+                for feed in wanted:
+                    firsts.setdefault(feed.event, feed)
+                wanted = [feed for event, feed in firsts.items() if event not in held]
             if wanted:
                 self._note(name, owner.pts, wanted)
                 fed[name] = owner.append(wanted, self._updates_kept)

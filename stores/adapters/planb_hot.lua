@@ -574,8 +574,8 @@ local function unread(user, conversation, joined)
   if not low then return 0, more or 0 end
   local hidden, recalled, done = key2(user, 'h', conversation), key(conversation, 'x'), {}
   for _, name in ipairs { hidden, recalled } do
-    -- With aliases, an id below `low` may speak for one above it.
-    for _, id in ipairs(call('ZRANGEBYLEX', name, aliases and '-' or '[' .. low, '+')) do done[id] = true end
+    -- An id below `low` is read: whether it is hidden or recalled as well changes nothing.
+    for _, id in ipairs(call('ZRANGEBYLEX', name, '[' .. low, '+')) do done[id] = true end
   end
   local classes, count, counted = key(conversation, 'k'), 0, {}
   for _, member in ipairs(call('ZRANGEBYLEX', key(conversation, 'r'), '[' .. low, '+')) do

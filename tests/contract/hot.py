@@ -12,7 +12,7 @@ from stores.ports import Change, EpochLost, Feed, HotBatch, HotStore, Mark, Rece
 UPDATES_KEPT = 12
 RECENT_KEPT = 6
 EPOCH = 7
-FRA, NYC, SIN = 645, 4_097, 65_535
+FRA, NYC, SIN = 645, 646, 65_535
 BASE = (1 << 46) - 7
 """Ids of this size don't survive a double; and the score (10 ms) changes between tick BASE + 6 and BASE + 7."""
 

@@ -8,6 +8,7 @@ from stores.adapters.memory_hot import MemoryHot
 from stores.adapters.valkey_hot import ValkeyHot
 from stores.ports import HotStore
 from tests.contract.hot import EPOCH, RECENT_KEPT, UPDATES_KEPT, HotStoreContract
+from tests.contract.hot_laws import HotLaws
 from tests.support.valkey import ValkeyFactory, ValkeyServer
 
 
@@ -16,7 +17,7 @@ def server(shared_valkey_server: ValkeyFactory) -> ValkeyServer:
     return shared_valkey_server()
 
 
-class TestMemoryHot(HotStoreContract):
+class TestMemoryHot(HotStoreContract, HotLaws):
     @pytest.fixture
     async def hot(self) -> HotStore:
         store = MemoryHot(updates_kept=UPDATES_KEPT, recent_kept=RECENT_KEPT)
@@ -26,7 +27,7 @@ class TestMemoryHot(HotStoreContract):
 
 
 @pytest.mark.integration
-class TestValkeyHot(HotStoreContract):
+class TestValkeyHot(HotStoreContract, HotLaws):
     @pytest.fixture
     async def hot(self, server: ValkeyServer) -> AsyncIterator[HotStore]:
         store = ValkeyHot(server.url, updates_kept=UPDATES_KEPT, recent_kept=RECENT_KEPT)
