@@ -302,7 +302,8 @@ class EventLogContract:
         waiting = asyncio.ensure_future(anext(grown))
         await asyncio.sleep(0.1)
         assert not waiting.done(), "nothing grew since"
-        waiting.cancel()
+        await opened(log, OTHER, count=1)
+        assert await asyncio.wait_for(waiting, 5) == {OTHER}
 
     async def test_two_followers_that_read_what_they_are_told_of_miss_nothing(self, log: EventLog) -> None:
         async def follower() -> int:
