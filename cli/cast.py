@@ -7,15 +7,16 @@ compared with what was said. Direct talks are watched by the two who talk.
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
 
 from cli.conversation import home_dc, user_id
 from cli.operate import equal_frontiers
-from cli.planet import Planet
+from cli.regions import Region
 from cli.sys_client import SysClient
+from cli.waiting import until
 from core import ids
 from core.errors import Unavailable
 from planb_sdk import Client, Message, Options
@@ -59,10 +60,11 @@ class Watcher:
 class Cast:
     """Makes users at their home DCs and keeps their clients."""
 
-    def __init__(self, planet: Planet) -> None:
-        self._planet = planet
-        self.names = tuple(planet.sites)
-        self.watchers = {name: f"watcher-{name}" for name in self.names}
+    def __init__(self, regions: Mapping[str, Region], sys_key: bytes, *, watched: bool = True) -> None:
+        self._places = regions
+        self._sys_key = sys_key
+        self.names = tuple(regions)
+        self.watchers = {name: f"watcher-{name}" for name in self.names} if watched else {}
         """DC -> nick."""
         self.watching: dict[str, Watcher] = {}
         """By nick."""
@@ -92,7 +94,7 @@ class Cast:
 
     def sys(self, name: str) -> SysClient:
         """The internal listener of a DC."""
-        return SysClient(f"http://127.0.0.1:{self._planet.site(name).ports.sys}", self._planet.sys_key)
+        return SysClient(self._places[name].sys_url, self._sys_key)
 
     @contextlib.asynccontextmanager
     async def _all_sys(self, names: Iterable[str]) -> AsyncIterator[dict[str, SysClient]]:
@@ -102,7 +104,7 @@ class Cast:
     # -- people
 
     async def make(self, nicks: Iterable[str]) -> None:
-        """Users, tokens and clients for nicks that have none."""
+        """Users, tokens and clients for nicks that have none; returns when every DC knows them."""
         new = [nick for nick in dict.fromkeys(nicks) if nick not in self._clients]
         at_once = asyncio.Semaphore(MAKE_AT_ONCE)
         async with self._all_sys(self.names) as clients:
@@ -112,6 +114,7 @@ class Cast:
                     await self._make_one(nick, clients[self.region(nick)])
 
             await asyncio.gather(*(one(nick) for nick in new))
+        await self.settled()
 
     async def _make_one(self, nick: str, sys: SysClient) -> None:
         user = user_id(nick)
@@ -123,7 +126,7 @@ class Cast:
     def another(self, nick: str, region: str, options: Options | None = None) -> Client:
         """One more client of this user, in some region: the same person on a second device."""
         regions = [region, *(name for name in self.names if name != region)]
-        urls = [self._planet.site(name).url for name in regions]
+        urls = [self._places[name].url for name in regions]
         return Client(urls, self._tokens[nick], user=user_id(nick), session=self._session, options=options)
 
     def region(self, nick: str) -> str:
@@ -145,7 +148,7 @@ class Cast:
         self._away = [nick for nick in self._clients if self.region(nick) == source]
         for nick in self._away:
             self._regions[nick] = target
-            self._clients[nick].switch(self._planet.site(target).url)
+            self._clients[nick].switch(self._places[target].url)
 
     async def delivered(self) -> None:
         """What the travellers had written is where they are now."""
@@ -155,8 +158,11 @@ class Cast:
         """Those who had to leave a region go back."""
         for nick in self._away:
             self._regions[nick] = region
-            self._clients[nick].switch(self._planet.site(region).url)
+            self._clients[nick].switch(self._places[region].url)
         await self.delivered()
+
+    def token(self, nick: str) -> str:
+        return self._tokens[nick]
 
     def also_at(self, nick: str, region: str) -> Client:
         """This user's client in a region, made when it is not his home."""
@@ -178,24 +184,23 @@ class Cast:
 
     async def watching_now(self) -> None:
         """Returns when every watcher has its first cursor: what is said from now on must reach it."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + SETTLE_S_MAX
-        while waiting := [w for w in self.watching.values() if w.client.position is None]:
-            for watcher in waiting:
+
+        async def all_begun() -> bool:
+            for watcher in self.watching.values():
                 if watcher.task is not None and watcher.task.done():
                     watcher.task.result()
-            if loop.time() > deadline:
-                raise Unavailable(f"{len(waiting)} watchers have no cursor yet")
-            await asyncio.sleep(0.02)  # polls a condition with a deadline
+            return all(watcher.client.position is not None for watcher in self.watching.values())
+
+        if not await until(all_begun, SETTLE_S_MAX):
+            raise Unavailable("not every watcher has a cursor")
 
     # -- the state of the planet
 
     def cut(self, a: str, b: str) -> None:
-        self._planet.cut(a, b)
+        """News does not get from one to the other directly any more."""
         self._cut.add(frozenset((a, b)))
 
     def heal(self, a: str, b: str) -> None:
-        self._planet.heal(a, b)
         self._cut.discard(frozenset((a, b)))
 
     def connected(self, a: str, b: str) -> bool:
@@ -218,14 +223,13 @@ class Cast:
     async def applied(self, name: str, event: str, timeout_s: float) -> None:
         """Returns when the DC has applied this event."""
         dc, incarnation, worker = ids.Lane.of(ids.lane_of(int(event)))
-        lane = f"{self.names[dc - 1]}/{incarnation}.{worker}"
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
+        origin = next(other for other, place in self._places.items() if place.number == dc)
+        lane = f"{origin}/{incarnation}.{worker}"
+
+        async def has_applied() -> bool:
+            status = await sys.call("GET", "/sys/v1/status")
+            return int(status["v"].get(lane, 0)) >= int(event)
+
         async with self.sys(name) as sys:
-            while True:
-                status = await sys.call("GET", "/sys/v1/status")
-                if int(status["v"].get(lane, 0)) >= int(event):
-                    return
-                if loop.time() > deadline:
-                    raise Unavailable(f"{name} has not applied {event} after {timeout_s:.0f} s")
-                await asyncio.sleep(0.02)  # polls a condition with a deadline
+            if not await until(has_applied, timeout_s):
+                raise Unavailable(f"{name} has not applied {event} after {timeout_s:.0f} s")

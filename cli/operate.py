@@ -18,6 +18,7 @@ from cli import settings as configuration
 from cli.progress import Bar
 from cli.settings import Settings
 from cli.sys_client import SysClient
+from cli.waiting import until
 from core.errors import ConfigError, Conflict, Corrupt, DigestDiffers, Invalid, NotFound
 from core.system import wall_clock_ms
 from events.adapters.valkey import ValkeyLog
@@ -265,26 +266,31 @@ async def verify(args: argparse.Namespace) -> dict[str, Any]:
 async def equal_frontiers(clients: dict[str, SysClient], wait_s: float) -> dict[str, dict[str, Any]]:
     """The digests of several DCs, taken at one frontier. Conflict when they don't reach one in `wait_s` seconds:
     writes go on, or a link is cut."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + wait_s
-    while True:
+    behind: dict[str, dict[str, str]] = {}
+
+    async def look() -> dict[str, dict[str, Any]]:
         statuses = await asyncio.gather(*(client.call("GET", "/sys/v1/status") for client in clients.values()))
         most: dict[str, int] = {}
         for one in statuses:
             for lane, seq in one["durable"].items():
                 most[lane] = max(seq, most.get(lane, 0))
-        if all(one["applied"] == most for one in statuses):
-            answers = await asyncio.gather(*(client.call("GET", "/sys/v1/digest") for client in clients.values()))
-            if all(answer["applied"] == most for answer in answers):
-                return dict(zip(clients, answers, strict=True))
-        if loop.time() > deadline:
-            behind = {
-                name: {lane: f"{one['applied'].get(lane, 0)} of {seq}" for lane, seq in most.items()
-                       if one["applied"].get(lane, 0) < seq}
-                for name, one in zip(clients, statuses, strict=True)
-            }  # fmt: skip
-            raise Conflict(f"the frontiers are not equal after {wait_s:.0f} s: {behind}")
-        await asyncio.sleep(0.05)  # polls a condition with a deadline
+        behind.clear()
+        for name, one in zip(clients, statuses, strict=True):
+            applied = one["applied"]
+            behind[name] = {
+                lane: f"{applied.get(lane, 0)}/{seq}" for lane, seq in most.items() if applied.get(lane) != seq
+            }
+        if any(behind.values()):
+            return {}
+        answers = await asyncio.gather(*(client.call("GET", "/sys/v1/digest") for client in clients.values()))
+        if any(answer["applied"] != most for answer in answers):
+            return {}
+        return dict(zip(clients, answers, strict=True))
+
+    found = await until(look, wait_s)
+    if not found:
+        raise Conflict(f"the frontiers are not equal after {wait_s:.0f} s (applied/held): {behind}")
+    return found
 
 
 def _differences(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

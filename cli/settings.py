@@ -76,8 +76,6 @@ class Settings(BaseSettings):
     stores: Stores
     secrets: Secrets
     peers: dict[str, Peer] = {}
-    snapshot_every_s: int = pydantic.Field(default=0, ge=0)
-    """0: only on demand."""
 
     @classmethod
     def settings_customise_sources(

@@ -13,7 +13,8 @@ from cli.conflicts import Conflicts
 from cli.conversation import Conversation, user_id
 from cli.narrator import OWNER, Narrator, Told
 from cli.planet import Planet
-from planb_sdk import Client
+from cli.waiting import until
+from planb_sdk import Client, Stats
 
 Say = Callable[[str], None]
 
@@ -31,7 +32,7 @@ class Story:
         self._planet = planet
         self._seed = seed
         self._say = say
-        self._cast = Cast(planet)
+        self._cast = Cast(planet.regions, planet.sys_key)
         self._narrator = Narrator(self._cast, conversations)
         names = tuple(planet.sites)
         self._home, self._refuge, self._burnt = names[0], names[1], names[-1]
@@ -60,11 +61,13 @@ class Story:
         await conflicts.prepare()
         for name in self._planet.sites:
             if name != self._burnt:
+                self._planet.cut(name, self._burnt)
                 cast.cut(name, self._burnt)
         await asyncio.gather(narrator.tell(SHARE_HEALED), conflicts.provoke())
         self._say("the links heal")
         for name in self._planet.sites:
             if name != self._burnt:
+                self._planet.heal(name, self._burnt)
                 cast.heal(name, self._burnt)
         healed = await cast.settled()
         self.claims["digests are equal after the cut"] = len(set(healed.values())) == 1
@@ -195,6 +198,8 @@ class Story:
             "events": status["counters"]["events"],
             "conflicts": len(listed),
             "missed": len(missed),
+            "missed_messages": missed[:100],
+            "watchers": {nick: _figures(watcher.client.stats) for nick, watcher in self._cast.watching.items()},
             "doubled": doubled,
             "lost_local": len(lost),
             "lost": lost,
@@ -220,11 +225,12 @@ class Story:
 
     async def _missed(self) -> list[str]:
         """What a watcher should have got and did not, after time to get it."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + DELIVERED_S_MAX
-        while (missing := self._missing()) and loop.time() < deadline:
-            await asyncio.sleep(0.05)  # polls a condition with a deadline
-        return missing
+
+        async def nothing_missing() -> bool:
+            return not self._missing()
+
+        await until(nothing_missing, DELIVERED_S_MAX)
+        return self._missing()
 
     def _missing(self) -> list[str]:
         missing = []
@@ -264,6 +270,10 @@ class Story:
         client = self._cast.also_at(reader, self._home)
         have = {(m.sender, m.key) async for m in client.history(self._last_words)}
         return [f"{sender} {key}" for sender, key in self._acknowledged if (sender, key) not in have]
+
+
+def _figures(stats: Stats) -> dict[str, int]:
+    return {name: getattr(stats, name) for name in ("received", "doubled", "holes", "resumes", "resets", "reconnects")}
 
 
 async def _history(client: Client, peer: str) -> list[tuple[str, str, str | None]]:
