@@ -1,11 +1,17 @@
-"""A process that writes batches to both SQLite stores for ever, until it is killed: `python -m … folder seed`.
+"""A process that writes batches to both SQLite stores until it kills itself: `python -m … folder seed`.
 
-It prints the number of each batch that it was told is written; `effects_of` and `rows_of` say what was in it.
+It dies by SIGKILL in the midst of a statement of one of the two, so nearly always in the midst of a transaction; a
+kill from outside would mostly find it between two. It prints the number of each batch that it was told is written;
+`effects_of` and `rows_of` say what was in it.
 """
 
 import asyncio
+import os
 import random
+import signal
+import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from core.ids import class_of
@@ -42,12 +48,28 @@ def rows_of(seed: int, n: int) -> list[Row]:
     return rows
 
 
+def die_after(steps: int) -> Callable[[sqlite3.Connection], None]:
+    """So many steps of SQLite's virtual machine on this connection, and SIGKILL."""
+    left = iter(range(steps))
+
+    def step() -> int:
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+    return lambda connection: connection.set_progress_handler(step, 1)
+
+
 async def main(folder: Path, seed: int) -> None:
+    source = random.Random(seed)
     relational = await SqliteRelationalStore.open(folder / "relational.db", clock=lambda: NOW_MS)
     messages = await SqliteMessageStore.open(folder / "messages.db")
     n = 0
     while True:
         n += 1
+        if n == 12:
+            victim = source.choice([relational, messages])
+            await victim._file.write(die_after(source.randint(1, 12_000)))
         frontier = {LANE: Mark(n, id_at(n))}
         await messages.ready()
         messages.put(rows_of(seed, n), frontier)
