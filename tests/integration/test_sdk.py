@@ -380,7 +380,7 @@ async def test_a_reset_is_told_and_state_is_loaded_anew(fra: FakeRegion) -> None
     async with client(fra, keep_state=True) as ada, followed(ada) as got:
         await until(lambda: len(fra.sockets) == 1)
         peer = {"user": {"id": "Ubob", "name": "", "avatar": "", "about": ""}}
-        settings = {"pin": None, "muted_until_ms": None, "read": {}, "cleared": {}}
+        settings = {"present": True, "pin": None, "muted_until_ms": None, "read": {}, "cleared": {}}
         fra.dialogs = [{"conversation": "D1", "peer": peer, **settings}]
         fra.happen(text="trimmed before it was had")
         fra.trimmed = True
@@ -393,7 +393,17 @@ async def test_a_reset_is_told_and_state_is_loaded_anew(fra: FakeRegion) -> None
 
 async def test_stale_state_plus_updates_equals_a_fresh_fetch(fra: FakeRegion) -> None:
     peer = {"user": {"id": "Ubob", "name": "", "avatar": "", "about": ""}}
-    fra.dialogs = [{"conversation": "D1", "peer": peer, "pin": None, "muted_until_ms": None, "read": {}, "cleared": {}}]
+    fra.dialogs = [
+        {
+            "conversation": "D1",
+            "peer": peer,
+            "present": True,
+            "pin": None,
+            "muted_until_ms": None,
+            "read": {},
+            "cleared": {},
+        }
+    ]
     fra.happen(text="before")
     async with client(fra, keep_state=True) as ada, followed(ada) as got:
         await until(lambda: len(fra.sockets) == 1)

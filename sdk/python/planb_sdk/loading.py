@@ -53,6 +53,7 @@ async def load_all(transport: Transport, state: State) -> None:
     state.chats.clear()
     state.dialogs.clear()
     state.messages.clear()
+    state.left.clear()
     state.stale.clear()
     for entry in found:
         state.load_dialog(entry)

@@ -22,6 +22,8 @@ class State:
     """conversation -> {pin, muted_until_ms, read, cleared}."""
     members: dict[str, dict[str, str]] = field(default_factory=dict)
     """chat -> user -> role, as far as updates told; "" for one without a role."""
+    left: set[str] = field(default_factory=set)
+    """Chats that I am not in any more."""
     profiles: dict[str, Json] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
     loaded: bool = False
@@ -47,6 +49,7 @@ class State:
     def load_dialog(self, entry: Json) -> None:
         """An entry of GET /v1/dialogs."""
         self._settings(entry)
+        self._present(entry["conversation"], entry["present"])
         peer = entry["peer"]
         if "user" in peer:
             self.profiles[peer["user"]["id"]] = peer["user"]
@@ -60,10 +63,14 @@ class State:
         self._bound(conversation)
 
     def snapshot(self) -> Json:
-        """What two clients with equal knowledge have equal: messages, chats and settings of dialogs."""
+        """What two clients with equal knowledge have equal: messages, chats and settings of dialogs.
+
+        Without chats that I am not in any more: a fetch shows what became of them, updates about it are not for me.
+        """
+        there = {name: some for name, some in sorted(self.messages.items()) if some and name not in self.left}
         return {
-            "messages": {name: dict(sorted(some.items())) for name, some in sorted(self.messages.items()) if some},
-            "chats": dict(sorted(self.chats.items())),
+            "messages": {name: dict(sorted(some.items())) for name, some in there.items()},
+            "chats": {name: chat for name, chat in sorted(self.chats.items()) if name not in self.left},
             "dialogs": {name: one for name, one in sorted(self.dialogs.items()) if one != NOTHING_SET},
         }
 
@@ -111,6 +118,7 @@ class State:
             members.pop(update["user"], None)
         if update["user"] == self.user:
             self.stale[update["chat"]] = None
+            self._present(update["chat"], update["present"])
 
     def _dialog(self, update: Json) -> None:
         entry = update["dialog"]
@@ -118,6 +126,12 @@ class State:
         known = self.messages.get(entry["conversation"], {})
         for id in [id for id, message in known.items() if self._cleared(message)]:
             del known[id]
+
+    def _present(self, chat: str, present: bool) -> None:
+        if present:
+            self.left.discard(chat)
+        else:
+            self.left.add(chat)
 
     def _settings(self, entry: Json) -> None:
         self.dialogs[entry["conversation"]] = {name: entry[name] for name in NOTHING_SET}
