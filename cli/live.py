@@ -34,7 +34,7 @@ class Live:
 
     def __init__(self, planet: Planet, conversations: Iterable[Conversation]) -> None:
         self._planet = planet
-        self._cast = Cast(planet.regions, planet.sys_key)
+        self._cast = Cast(planet.regions, planet.sys_key, watched=False)
         self._narrator = Narrator(self._cast, conversations)
         self._notes: deque[str] = deque(maxlen=NOTES_KEPT)
         self._stop = asyncio.Event()
