@@ -67,6 +67,7 @@ def create_sys_app(deps: SysDeps) -> web.Application:
     )
     for method, path, handler in _Routes(deps).table():
         app.router.add_route(method, path, guard.bounded(f"{method} {path}", handler))
+    _replication_gauges(deps.metrics, deps.replicator)
     health.add_routes(app, deps.metrics, deps.checks)
     return app
 
@@ -223,8 +224,8 @@ def _digits(conflict: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def replication_gauges(metrics: Metrics, replicator: Replicator) -> None:
-    """Adds the replicator's figures to a process's metrics."""
+def _replication_gauges(metrics: Metrics, replicator: Replicator) -> None:
+    """The replicator's figures among the metrics of this process."""
     gauge = metrics.gauge
     gauge("planb_replay_behind_records", "Durable here, not applied yet.", _sum(replicator.replayer.behind))
     gauge("planb_replay_blocked_lanes", "Lanes whose replay is stopped.", lambda: len(replicator.replayer.blocked))
