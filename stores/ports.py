@@ -64,7 +64,9 @@ class RelationalStore(Protocol):
     async def apply(self, batch: RelationalBatch) -> None:
         """Merges the effects by the law of each column, in one transaction with everything else. Guarded: a stamp
         that is not greater never overwrites. Also keeps one row per lww write (table, key, column, stamp, basis,
-        value) from which conflicts are computed."""
+        value) from which conflicts are computed; tables keyed by lane need none, a register there has one writer.
+        Takes losers too: only with all writes are conflicts the same in every DC. Raises Undecodable, having changed
+        nothing, for an effect that this version can not store."""
         ...
 
     async def frontier(self) -> Frontier: ...
@@ -311,7 +313,8 @@ class HotStore(Protocol):
         ...
 
     def listen(self) -> AsyncIterator[bytes]:
-        """Everything announced while listening; one connection per process. Reconnects by itself."""
+        """Everything announced while listening; one connection per process. Reconnects by itself; an empty frame says
+        that it had to, so something may have been missed."""
         ...
 
     async def present(self, user: str, connection: str, ttl_s: int) -> None:

@@ -116,9 +116,11 @@ async def _connect(server: Server, channel: str) -> _Ear:
 
 
 async def subscribe(url: str, channel: str) -> AsyncIterator[bytes]:
-    """Every frame that arrives; reconnects for ever, with a growing pause. Close the iterator to end it."""
+    """Every frame that arrives; reconnects for ever, with a growing pause, and says so by an empty frame. Close the
+    iterator to end it."""
     server = Server(url)
     pause_s = 0.0
+    again = False
     while True:
         try:
             ear = await _connect(server, channel)
@@ -128,6 +130,9 @@ async def subscribe(url: str, channel: str) -> AsyncIterator[bytes]:
             continue
         pause_s = 0.0
         try:
+            if again:
+                yield b""
+            again = True
             while True:
                 await ear.more()
                 while ear.frames:

@@ -208,6 +208,7 @@ async def test_a_listener_comes_back_after_a_restart(hot: ValkeyHot, server: Val
     server.kill()
     server.start()
     await until_heard(b"after")
+    assert set(heard[: heard.index(b"")]) == {b"before"}, "an empty frame says that something may have been missed"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
