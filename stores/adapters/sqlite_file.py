@@ -60,7 +60,7 @@ class SqliteFile:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"{path.name}-read")
         self._own = threading.local()
         self._connections: list[sqlite3.Connection] = []
-        self._waiting = 0
+        self._waiting = {self._writer: 0, self._readers: 0}
         self._closed = False
 
     @classmethod
@@ -99,13 +99,14 @@ class SqliteFile:
     ) -> T:
         if self._closed:
             raise StoreUnavailable(private=f"{self.path}: closed")
-        if self._waiting >= limits.STORE_QUEUE_MAX:
-            raise Overloaded(private=f"{self.path}: {self._waiting} calls wait", retry_after_s=1)
-        self._waiting += 1
+        # Apart, so that a crowd of readers never keeps a batch from being applied.
+        if self._waiting[pool] >= limits.STORE_QUEUE_MAX:
+            raise Overloaded(private=f"{self.path}: {self._waiting[pool]} calls wait", retry_after_s=1)
+        self._waiting[pool] += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(pool, run, work, durable)
         finally:
-            self._waiting -= 1
+            self._waiting[pool] -= 1
 
     def _transaction(self, work: Work[T], durable: bool) -> T:
         with store_errors(self.path):

@@ -153,9 +153,11 @@ async def test_calls_beyond_the_bound_are_refused(
     store: SqliteRelationalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "STORE_QUEUE_MAX", 3)
-    results = await asyncio.gather(*(store.frontier() for _ in range(5)), return_exceptions=True)
-    assert [type(result) for result in results] == [dict, dict, dict, Overloaded, Overloaded]
-    assert await store.frontier() == {}
+    calls = [*(store.frontier() for _ in range(5)), store.apply(batch([], {7: Mark(1, 5)}))]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results[:5]] == [dict, dict, dict, Overloaded, Overloaded]
+    assert results[5] is None, "readers keep no batch from being applied"
+    assert await store.frontier() == {7: Mark(1, 5)}
 
 
 async def test_a_closed_store_is_unavailable(tmp_path: Path) -> None:
