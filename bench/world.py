@@ -1,0 +1,95 @@
+"""Datacenters to be measured: real processes (cli/planet.py), with users whose tokens are known."""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+from bench.load import Listener, Load, Loaded, Sender, run
+from cli.operate import equal_frontiers
+from cli.planet import Planet, Site
+from cli.sys_client import SysClient
+
+SETTLE_S_MAX = 60.0
+AT_ONCE = 16
+
+
+class World:
+    """A planet with users `Ub0`, `Ub1`, …; the first DC is where they write."""
+
+    def __init__(self, planet: Planet) -> None:
+        self.planet = planet
+        self.names = tuple(planet.sites)
+        self.tokens: list[str] = []
+
+    @property
+    def home(self) -> Site:
+        return self.planet.sites[self.names[0]]
+
+    def sys(self, name: str) -> SysClient:
+        """The internal listener of a DC."""
+        return SysClient(f"http://127.0.0.1:{self.planet.site(name).ports.sys}", self.planet.sys_key)
+
+    def pids(self, names: Sequence[str] = ()) -> dict[str, int]:
+        """ "<dc> api" / "<dc> log" / "<dc> hot" -> process."""
+        found = {}
+        for name in names or self.names:
+            site = self.planet.sites[name]
+            for part, child in (("api", site.process), ("log", site.log), ("hot", site.hot)):
+                if child.pid is not None:
+                    found[f"{name} {part}"] = child.pid
+        return found
+
+    async def users(self, count: int) -> None:
+        """Makes users at the first DC; returns when every DC knows them."""
+        slots = asyncio.Semaphore(AT_ONCE)
+        async with self.sys(self.names[0]) as sys:
+
+            async def one(number: int) -> str:
+                async with slots:
+                    user = f"Ub{number}"
+                    await sys.call("PUT", f"/sys/v1/users/{user}", {"name": user}, key=str(uuid4()))
+                    answer = await sys.call(
+                        "POST", "/sys/v1/tokens", {"user": user, "device": "bench"}, key=str(uuid4())
+                    )
+                    return str(answer["token"])
+
+            self.tokens = list(await asyncio.gather(*(one(number) for number in range(count))))
+        await self.settled()
+
+    async def settled(self, wait_s: float = SETTLE_S_MAX) -> None:
+        """Returns when all DCs have applied the same."""
+        async with contextlib.AsyncExitStack() as stack:
+            clients = {name: await stack.enter_async_context(self.sys(name)) for name in self.names}
+            await equal_frontiers(clients, wait_s)
+
+    def pairs(self, count: int) -> list[Sender]:
+        """`count` senders in direct conversations: two and two write to each other, one writes to his neighbour."""
+        return [Sender(self.tokens[i], f"Ub{i ^ 1}") for i in range(count)]
+
+    def listeners(self, name: str, count: int) -> list[Listener]:
+        """The websockets of the first users at a DC."""
+        port = self.planet.sites[name].ports.public
+        return [Listener(port, token, name) for token in self.tokens[:count]]
+
+    async def load(self, load: Load) -> Loaded:
+        """Runs a phase against it."""
+        return await run(load)
+
+
+@contextlib.asynccontextmanager
+async def world(names: tuple[str, ...], users: int) -> AsyncIterator[World]:
+    """Started and with users; everything is stopped and deleted at the end."""
+    home = Path(tempfile.mkdtemp(prefix="planb-bench-"))
+    planet = Planet(home, names)
+    try:
+        await planet.start()
+        made = World(planet)
+        await made.users(users)
+        yield made
+    finally:
+        await planet.stop()
+        await asyncio.to_thread(shutil.rmtree, home, True)
