@@ -347,7 +347,7 @@ class ObjectStore(Protocol):
 
     async def exists(self, key: str) -> bool: ...
     def list(self, prefix: str) -> AsyncIterator[str]:
-        """Keys with this prefix (any string), in the order of their characters. Writes meanwhile may or may not show."""
+        """Keys with this prefix (any string), in the order of their characters. Writes meanwhile may show or not."""
         ...
 
     async def delete(self, key: str) -> None:
