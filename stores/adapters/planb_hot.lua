@@ -158,15 +158,33 @@ local function append(owner, elements, about, notes, kept, touched)
   return base + length
 end
 
--- Which of the wanted events the owner's list holds.
+-- Which of the wanted events the owner's list holds. Read backwards: when an event was back-fed, all smaller ones of its
+-- lane had been fed already, so neither it nor its back-fed copy stands before a fed update with a smaller id.
 local function held(owner, wanted)
+  local smallest, left, greatest = {}, 0, ZERO
+  for id in pairs(wanted) do
+    local lane = lane_of(id)
+    if not smallest[lane] then left = left + 1 end
+    if not smallest[lane] or id < smallest[lane] then smallest[lane] = id end
+    if id > greatest then greatest = id end
+  end
   local found, name = {}, key(owner, 'l')
   local last = call('LLEN', name) - 1
-  while last >= 0 do
+  while left > 0 and last >= 0 do
     local first = max(0, last - SCAN + 1)
-    for _, element in ipairs(call('LRANGE', name, first, last)) do
-      local id = sub(element, 1, 19)
-      if wanted[id] then found[id] = true end
+    local elements = call('LRANGE', name, first, last)
+    for i = #elements, 1, -1 do
+      local id = sub(elements[i], 1, 19)
+      if wanted[id] then
+        found[id] = true
+      elseif id < greatest and sub(elements[i], 20, 20) == 'f' then
+        local lane = lane_of(id)
+        if smallest[lane] and id < smallest[lane] then
+          smallest[lane] = nil
+          left = left - 1
+          if left == 0 then break end
+        end
+      end
     end
     last = first - 1
   end

@@ -140,6 +140,13 @@ class UpdatesContract:
         assert await write(hot, feeds=[feed("Ua", at(8))], back_feeds=feeds("Ua", [at(8), at(1)])) == {"Ua": 5}
         assert (await hot.updates("Ua", 0, 9)).entries == entries([at(5), at(6), at(3), at(8), at(1)])
 
+    async def test_an_old_update_is_found_behind_newer_ones(self, hot: HotStore) -> None:
+        ids = [at(1), at(1, NYC), at(2), at(3), at(3, NYC), at(4)]
+        await write(hot, feeds=feeds("Ua", ids))
+        assert await write(hot, back_feeds=feeds("Ua", [at(1), at(4), at(3, NYC)])) == {}
+        assert await write(hot, back_feeds=feeds("Ua", [at(4), at(2, NYC)])) == {"Ua": 7}
+        assert await write(hot, back_feeds=feeds("Ua", [at(2, NYC), at(1, NYC), at(3)])) == {}
+
     async def test_one_update_may_have_many_owners(self, hot: HotStore) -> None:
         owners = [f"U{n}" for n in range(1_200)]
         assert await write(hot, feeds=[feed(owner, at(1), "G1") for owner in owners]) == dict.fromkeys(owners, 1)
