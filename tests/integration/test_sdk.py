@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -418,3 +419,22 @@ async def test_stale_state_plus_updates_equals_a_fresh_fetch(fra: FakeRegion) ->
         assert ada.state is not None
         assert ada.state.snapshot() == (await ada.fresh_state()).snapshot()
         assert len(ada.state.messages["D1"]) == 31
+
+
+async def test_who_only_loads_marks_what_he_loaded_and_who_follows_loses_nothing_by_loading(fra: FakeRegion) -> None:
+    async with client(fra) as reader, client(fra) as follower:
+        await follower.begin()
+        fra.happen(text="one")
+        for one in (reader, follower):
+            assert [message.text async for message in one.history("Ubob")] == ["one"]
+        assert reader.position is not None and reader.position.pts == 1
+        async with followed(follower) as got:
+            await until(lambda: texts(got) == ["one"])
+
+
+async def test_the_readme_does_what_it_says(fra: FakeRegion) -> None:
+    readme = (Path(__file__).parents[2] / "sdk/python/README.md").read_text()
+    code = readme.partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert await names["main"]([fra.url], "token") == ["Hello", "one", "two"]

@@ -119,8 +119,13 @@ class Client:
 
     # -- receiving
 
+    async def begin(self) -> None:
+        """From here on nothing is missed: `updates` will hand on what comes after this, whenever it is asked."""
+        self._follower.wanted = True
+        await self._follower.begin()
+
     def updates(self) -> AsyncGenerator[Update, None]:
-        """Everything that concerns me from now on, without gaps and without doubles, over failures and changes of
+        """Everything that concerns me, from `begin` or the first iteration on, without gaps and without doubles, over failures and changes of
         region. One at a time; close it (`contextlib.aclosing`) before another. Raises Unauthenticated at the end of
         the session."""
         return self._follower.updates()
@@ -181,13 +186,13 @@ class Client:
 
     async def history(self, peer: str, *, before: str | None = None) -> AsyncGenerator[Message, None]:
         """Messages of a dialog, the newest first."""
-        await self._before_loading()
+        await self._follower.before_loading()
         async for message in loading.history(self._transport, peer, before):
             yield Message.of(message)
 
     async def history_after(self, peer: str, after: str) -> AsyncGenerator[Message, None]:
         """Messages of a dialog above an id, the oldest first."""
-        await self._before_loading()
+        await self._follower.before_loading()
         async for message in loading.history_after(self._transport, peer, after):
             yield Message.of(message)
 
@@ -195,7 +200,7 @@ class Client:
 
     async def dialogs(self) -> AsyncGenerator[Dialog, None]:
         """Pinned ones first, then by the newest message."""
-        await self._before_loading()
+        await self._follower.before_loading()
         async for entry in loading.dialogs(self._transport):
             yield Dialog.of(entry)
 
@@ -331,11 +336,6 @@ class Client:
         body: Json = {"kind": kind, "title": title, "users": list(users)}
         body |= {name: value for name, value in (("about", about), ("avatar", avatar)) if value}
         return await self._write("POST", "/v1/chats", body, key=key)
-
-    async def _before_loading(self) -> None:
-        """A cursor from before what is loaded; one that is being followed stays."""
-        if not self._follower.following:
-            await self._follower.present()
 
 
 def _session(options: Options) -> aiohttp.ClientSession:

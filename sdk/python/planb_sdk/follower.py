@@ -49,6 +49,8 @@ class Follower:
         self._ahead = False
         """The position has moved beyond the cursor by what came over the stream."""
         self.following = False
+        self.wanted = False
+        """The application wants every update from its first cursor on."""
         self._life: tuple[str, int] | None = None
         """DC and epoch of the stream: what its pts count in."""
         self._wanted = False
@@ -61,10 +63,14 @@ class Follower:
     async def begin(self) -> None:
         """Takes a cursor at the present, if there is none: what is loaded from now on is covered by it."""
         if not self.cursor:
-            await self.present()
+            await self._present()
 
-    async def present(self) -> None:
-        """Takes a cursor at the present, whatever was before."""
+    async def before_loading(self) -> None:
+        """To be called before something is loaded: for one who doesn't follow, what is loaded counts as delivered."""
+        if not self.wanted:
+            await self._present()
+
+    async def _present(self) -> None:
         self._take((await self._transport.call("GET", "/v1/state")).body)
 
     async def exact(self) -> str:
@@ -135,7 +141,7 @@ class Follower:
         """Until the client is closed or its session ends (Unauthenticated)."""
         if self.following:
             raise PlanBError("the updates are being followed already")
-        self.following = True
+        self.following = self.wanted = True
         backoff = self._transport.backoff()
         opened = False
         try:
