@@ -125,9 +125,9 @@ class Client:
         await self._follower.begin()
 
     def updates(self) -> AsyncGenerator[Update, None]:
-        """Everything that concerns me, from `begin` or the first iteration on, without gaps and without doubles, over failures and changes of
-        region. One at a time; close it (`contextlib.aclosing`) before another. Raises Unauthenticated at the end of
-        the session."""
+        """Everything that concerns me, from `begin` or the first iteration on, without gaps and without doubles, over
+        failures and changes of region. One at a time; close it (`contextlib.aclosing`) before another. Raises
+        Unauthenticated at the end of the session."""
         return self._follower.updates()
 
     @property
