@@ -122,9 +122,11 @@ def record(error: Exception, shown: errors.PlanBError, request_id: str, where: s
 
 
 def all_errors() -> Iterator[type[errors.PlanBError]]:
-    """Every error of the tree, parents before children."""
+    """Every error that has a code of its own, parents before children. Others (an answer that is passed on) carry a
+    code that they got from elsewhere."""
     queue: list[type[errors.PlanBError]] = [errors.PlanBError]
     while queue:
         kind = queue.pop(0)
-        yield kind
+        if "code" in vars(kind):
+            yield kind
         queue.extend(kind.__subclasses__())

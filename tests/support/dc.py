@@ -75,10 +75,12 @@ class OneDc:
         mine = await self.log.tops()
         for lane, top in (await other.log.tops()).items():
             at = mine[lane].seq if lane in mine else 0
-            if lane == self.lane or at >= top.seq:
-                continue
-            records = await other.log.read(lane, at, 10_000)
-            await self.log.store(records)
+            if lane != self.lane and at < top.seq:
+                await self.log.store(await other.log.read(lane, at, 10_000))
+        # From the log, not from what came just now: an earlier call may have been cancelled between the two.
+        for lane in (await self.log.tops()).keys() - {self.lane}:
+            applied = self.applier.progress.applied.get(lane)
+            records = await self.log.read(lane, applied.seq if applied else 0, 10_000)
             await self.applier.apply([codec().entry(record) for record in records])
 
     def position(self) -> Position:
