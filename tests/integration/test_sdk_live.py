@@ -27,6 +27,22 @@ async def planet(tmp_path: Path) -> AsyncIterator[Planet]:
         yield planet
     finally:
         await planet.stop()
+        for site in planet.sites.values():  # shown where a test fails
+            print(site.name, (site.home / "serve.log").read_text()[-4_000:])
+
+
+@pytest.fixture
+async def make(planet: Planet) -> AsyncIterator["Make"]:
+    """`await make("Uada", "fra", "syd")`: a new user at home in the first region."""
+    made: list[Follower] = []
+
+    async def one(user: str, *regions: str) -> Follower:
+        made.append(await follower(planet, user, *regions))
+        return made[-1]
+
+    yield one
+    for each in made:
+        await each.stop()
 
 
 class Follower:
@@ -53,8 +69,10 @@ class Follower:
             raise outcome
 
 
+Make = Callable[..., Awaitable[Follower]]
+
+
 async def follower(planet: Planet, user: str, *regions: str) -> Follower:
-    """A new user at home in the first region."""
     site = planet.site(regions[0])
     async with SysClient(f"http://127.0.0.1:{site.ports.sys}", planet.sys_key) as sys:
         await sys.call("PUT", f"/sys/v1/users/{user}", {"name": user}, key=str(uuid.uuid4()))
@@ -114,12 +132,12 @@ async def quietly(write: Awaitable[object]) -> None:
         assert error.status in (403, 404, 409, 410), error
 
 
-async def test_stale_state_plus_updates_equals_a_fresh_fetch_whoever_roams(planet: Planet) -> None:
+async def test_stale_state_plus_updates_equals_a_fresh_fetch_whoever_roams(planet: Planet, make: Make) -> None:
     rng = random.Random(7)
     people = [
-        await follower(planet, "Uada", "fra", "syd"),
-        await follower(planet, "Ubob", "syd", "fra"),
-        await follower(planet, "Ueve", "fra", "syd"),
+        await make("Uada", "fra", "syd"),
+        await make("Ubob", "syd", "fra"),
+        await make("Ueve", "fra", "syd"),
     ]
     ada, bob, eve = (one.client for one in people)
     group = (await ada.create_group("lunch", ["Ueve"])).chat
@@ -174,12 +192,10 @@ async def test_stale_state_plus_updates_equals_a_fresh_fetch_whoever_roams(plane
         assert one.client.stats.missed == 0
         assert set(one.firsts().values()) == {1}, "each message is shown first once"
     assert sum(one.client.stats.switches for one in people) > 3
-    for one in people:
-        await one.stop()
 
 
-async def test_what_only_a_dead_datacenter_held_is_sent_again_and_read_once(planet: Planet) -> None:
-    ada, bob = await follower(planet, "Uada", "fra", "syd"), await follower(planet, "Ubob", "syd", "fra")
+async def test_what_only_a_dead_datacenter_held_is_sent_again_and_read_once(planet: Planet, make: Make) -> None:
+    ada, bob = await make("Uada", "fra", "syd"), await make("Ubob", "syd", "fra")
     first = await ada.client.send("Ubob", "both know")
     await until(lambda: _has(bob, {first.key}))
     planet.cut("fra", "syd")
@@ -201,7 +217,6 @@ async def test_what_only_a_dead_datacenter_held_is_sent_again_and_read_once(plan
     assert texts[alone[0].key] == "edited where only fra knows"
     for one in (ada, bob):
         assert one.client.stats.missed == 0
-        await one.stop()
 
 
 async def _has(one: Follower, keys: set[str]) -> bool:
