@@ -167,6 +167,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=args.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # What aiohttp can't parse as HTTP it answers with 400; a traceback for each would let anybody fill the log.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     try:
         import uvloop
 

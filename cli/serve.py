@@ -1,6 +1,7 @@
 """`planb serve`: runs a datacenter until it is told to stop."""
 
 import asyncio
+import gc
 import logging
 import signal
 from pathlib import Path
@@ -19,6 +20,7 @@ async def run(config: Path) -> None:
         loop.add_signal_handler(number, stop.set)
     datacenter = Datacenter(settings.load(config))
     await datacenter.start()
+    gc.freeze()  # what is there now stays: no full collection needs to look at it, while a digest is made for example
     log.warning("%s serves on port %d", datacenter.settings.dc.name, datacenter.settings.public.port)
     ended = asyncio.create_task(stop.wait())
     failed = asyncio.create_task(datacenter.failure())

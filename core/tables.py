@@ -37,6 +37,8 @@ class Kind(StrEnum):
 class Column(NamedTuple):
     law: Law
     kind: Kind
+    listed: bool = True
+    """False for a secret: a concurrent write that lost is not kept, and no list of conflicts shows it."""
 
 
 class Table(NamedTuple):
@@ -56,7 +58,7 @@ TABLES: dict[str, Table] = {
             "name": Column(Law.LWW, T),
             "avatar": Column(Law.LWW, T),
             "about": Column(Law.LWW, T),
-            "password": Column(Law.LWW, T),  # a salted hash, never the password
+            "password": Column(Law.LWW, T, listed=False),  # a salted hash, never the password
         },
     ),
     "sessions": Table(

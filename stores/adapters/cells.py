@@ -106,7 +106,7 @@ class Fold:
             lww = column.law is Law.LWW
             cell = Cell(plain(column.kind, value, f"{name}.{column_name}"), stamp if lww else 0)
             cells[column_name] = cell
-            if lww and contested(name):
+            if lww and column.listed and contested(name):
                 self.add(
                     OVERWRITES,
                     (name, canonical(key).decode(), column_name, stamp),

@@ -1,4 +1,4 @@
-"""Which concurrent lww writes lost: those that are not on the winner's chain of bases.
+"""Which concurrent lww writes lost: those that are not on the winner's chain of bases, and whose value is another.
 
 Every write of a column names its basis, the stamp of the value that its origin overwrote, so the writes form a tree.
 What the winner (the greatest stamp) had seen is its path to the root; all other writes were never seen by it, and
@@ -41,7 +41,8 @@ def conflicts(writes: Iterable[Write]) -> Iterator[dict[str, Any]]:
         rows = {write.stamp: write for write in group}
         lost = losers({stamp: write.basis for stamp, write in rows.items()})
         winner = rows[max(rows)]
-        for stamp in sorted(lost):
+        # Two writes of one value (one creation, retried through another DC) lost nothing.
+        for stamp in sorted(stamp for stamp in lost if rows[stamp].value != winner.value):
             yield {
                 "table": table,
                 "key": msgspec.json.decode(key),

@@ -128,7 +128,7 @@ def upsert(name: str, columns: tuple[str, ...]) -> str:
     sets: dict[str, Any] = {}
     changes: list[ColumnElement[bool]] = []
     for column in columns:
-        law, kind = laws[column]
+        law, kind, _ = laws[column]
         written.append(column)
         if law is Law.LWW:
             stamp = f"{column}_at"
@@ -153,7 +153,7 @@ def bind_row(name: str, columns: tuple[str, ...], key: Key, cells: dict[str, Cel
     laws = STORED[name].columns
     bound: list[Any] = list(key)
     for column in columns:
-        law, kind = laws[column]
+        law, kind, _ = laws[column]
         cell = cells[column]
         bound.append(stored(kind, cell.value))
         if law is Law.LWW:
@@ -192,10 +192,10 @@ class Reader:
     def __init__(self, name: str) -> None:
         table = STORED[name]
         self.names = tuple(column.name for column in REPLICATED[name].columns)
-        self._json = tuple(column for column, (_, kind) in table.columns.items() if kind is Kind.JSON)
-        self._stamped = tuple(column for column, (law, _) in table.columns.items() if law is Law.LWW)
+        self._json = tuple(column for column, (_, kind, _) in table.columns.items() if kind is Kind.JSON)
+        self._stamped = tuple(column for column, (law, _, _) in table.columns.items() if law is Law.LWW)
         self._unstamped = tuple(
-            (column, DEFAULTS[kind]) for column, (law, kind) in table.columns.items() if law is not Law.LWW
+            (column, DEFAULTS[kind]) for column, (law, kind, _) in table.columns.items() if law is not Law.LWW
         )
 
     def shown(self, values: Iterable[Any]) -> dict[str, Any]:

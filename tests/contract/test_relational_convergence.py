@@ -159,7 +159,7 @@ def test_frontiers_reach_their_greatest_mark_in_any_order(seqs: list[int], data:
 def test_any_two_writes_of_one_column_merge_as_defined_in_either_order() -> None:
     """All pairs of awkward values, where the orders of a text and of its encoding differ."""
     effects: list[tuple[Stamped, Stamped]] = []
-    for column, (law, kind) in PROBE_TABLE.columns.items():
+    for column, (law, kind, _) in PROBE_TABLE.columns.items():
         values = [1] if law is Law.ONCE else AWKWARD[kind]
         for first in values:
             for second in values:

@@ -9,10 +9,10 @@ import pytest
 
 from core import limits
 from core.errors import ConfigError, Corrupt, Overloaded, StoreUnavailable
-from core.tables import TABLES
+from core.tables import TABLES, Effect
 from stores.adapters import sqlite_file, sqlite_schema
 from stores.adapters.sqlite_relational import SqliteRelationalStore
-from stores.ports import Mark
+from stores.ports import Mark, RelationalBatch, Stamped
 from tests.support.stores import NOW_MS, batch, dumped, write
 
 
@@ -166,3 +166,24 @@ async def test_a_closed_store_is_unavailable(tmp_path: Path) -> None:
     await store.close()
     with pytest.raises(StoreUnavailable):
         await store.frontier()
+
+
+async def test_a_secret_column_is_never_listed_among_conflicts(tmp_path: Path) -> None:
+    store = await SqliteRelationalStore.open(tmp_path / "relational.db", clock=lambda: NOW_MS)
+    effects = [
+        Stamped(stamp, Effect("users", ("Uada",), {"password": f"hash {stamp}", "name": f"Ada {stamp}"}))
+        for stamp in (10, 20)
+    ]
+    await store.apply(RelationalBatch(effects, (), (), (), {}))
+    listed = await store.conflicts()
+    assert [conflict["column"] for conflict in listed] == ["name"]
+    assert "hash" not in str(listed)
+    await store.close()
+
+
+async def test_two_writes_of_one_value_are_no_conflict(tmp_path: Path) -> None:
+    store = await SqliteRelationalStore.open(tmp_path / "relational.db", clock=lambda: NOW_MS)
+    effects = [Stamped(stamp, Effect("users", ("Uada",), {"name": "Ada"})) for stamp in (10, 20)]
+    await store.apply(RelationalBatch(effects, (), (), (), {}))
+    assert await store.conflicts() == []
+    await store.close()

@@ -139,7 +139,7 @@ def any_effects(draw: st.DrawFn, tables: Mapping[str, Table] = TABLES, most: int
         key = tuple(draw(KEYS[kind]) for kind in table.key.values())
         columns = {
             column: 1 if law is Law.ONCE else draw(VALUES[kind])
-            for column, (law, kind) in table.columns.items()
+            for column, (law, kind, _) in table.columns.items()
             if draw(st.booleans())
         }
         earlier = [0, *(other for other in stamps if other < stamp)]
