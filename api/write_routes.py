@@ -1,6 +1,5 @@
 """Routes of all write primitives, made from the registry once: a request costs no reflection."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import pydantic
 from aiohttp import web
 
 from api import problems
+from api.batches import Batch, Item
 from api.calls import Call, Calls, key_of
 from api.clock_header import HEADER as X_CLOCK
 from api.clock_header import ClockHeader
@@ -123,7 +123,7 @@ class WriteRoutes:
         )
 
     def batch_handler(self, action: type[Action]) -> Handler:
-        """`{"messages": [{"key": …, …}, …]}`: in order, each with its own outcome in `results`."""
+        """`{"messages": [{"key": …, …}, …]}`: in order, each with its own outcome in `results` (api/batches.py)."""
 
         async def handle(request: web.Request) -> web.Response:
             call = await self._calls.enter(request)
@@ -131,11 +131,11 @@ class WriteRoutes:
                 raise refused("give each message of a batch its own `key`", "Idempotency-Key")
             body = await body_of(request)
             merge(body, {}, query_of(request, frozenset()), frozenset())
-            items = _items(body)
-            running: list[asyncio.Task[Answer] | PlanBError] = []
-            for item in items:
-                running.append(await self._begin(action, item, call))
-            results = [await self._outcome(one, call) for one in running]
+            items = [_item(one) for one in _items(body)]
+            batch = Batch(
+                self._writes, action, call.caller, call.position, items, lambda error: self._judged(error, call)
+            )
+            results = [self._result(outcome) for outcome in await batch.run(call.prefer)]
             return web.Response(
                 body=_encode({"results": results}),
                 headers={X_CLOCK: self._clock.value()},
@@ -144,30 +144,26 @@ class WriteRoutes:
 
         return handle
 
-    async def _begin(self, action: type[Action], item: Any, call: Call) -> "asyncio.Task[Answer] | PlanBError":
-        try:
-            if not isinstance(item, dict):
-                raise refused("must be an object", "messages")
-            key = item.pop("key", "")
-            if not isinstance(key, str):
-                raise refused("must be a string", "key")
-            rest = await self._writes.begin(
-                action, item, call.caller, key_of(key) if key else "", call.prefer, call.position
-            )
-        except PlanBError as error:
-            return error
-        return asyncio.create_task(rest)
+    def _judged(self, error: PlanBError, call: Call) -> PlanBError:
+        return self._calls.or_later(error, call) if isinstance(error, (NotFound, Forbidden)) else error
 
-    async def _outcome(self, one: "asyncio.Task[Answer] | PlanBError", call: Call) -> dict[str, Any]:
-        try:
-            if isinstance(one, PlanBError):
-                raise one
-            answer = await one
-        except (NotFound, Forbidden) as error:
-            return {"problem": problems.member(self._calls.or_later(error, call))}
-        except PlanBError as error:
-            return {"problem": problems.member(error)}
-        return answer.body | {"durability": answer.durability}
+    def _result(self, outcome: Answer | PlanBError) -> dict[str, Any]:
+        if isinstance(outcome, PlanBError):
+            return {"problem": problems.member(outcome)}
+        return outcome.body | {"durability": outcome.durability}
+
+
+def _item(one: Any) -> Item | PlanBError:
+    """One message of a batch; its `key` is no field of the request."""
+    try:
+        if not isinstance(one, dict):
+            raise refused("must be an object", "messages")
+        key = one.pop("key", "")
+        if not isinstance(key, str):
+            raise refused("must be a string", "key")
+        return Item(one, key_of(key) if key else "")
+    except PlanBError as error:
+        return error
 
 
 def _items(body: dict[str, Any]) -> list[Any]:
