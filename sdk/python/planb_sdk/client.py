@@ -329,7 +329,7 @@ class Client:
 
     async def _mark(self, peer: str, what: str, message: str, key: str) -> Receipt:
         """Only what was delivered to us may be covered, so the mark says how far we are."""
-        body = {"message": message, "cursor": await self._follower.exact()}
+        body = {"message": message, **await self._follower.place()}
         return await self._write("POST", f"/v1/dialogs/{_part(peer)}/{what}", body, key=key)
 
     async def _create(self, kind: str, title: str, users: Iterable[str], about: str, avatar: str, key: str) -> Receipt:

@@ -73,12 +73,11 @@ class Follower:
     async def _present(self) -> None:
         self._take((await self._transport.call("GET", "/v1/state")).body)
 
-    async def exact(self) -> str:
-        """A cursor that covers what was received so far, for a mark."""
+    async def place(self) -> Json:
+        """How far this client is, as the body of a mark tells it."""
         await self.begin()
-        while self._ahead:
-            await self._page()
-        return self.cursor
+        assert self.position is not None
+        return {"cursor": self.cursor, "at": self.position.shown()}
 
     def _take(self, answer: Json) -> None:
         """The new cursor, whole: merging two cursors element by element would miss."""
