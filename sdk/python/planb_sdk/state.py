@@ -116,9 +116,9 @@ class State:
             members[update["user"]] = update["role"]
         else:
             members.pop(update["user"], None)
-        # Anybody's membership of a group: a datacenter feeds me what a message's origin did not owe me yet only when it has
-        # applied all that the origin knew of the group, and a cursor may have passed the message by then. A supergroup
-        # has updates of its own, which all members share.
+        # Anybody's membership of a group: what a message's origin did not owe me yet, a datacenter feeds me only when
+        # it has applied all that the origin knew of the group, and a cursor may have passed the message by then.
+        # A supergroup has updates of its own, which all members share.
         if update["user"] == self.user or update["chat"].startswith("G"):
             self.stale[update["chat"]] = None
         if update["user"] == self.user:
