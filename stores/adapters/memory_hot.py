@@ -23,7 +23,7 @@ from stores.ports import (
 )
 
 LISTENER_QUEUE_MAX = 1_000
-"""Frames that wait for one listener; beyond it they are lost, as pub/sub may."""
+"""Frames that wait for one listener; beyond it they are lost, as pub/sub may, and an empty frame stands for them."""
 
 
 class _Owner:
@@ -304,8 +304,11 @@ class MemoryHot:
 
     async def announce(self, frame: bytes) -> None:
         for queue in self._listeners:
-            if not queue.full():
-                queue.put_nowait(frame)
+            if queue.full():
+                while not queue.empty():
+                    queue.get_nowait()
+                queue.put_nowait(b"")
+            queue.put_nowait(frame)
 
     async def listen(self) -> AsyncIterator[bytes]:
         queue: asyncio.Queue[bytes] = asyncio.Queue(LISTENER_QUEUE_MAX)

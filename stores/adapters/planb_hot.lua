@@ -30,7 +30,7 @@ local function key2(tag, kind, rest) return 'pb:{' .. tag .. '}:' .. kind .. ':'
 -- {owner}:l  list of updates           {owner}:b  base, lane -> greatest trimmed
 -- {user}:d   dialogs by score          {owner}:t  conversation -> place: top, and per lane the newest delivered
 -- {user}:m:<conversation> read marks   {user}:h:<conversation> hidden
--- {conversation}:r window   :k class -> ids   :w n<lane> newest, t<lane> trimmed, a has aliases   :x recalled
+-- {conversation}:r window   :k the window's book   :x recalled
 -- {supergroup}:c top        {actor}:q:<key> result        {user}:p presence        {table/key}:x stamps
 
 local function register(name, flags, body)
@@ -191,50 +191,96 @@ local function held(owner, wanted)
   return found
 end
 
--- The window of recent messages. A member: id 19, lane 5, class 16 hex digits, sender. All scores are 0: members are in the
--- order of their ids. It is always the newest `kept` of all that were ever added, in whatever order they came.
+-- The window of recent messages. A member: id 19, lane 5, class 16 hex digits, sender. All scores are 0: members are in
+-- the order of their ids. It is always the newest `kept` of all that were ever added, in whatever order they came.
+-- The book of a window: class -> its ids in the window; and `w`: whether any class ever had two, then per lane n(ewest
+-- id added) or t(rimmed): kind 1, lane 5, id 19.
 
-local function forget(conversation, popped)
-  local classes, lanes = key(conversation, 'k'), key(conversation, 'w')
-  for i = 1, #popped, 2 do
-    local member = popped[i]
-    local id, class = sub(member, 1, 19), sub(member, 25, 40)
-    raise(lanes, 't' .. sub(member, 20, 24), id)
-    local ids = call('HGET', classes, class)
-    if ids == id then
-      call('HDEL', classes, class)
-    elseif ids then
-      local rest = {}
-      for at = 1, #ids, 19 do
-        local other = sub(ids, at, at + 18)
-        if other ~= id then insert(rest, other) end
-      end
-      call('HSET', classes, class, concat(rest))
-    end
+local function read_book(text)
+  local newest, trimmed = {}, {}
+  for at = 2, #(text or ''), 25 do
+    local lanes = byte(text, at) == 110 and newest or trimmed
+    lanes[sub(text, at + 1, at + 5)] = sub(text, at + 6, at + 24)
   end
+  return newest, trimmed, text and sub(text, 1, 1) == '1'
+end
+
+local function book_text(newest, trimmed, aliases)
+  local parts = { aliases and '1' or '0' }
+  for lane, id in pairs(newest) do insert(parts, 'n' .. lane .. id) end
+  for lane, id in pairs(trimmed) do insert(parts, 't' .. lane .. id) end
+  return concat(parts)
+end
+
+local function has_id(ids, id)
+  for at = 1, #ids, 19 do
+    if sub(ids, at, at + 18) == id then return true end
+  end
+  return false
+end
+
+local function without(ids, id)
+  local rest = {}
+  for at = 1, #ids, 19 do
+    local other = sub(ids, at, at + 18)
+    if other ~= id then insert(rest, other) end
+  end
+  return concat(rest)
+end
+
+local function raise_in(lanes, lane, id)
+  if id > (lanes[lane] or '') then lanes[lane] = id end
 end
 
 local function remember(conversation, members, kept)
-  local window, classes, lanes = key(conversation, 'r'), key(conversation, 'k'), key(conversation, 'w')
-  local newest, adds = {}, {}
-  for _, member in ipairs(members) do
-    insert(adds, 0)
-    insert(adds, member)
-    local id, lane, class = sub(member, 1, 19), sub(member, 20, 24), sub(member, 25, 40)
-    if id > (newest[lane] or ZERO) then newest[lane] = id end
-    if call('HSETNX', classes, class, id) == 0 then
-      local ids, known = call('HGET', classes, class), false
-      for at = 1, #ids, 19 do known = known or sub(ids, at, at + 18) == id end
-      if not known then
-        call('HSET', classes, class, ids .. id)
-        call('HSET', lanes, 'a', '1')
+  local window, book = key(conversation, 'r'), key(conversation, 'k')
+  local fields, adds = { 'w' }, {}
+  for i, member in ipairs(members) do
+    fields[i + 1] = sub(member, 25, 40)
+    adds[2 * i - 1] = 0
+    adds[2 * i] = member
+  end
+  local old, classes = call('HMGET', book, unpack(fields)), {}
+  local newest, trimmed, aliases = read_book(old[1])
+  for i, member in ipairs(members) do
+    local id, class = sub(member, 1, 19), fields[i + 1]
+    raise_in(newest, sub(member, 20, 24), id)
+    local ids = classes[class] or old[i + 1]
+    if not ids then
+      classes[class] = id
+    elseif not has_id(ids, id) then
+      classes[class] = ids .. id
+      aliases = true
+    end
+  end
+  call('ZADD', window, unpack(adds))
+  local excess = call('ZCARD', window) - kept
+  if excess > 0 then
+    for i, member in ipairs(call('ZPOPMIN', window, excess)) do
+      if i % 2 == 1 then
+        local id, class = sub(member, 1, 19), sub(member, 25, 40)
+        raise_in(trimmed, sub(member, 20, 24), id)
+        classes[class] = without(classes[class] or call('HGET', book, class) or '', id)
       end
     end
   end
-  for i = 1, #adds, CHUNK do call('ZADD', window, unpack(adds, i, min(i + CHUNK - 1, #adds))) end
-  for lane, id in pairs(newest) do raise(lanes, 'n' .. lane, id) end
-  local excess = call('ZCARD', window) - kept
-  if excess > 0 then forget(conversation, call('ZPOPMIN', window, excess)) end
+  local set = { 'w', book_text(newest, trimmed, aliases) }
+  for class, ids in pairs(classes) do
+    if ids == '' then
+      call('HDEL', book, class)
+    else
+      insert(set, class)
+      insert(set, ids)
+    end
+  end
+  call('HSET', book, unpack(set))
+end
+
+local function raise_floor(conversation, lane, id)
+  local book = key(conversation, 'k')
+  local newest, trimmed, aliases = read_book(call('HGET', book, 'w'))
+  raise_in(trimmed, lane, id)
+  call('HSET', book, 'w', book_text(newest, trimmed, aliases))
 end
 
 local function keep_newest(name, id, kept)
@@ -336,7 +382,12 @@ local function write(batch, args, updates_kept, recent_kept, ids_kept, result_s)
     if not old or old < flat[i + 1] then call('SET', key(flat[i], 'c'), flat[i + 1]) end
   end
   flat = batch[9]
-  for i = 1, #flat, 2 do remember(flat[i], flat[i + 1], recent_kept) end
+  for i = 1, #flat, 2 do
+    local members = flat[i + 1]
+    for from = 1, #members, CHUNK do
+      remember(flat[i], { unpack(members, from, min(from + CHUNK - 1, #members)) }, recent_kept)
+    end
+  end
   flat = batch[10]
   for i = 1, #flat, 2 do keep_newest(key(flat[i], 'x'), flat[i + 1], ids_kept) end
   flat = batch[11]
@@ -350,7 +401,7 @@ local function write(batch, args, updates_kept, recent_kept, ids_kept, result_s)
     if old and sub(value, 1, 19) < sub(old, 1, 19) then call('SET', name, value, 'EX', result_s) end
   end
   flat = batch[14]
-  for i = 1, #flat, 3 do raise(key(flat[i], 'w'), 't' .. flat[i + 1], flat[i + 2]) end
+  for i = 1, #flat, 3 do raise_floor(flat[i], flat[i + 1], flat[i + 2]) end
   flat = batch[2]
   for i = 1, #flat, 3 do call('HSET', FRONTIER, flat[i], flat[i + 2]) end
   return answer
@@ -566,28 +617,22 @@ end)
 -- An id is done with if it is at or below the read mark of its lane or the joining, hidden, or recalled. A class counts
 -- unless any of its ids in the window is done with.
 local function unread(user, conversation, joined)
-  local lanes = call('HGETALL', key(conversation, 'w'))
-  if #lanes == 0 then return 0, 0 end
+  local book = key(conversation, 'k')
+  local text = call('HGET', book, 'w')
+  if not text then return 0, 0 end
+  local newest, trimmed, aliases = read_book(text)
   local marks = pairs_of(call('HGETALL', key2(user, 'm', conversation)))
   local function mark_of(lane)
     local mark = marks[lane]
     return mark and mark > joined and mark or joined
   end
-  local low, more, aliases
-  for i = 1, #lanes, 2 do
-    local kind = byte(lanes[i])
-    if kind == 97 then -- a
-      aliases = true
-    else
-      local mark = mark_of(sub(lanes[i], 2))
-      if lanes[i + 1] > mark then
-        if kind == 116 then -- t
-          more = 1
-        elseif not low or mark < low then
-          low = mark
-        end
-      end
-    end
+  local low, more
+  for lane, id in pairs(newest) do
+    local mark = mark_of(lane)
+    if id > mark and (not low or mark < low) then low = mark end
+  end
+  for lane, id in pairs(trimmed) do
+    if id > mark_of(lane) then more = 1 end
   end
   if not low then return 0, more or 0 end
   local hidden, recalled, done = key2(user, 'h', conversation), key(conversation, 'x'), {}
@@ -595,7 +640,7 @@ local function unread(user, conversation, joined)
     -- An id below `low` is read: whether it is hidden or recalled as well changes nothing.
     for _, id in ipairs(call('ZRANGEBYLEX', name, '[' .. low, '+')) do done[id] = true end
   end
-  local classes, count, counted = key(conversation, 'k'), 0, {}
+  local count, counted = 0, {}
   for _, member in ipairs(call('ZRANGEBYLEX', key(conversation, 'r'), '[' .. low, '+')) do
     local id = sub(member, 1, 19)
     if id > mark_of(sub(member, 20, 24)) and not done[id] and sub(member, 41) ~= user then
@@ -604,7 +649,7 @@ local function unread(user, conversation, joined)
       else
         local class = sub(member, 25, 40)
         if counted[class] == nil then
-          local ids, counts = call('HGET', classes, class) or id, 1
+          local ids, counts = call('HGET', book, class) or id, 1
           for at = 1, #ids, 19 do
             local other = sub(ids, at, at + 18)
             if done[other] or other <= mark_of(lane_of(other)) then counts = 0 end

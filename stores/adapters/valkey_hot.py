@@ -49,7 +49,7 @@ class ValkeyHot:
 
     async def _greet(self, send: Send) -> None:
         """On each new connection: the functions are there, and an epoch of another server process is withdrawn."""
-        run = await _run_id(send)
+        run = (await _facts(send))["run_id"]
         try:
             current = await send("FCALL", "pb_open", 0, self._digest, run)
         except hiredis.ReplyError as error:
@@ -75,8 +75,13 @@ class ValkeyHot:
     # -- epochs
 
     async def begin(self, epoch: int) -> None:
-        run = await _run_id(self._batcher.call)
-        await self._call("pb_begin", str(epoch), "run", run, *self._bounds)
+        facts = await _facts(self._batcher.call)
+        if facts["maxmemory_policy"].startswith("allkeys"):
+            raise ConfigError(
+                "the hot store's server evicts keys: updates would vanish within an epoch",
+                private=f"maxmemory-policy {facts['maxmemory_policy']}, it must be noeviction",
+            )
+        await self._call("pb_begin", str(epoch), "run", facts["run_id"], *self._bounds)
 
     async def publish_epoch(self, epoch: int, frontier: Frontier, trimmed: Mapping[int, int]) -> None:
         await self._call("pb_publish", str(epoch), hot_wire.pack_floor(frontier, trimmed))
@@ -168,13 +173,13 @@ class ValkeyHot:
         await self._batcher.close()
 
 
-async def _run_id(send: Send) -> str:
-    """The server process: changes with every restart and differs in every replica."""
-    reply = await send("INFO", "server")
-    for line in reply.decode().splitlines():
-        if line.startswith("run_id:"):
-            return str(line[7:])
-    raise StoreUnavailable(private="the server does not tell its run_id")
+async def _facts(send: Send) -> dict[str, str]:
+    """What the server says of itself. `run_id` is the process: it changes with a restart, and a replica has another."""
+    reply = await send("INFO", "server", "memory")
+    facts = dict(line.split(":", 1) for line in reply.decode().splitlines() if ":" in line)
+    if "run_id" not in facts or "maxmemory_policy" not in facts:
+        raise StoreUnavailable(private="the server does not tell its run_id and maxmemory_policy")
+    return facts
 
 
 def _unknown_function(error: hiredis.ReplyError) -> bool:

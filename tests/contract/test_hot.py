@@ -1,13 +1,14 @@
 """The HotStore contract over its adapters."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
-from stores.adapters.memory_hot import MemoryHot
+from stores.adapters.memory_hot import LISTENER_QUEUE_MAX, MemoryHot
 from stores.adapters.valkey_hot import ValkeyHot
-from stores.ports import HotStore
-from tests.contract.hot import EPOCH, RECENT_KEPT, UPDATES_KEPT, HotStoreContract
+from stores.ports import EpochLost, HotBatch, HotStore, Mark
+from tests.contract.hot import EPOCH, FRA, RECENT_KEPT, UPDATES_KEPT, HotStoreContract, at
 from tests.contract.hot_laws import HotLaws
 from tests.support.valkey import ValkeyFactory, ValkeyServer
 
@@ -24,6 +25,21 @@ class TestMemoryHot(HotStoreContract, HotLaws):
         await store.begin(EPOCH)
         await store.publish_epoch(EPOCH, {}, {})
         return store
+
+    async def test_a_listener_that_is_too_slow_is_told_that_it_missed_something(self, hot: HotStore) -> None:
+        stream = hot.listen()
+        first = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        for n in range(LISTENER_QUEUE_MAX + 5):
+            await hot.announce(b"%d" % n)
+        heard = [await first] + [await anext(stream) for _ in range(5)]
+        assert heard == [b"", *(b"%d" % n for n in range(LISTENER_QUEUE_MAX, LISTENER_QUEUE_MAX + 5))]
+
+    async def test_a_restart_loses_the_epoch(self, hot: MemoryHot) -> None:
+        await hot.apply(HotBatch(EPOCH, {FRA: (0, Mark(1, at(1)))}))
+        hot.lose()
+        with pytest.raises(EpochLost):
+            await hot.frontier()
 
 
 @pytest.mark.integration

@@ -134,6 +134,14 @@ async def test_begin_refuses_a_database_with_other_data(hot: ValkeyHot, server: 
     assert await hot.epoch() == EPOCH
 
 
+async def test_begin_refuses_a_server_that_would_evict_updates(hot: ValkeyHot, server: ValkeyServer) -> None:
+    server.ask("CONFIG SET maxmemory-policy allkeys-lru")
+    with pytest.raises(ConfigError, match="evicts"):
+        await hot.begin(8)
+    server.ask("CONFIG SET maxmemory-policy volatile-ttl")
+    await hot.begin(8)
+
+
 async def test_each_database_of_a_server_is_a_store_of_its_own(server: ValkeyServer) -> None:
     stores = [ValkeyHot(server.url[:-1] + str(db)) for db in (0, 3)]
     for epoch, store in enumerate(stores, 1):
