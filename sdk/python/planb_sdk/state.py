@@ -81,14 +81,22 @@ class State:
         known = self.messages.setdefault(message["conversation"], {})
         name = about(update)
         same = [id for id, one in known.items() if about({"type": "message", "message": one}) == name]
-        # A change of a message that is not here: I have hidden or cleared it, or its own update is still to come.
         if not same and update["event"] != message["id"]:
+            self._unknown(message, name)
             return
         for id in same:
             del known[id]
         if not self._cleared(message) and name not in self.hidden and message["id"] not in self.hidden:
             known[message["id"]] = message
         self._bound(message["conversation"])
+
+    def _unknown(self, message: Json, name: Key) -> None:
+        """A change of a message that is not here: it is older than what is held, I have hidden or cleared it, its own
+        update is still to come, or it is the copy that I was given of one that I was not. A history can tell."""
+        known = self.messages[message["conversation"]]
+        older = len(known) >= self.history_max and int(message["id"]) < min(map(int, known))
+        if not (older or name in self.hidden or message["id"] in self.hidden or self._cleared(message)):
+            self.stale[message["conversation"]] = None
 
     def _cleared(self, message: Json) -> bool:
         cleared = self.dialogs.get(message["conversation"], NOTHING_SET)["cleared"]
