@@ -83,7 +83,10 @@ class Guard:
         self._count += 1
         request_id = f"{self._prefix}-{self._count:x}"
         shown = self._shown(error)
-        problems.record(error, shown, request_id, f"{request.method} {request.path}")
+        # A loss of hot state concerns every request until it is mended: one line each, no trace.
+        problems.record(
+            shown if isinstance(error, EpochLost) else error, shown, request_id, f"{request.method} {request.path}"
+        )
         answer = problems.response(shown, request_id)
         if isinstance(error, web.HTTPMethodNotAllowed):
             answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))

@@ -183,7 +183,13 @@ class Datacenter:
             entropy=entropy,
         )
         serve_after = json.loads(await self.relational.meta(SERVE_AFTER) or "{}")
-        self.serving = Serving(progress, {int(lane): seq for lane, seq in serve_after.items()}, self.writer)
+        self.serving = Serving(
+            progress,
+            {int(lane): seq for lane, seq in serve_after.items()},
+            self.writer,
+            self.replicator.growth,
+            self.hot,
+        )
         self._build_public(actions)
         self._build_sys(actions, verifier, incarnation)
 

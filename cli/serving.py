@@ -4,28 +4,42 @@ After a restore it serves nothing before it has applied F1 on every lane: until 
 than the events behind them, and hand out cursors that cover too little.
 """
 
+import asyncio
 from collections.abc import Mapping
 
 from aiohttp import web
 
 from api.guard import Handler
 from api.health import Check
-from core.errors import NotServing
+from core.errors import NotServing, PlanBError
 from events.lane_writer import LaneWriter
+from replicator.growth import Growth
+from stores.ports import HotStore
 from stores.progress import Progress
 
 ALWAYS = frozenset(("/livez", "/readyz", "/metrics"))
+HOT_ANSWER_S_MAX = 1.0
 
 
 class Serving:
     """The gate of the public listener."""
 
-    def __init__(self, progress: Progress, serve_after: Mapping[int, int], writer: LaneWriter) -> None:
+    def __init__(
+        self, progress: Progress, serve_after: Mapping[int, int], writer: LaneWriter, growth: Growth, hot: HotStore
+    ) -> None:
         self._progress = progress
         self._serve_after = dict(serve_after)
         self._writer = writer
+        self._growth = growth
+        self._hot = hot
         self._open = False
-        self.checks: dict[str, Check] = {"recovery": self._recovery, "restore": self._restore, "lane": self._lane}
+        self.checks: dict[str, Check] = {
+            "recovery": self._recovery,
+            "restore": self._restore,
+            "lane": self._lane,
+            "log": self._log,
+            "hot": self._hot_state,
+        }
 
     async def opened(self) -> None:
         """Everything was started; requests are let in as soon as nothing is missing."""
@@ -47,6 +61,17 @@ class Serving:
 
     async def _lane(self) -> str:
         return "another process writes this lane" if self._writer.lost else ""
+
+    async def _log(self) -> str:
+        return self._growth.error
+
+    async def _hot_state(self) -> str:
+        try:
+            async with asyncio.timeout(HOT_ANSWER_S_MAX):
+                epoch = await self._hot.epoch()
+        except (PlanBError, TimeoutError):
+            return "the hot store does not answer"
+        return "hot state is being rebuilt" if epoch is None else ""
 
     @web.middleware
     async def gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:

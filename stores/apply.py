@@ -19,7 +19,7 @@ from typing import NamedTuple
 from core import limits
 from core.action import Action
 from core.clock import HybridClock
-from core.errors import Corrupt, NotFound, Overloaded, StoreUnavailable, Undecodable
+from core.errors import Corrupt, NotFound, Overloaded, PlanBError, StoreUnavailable, Undecodable
 from core.system import Clock
 from core.tables import Effect
 from events.codec import Codec
@@ -91,6 +91,7 @@ class Applier:
         self._jobs: list[_Job] = []
         self._queued = 0
         self._work = asyncio.Event()
+        self._look_at_hot = False
         self._task: asyncio.Task[None] | None = None
         self._relational_at: Frontier = {}
         self._messages_at: Frontier = {}
@@ -165,8 +166,10 @@ class Applier:
                 await self._catch_up(lane, top)
 
     async def tick(self) -> None:
-        """Moves the frontiers of stores that had nothing to write lately, so that recovery and snapshots begin
-        near the present. Called now and then."""
+        """Has hot state rebuilt if it was lost while nothing came to be applied, and moves the frontiers of stores
+        that had nothing to write lately, so that recovery and snapshots begin near the present. Called now and then."""
+        self._look_at_hot = True
+        self._work.set()
         applied = dict(self.progress.applied)
         if self._relational_at != applied:
             await self._relational.apply(RelationalBatch((), (), (), (), applied))
@@ -186,6 +189,9 @@ class Applier:
         while True:
             await self._work.wait()
             self._work.clear()
+            if self._look_at_hot:
+                self._look_at_hot = False
+                await self._mend_hot()
             jobs, self._jobs, self._queued = self._jobs, [], 0
             if not jobs:
                 continue
@@ -344,6 +350,14 @@ class Applier:
             self._hot_at = await self._hot.frontier()
         else:
             await self._rebuild(cold)
+
+    async def _mend_hot(self) -> None:
+        """Without hot state no write gets as far as a batch that would notice the loss."""
+        try:
+            if await self._hot.epoch() != self.epoch:
+                await self._rebuild(self.progress.applied)
+        except (PlanBError, EpochLost) as error:
+            log.warning("hot state can't be rebuilt yet: %r", error)  # the next tick looks again
 
     async def _rebuild(self, through: Frontier) -> None:
         """Derives all hot state from the other stores and the log, as a new epoch."""
