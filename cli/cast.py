@@ -37,7 +37,7 @@ class Watcher:
     order: list[tuple[str, str]] = field(default_factory=list)
     """First showings."""
     doubled: int = 0
-    """Updates that were handed to it twice: same event, type and thing."""
+    """Updates that were handed to it twice: the same event, thing and content."""
     _seen: set[tuple[str, ...]] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
 
@@ -47,7 +47,8 @@ class Watcher:
             message = update.message
             if message is None:
                 continue
-            identity = (update.event, update.type, message.id)
+            # An update may come again to show a newer state; shown twice is the same thing in the same state.
+            identity = (update.event, message.id, repr(message))
             if identity in self._seen:
                 self.doubled += 1
             self._seen.add(identity)

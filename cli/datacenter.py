@@ -18,6 +18,7 @@ from api.sys_app import SysDeps, create_sys_app
 from api.sys_status import Figures, Status
 from api.sys_writes import SysCalls, SysWriteRoutes
 from broker.deps import BrokerDeps
+from broker.hub import Hub
 from broker.routes import add_routes as add_stream
 from cli import settings as configuration
 from cli.serving import Serving
@@ -216,7 +217,7 @@ class Datacenter:
             caller = await parts.tokens.authenticate(token)
             return caller.user, caller.session
 
-        add_stream(
+        hub = add_stream(
             self.public,
             BrokerDeps(
                 hot=self.hot,
@@ -227,6 +228,8 @@ class Datacenter:
                 clock=wall_clock_ms,
             ),
         )
+        for name in hub.metrics():
+            parts.metrics.gauge(f"planb_stream_{name}", "Websockets: see docs/websocket.md.", _reader(hub, name))
         self.public.middlewares.append(self.serving.gate)
 
     def _build_sys(self, actions: dict[str, type[Action]], verifier: Verifier, incarnation: int) -> None:
@@ -332,3 +335,7 @@ class Datacenter:
         await runner.setup()
         self._closers.append(runner.cleanup)
         await web.TCPSite(runner, where.host, where.port, backlog=BACKLOG).start()
+
+
+def _reader(hub: Hub, name: str) -> Callable[[], float]:
+    return lambda: hub.metrics()[name]
