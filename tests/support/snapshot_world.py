@@ -135,7 +135,7 @@ class World:
             return Body([Effect("member_kicked", key, {"kicked": id})], [])
         if kind == "recall":
             return Body([], [Row(id, "D1", id - 1, "recall", user, 0, {})])
-        users = [Effect("users", (user,), {"about": "talks"})]  # one event in both stores
+        users = [Effect("users", (user,), {"about": f"talks {seq}"})]  # one event in both stores
         return Body(users, [Row(id, "D1", id, "send", user, id, {"text": f"hi {seq}", "key": str(id)})])
 
     async def catch_up(self, relational: RelationalStore | None, messages: MessageStore | None) -> None:
