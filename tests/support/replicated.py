@@ -74,6 +74,9 @@ class CuttingConnector(aiohttp.TCPConnector):
         if req.url.port in self.cut_off:
             raise aiohttp.ClientConnectionError("the link is cut")
         connection = await super().connect(req, traces, timeout)
+        if req.url.port in self.cut_off:  # while it was being opened
+            connection.close()
+            raise aiohttp.ClientConnectionError("the link is cut")
         self._made = [item for item in self._made if item[1].transport is not None]
         self._made.append((req.url.port, connection))
         return connection
