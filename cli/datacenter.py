@@ -31,6 +31,7 @@ from core.system import entropy, wall_clock_ms
 from events.adapters.valkey import ValkeyLog
 from events.codec import codec
 from events.lane_writer import LaneWriter
+from events.ports import Top
 from events.signing import Signer, Verifier
 from replicator.bootstrap import META_NAME, Knows, ask, choose_incarnation
 from replicator.bound import held_down
@@ -85,7 +86,7 @@ class Datacenter:
             self._closers.append(self.applier.close)
             await self._listen(self.sys, self.settings.sys)
             self._spawn("replicator", self.replicator.run())
-            await self.writer.start(self.applier.catch_up)
+            await self.writer.start(self._lane_taken)
             self._closers.append(self.writer.close)
             self._spawn("archiver", self.archiver.run())
             self._spawn("tick", self._tick())
@@ -280,8 +281,9 @@ class Datacenter:
         return (await digest(self.relational, self.messages)).shown()
 
     async def _incarnation(self, links: dict[str, HttpLink], archive: Archive) -> int:
-        """The incarnation to write as. A restore reserves one (META_NAME); what was opened is kept apart, so that a
-        reserved one is used once and an opened one is only opened again if the log surely has its end."""
+        """The incarnation to write as. A restore, or a start that did not come as far as the lane, reserved one
+        (META_NAME); what was opened is kept apart, so that a reserved one is used once and an opened one is only
+        opened again if the log surely has its end."""
         number = self.settings.dc.number
         reserved = await self.relational.meta(META_NAME)
         opened = await self.relational.meta(OPENED)
@@ -296,8 +298,12 @@ class Datacenter:
             log.info("incarnation %d: %s", choice.incarnation, choice.reason)
             chosen = choice.incarnation
         await self.relational.set_meta(META_NAME, str(chosen))
-        await self.relational.set_meta(OPENED, str(chosen))
         return chosen
+
+    async def _lane_taken(self, top: Top) -> None:
+        """The log answers, and nothing is appended yet: from here on the incarnation counts as used."""
+        await self.relational.set_meta(OPENED, str(Lane.of(self.lane).incarnation))
+        await self.applier.catch_up(top)
 
     # -- running
 

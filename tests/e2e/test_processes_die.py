@@ -1,0 +1,122 @@
+"""kill -9 of a datacenter's process at any time, of its servers, of all of it at once."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from cli.operate import equal_frontiers
+from cli.planet import Planet, Site
+from cli.waiting import until
+from core.errors import Unavailable
+from events.adapters.valkey import ValkeyLog
+from events.record import GENESIS, chain
+from tests.support.bad_days import RECOVER_S_MAX, loaded, missing, status, sys_of
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+LANE = "fra/0.0"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def planet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Planet]:
+    planet = Planet(tmp_path_factory.mktemp("planet"), ("fra", "iad"))
+    try:
+        await planet.start()
+        yield planet
+    finally:
+        await planet.stop()
+
+
+async def digests(planet: Planet) -> set[str]:
+    """At one frontier in all datacenters."""
+    async with contextlib.AsyncExitStack() as stack:
+        clients = {name: await stack.enter_async_context(sys_of(planet, name)) for name in planet.sites}
+        found = await equal_frontiers(clients, RECOVER_S_MAX)
+    return {answer["digest"]["total"] for answer in found.values()}
+
+
+async def check_log(site: Site) -> None:
+    """Every lane is dense from its first record, and chained."""
+    log = await ValkeyLog.connect(f"redis://127.0.0.1:{site.ports.log}/0")
+    try:
+        for lane, top in (await log.tops()).items():
+            records = []
+            while more := await log.read(lane, len(records), 500):
+                records += more
+            assert [record.seq for record in records] == list(range(1, top.seq + 1))
+            before = GENESIS
+            for record in records:
+                assert record.hash == chain(before, lane, *record[1:5])
+                before = record.hash
+            assert before == top.hash
+    finally:
+        await log.close()
+
+
+async def same_lane(planet: Planet, site: Site) -> None:
+    found = await status(planet, site.name)
+    assert found["lanes"] == [LANE], "a killed process costs no incarnation"
+    assert len(await digests(planet)) == 1
+    await check_log(site)
+
+
+async def test_a_process_killed_at_any_time_under_load_loses_nothing(planet: Planet) -> None:
+    rng = random.Random(7)
+    async with loaded(planet, "killed") as (site, load, _):
+        for _ in range(3):
+            await load.more(rng.randrange(5, 80))
+            site.process.kill()
+            await site.start()
+            await site.ready()
+    await same_lane(planet, site)
+
+
+async def test_a_process_killed_while_it_starts_loses_nothing(planet: Planet) -> None:
+    rng = random.Random(11)
+    async with loaded(planet, "starting") as (site, _load, _):
+        site.process.kill()
+        for _ in range(3):
+            site.process.start()
+            await asyncio.sleep(rng.uniform(0.4, 1.5))  # the moment of death
+            site.process.kill()
+        await site.start()
+        await site.ready()
+    await same_lane(planet, site)
+
+
+async def test_a_whole_datacenter_killed_at_once_loses_nothing(planet: Planet) -> None:
+    async with loaded(planet, "power") as (site, load, _):
+        for _ in range(2):
+            await load.more(50)
+            site.kill()
+            await site.start()
+            await site.ready()
+    await same_lane(planet, site)
+
+
+async def test_a_new_datacenter_that_fails_to_start_uses_up_no_incarnations(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    alone = Planet(tmp_path_factory.mktemp("alone"), ("fra",))
+    site = alone.site("fra")
+    try:
+        await site.start_servers()
+        site.hot.kill()
+        for _ in range(2):
+            site.process.start()
+            with contextlib.suppress(Unavailable):
+                await site.ready()
+
+            async def ended() -> bool:
+                return not site.process.running
+
+            assert await until(ended, RECOVER_S_MAX)
+        await site.start()
+        await site.ready()
+        assert (await status(alone, "fra"))["lanes"] == [LANE]
+        assert not await missing(site)
+    finally:
+        await alone.stop()
