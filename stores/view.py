@@ -115,13 +115,9 @@ class StoreView:
 
     async def messages(self, ids: Iterable[int]) -> dict[int, Message]:
         """id -> the message it belongs to; ids of one class give the same message. Unknown ids are left out."""
-        wanted = list(ids)
-        return {
-            id: message
-            for message in folded(await self._messages.rows_of(wanted))
-            for id in message.ids
-            if id in set(wanted)
-        }
+        wanted = set(ids)
+        found = folded(await self._messages.rows_of(wanted))
+        return {id: message for message in found for id in message.ids if id in wanted}
 
     async def history(
         self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int
