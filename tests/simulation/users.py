@@ -1,0 +1,292 @@
+"""People with the SDK of production: they write, read, move between regions, lose their connection, start their app
+again. What they are shown and promised is checked as it comes."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any
+
+from planb_sdk import ApiError, Client, Closed, Options, OutboxFull, PlanBError, Receipt, Unauthenticated, Unreachable
+from planb_sdk import Update
+from tests.simulation.ledger import Acknowledged
+from tests.simulation.loop import Process
+from tests.simulation.network import Session
+
+EMOJI = ("+1", "heart")
+RANKS = ("a", "i", "z")
+
+
+class User:
+    """One account with one device."""
+
+    def __init__(self, world: Any, name: str, token: str, regions: list[str]) -> None:
+        self.world = world
+        self.name = name
+        self.token = token
+        self.regions = regions
+        self.random = Random(f"{world.seed} {name}")
+        self.host = name
+        self.client: Client
+        self.process: Process
+        self.apps = 0
+        self.seen = 0
+        """The greatest id that this person has seen or been promised."""
+        self.chats: list[str] = []
+        self.messages: list[tuple[str, str, str]] = []
+        """(message id, conversation, sender), as they were shown."""
+        self.firsts: Counter[tuple[str, str]] = Counter()
+        self.busy = 0
+        self.broken: BaseException | None = None
+
+    # -- the app
+
+    def open(self, region: str) -> None:
+        """Starts the app."""
+        self.apps += 1
+        world = self.world
+        self.process = Process(f"{self.name}#{self.apps}", f"{world.seed} {self.name} {self.apps}")
+        world.network.hosts[self.process] = self.host
+        self.firsts = Counter()
+        order = sorted(self.regions, key=lambda one: one != region)
+        urls = [f"http://{one}:1" for one in order]
+        self.client = Client(
+            urls,
+            self.token,
+            user=self.name,
+            keep_state=True,
+            options=Options(request_timeout_s=4.0, give_up_s=20.0, resend_after_s=1.5),
+            session=Session(world.network),  # type: ignore[arg-type]
+            entropy=self.process.entropy,
+        )
+        world.loop.start(self.process, self._follow(self.client), f"{self.name} follows")
+
+    def kill_app(self) -> None:
+        """The app is closed by force: its outbox is gone."""
+        self.world.loop.kill(self.process)
+
+    async def _follow(self, client: Client) -> None:
+        while True:
+            try:
+                async for update in client.updates():
+                    self._shown(update)
+                return
+            except Unauthenticated as error:
+                self.broken = error
+                self.world.unexpected(f"{self.name} was logged out", error)
+                return
+            except (PlanBError, ApiError) as error:
+                self.world.note("follow", self.name, str(error)[:80])
+                self.world.unexpected(f"{self.name} could not follow: {error!r}", error)
+                return
+
+    def _shown(self, update: Update) -> None:
+        self._see(update.event)
+        message = update.message
+        if message is not None:
+            self._see(message.id)
+            self.world.shown(self, update.body["message"])
+            if (message.id, message.conversation, message.sender) not in self.messages:
+                self.messages.append((message.id, message.conversation, message.sender))
+            if update.first:
+                about = (message.sender, message.key or message.id)
+                self.firsts[about] += 1
+                if self.firsts[about] > 1:
+                    self.world.ledger.broken(f"{self.name} was shown {about} as new twice")
+        elif update.chat is not None and update.chat.id not in self.chats:
+            self.chats.append(update.chat.id)
+        self.world.note("shown", self.name, update.type, update.event)
+
+    def _see(self, id: str) -> None:
+        self.seen = max(self.seen, int(id))
+
+    # -- what they do
+
+    async def act(self) -> None:
+        """One thing, whatever is possible."""
+        name = self.random.choices(ACTS, WEIGHTS)[0]
+        doing: Callable[[], Awaitable[Receipt | None] | None] = getattr(self, f"_{name}")
+        work = doing()
+        if work is None:
+            work = self._send()
+            name = "send"
+        if work is None:
+            return
+        before, client, region = self.seen, self.client, self.client.region
+        self.busy += 1
+        try:
+            receipt = await work
+        except (ApiError, Unreachable, OutboxFull, Closed) as error:
+            code = error.code if isinstance(error, ApiError) else type(error).__name__
+            self.world.refusals[f"{name} {code}"] += 1
+            self.world.note("refused", self.name, name, code)
+            if code in ("internal", "corrupt", "forked", "undecodable"):
+                self.world.ledger.broken(f"{self.name}: {name} was answered {error}")
+            return
+        finally:
+            self.busy -= 1
+        self.world.acts[name] += 1
+        if receipt is not None:
+            self._promised(name, receipt, before, client, region)
+
+    def _promised(self, name: str, receipt: Receipt, before: int, client: Client, region: str) -> None:
+        self.world.note("done", self.name, name, receipt.id, receipt.durability)
+        record = self.world.ledger.of_id.get(int(receipt.id))
+        dc = self.world.dc_of(int(receipt.id))
+        made = Acknowledged(int(receipt.id), receipt.key, self.name, name, dc, receipt.durability, receipt.replayed)
+        self.world.acknowledged(made)
+        if record is None:
+            self.world.ledger.broken(f"{self.name}: {name} was promised as {receipt.id}, which no log ever held")
+        if int(receipt.id) <= before:
+            self.world.ledger.broken(
+                f"{self.name} had seen {before} when he wrote {name} {receipt.id}: the effect is not after its cause"
+            )
+        self._see(receipt.id)
+        if "chat" in receipt.answer and receipt.answer["chat"] not in self.chats:
+            self.chats.append(receipt.answer["chat"])
+        if name == "send":
+            place = (receipt.id, receipt.conversation, self.name)
+            if place not in self.messages:
+                self.messages.append(place)
+
+    def _other(self) -> str:
+        return self.random.choice([one for one in self.world.names if one != self.name] or [self.name])
+
+    def _chat(self) -> str | None:
+        return self.random.choice(self.chats[-4:]) if self.chats else None
+
+    def _message(self, mine: bool = False) -> tuple[str, str, str] | None:
+        found = [one for one in self.messages if not mine or one[2] == self.name]
+        return self.random.choice(found[-6:]) if found else None
+
+    def _durability(self) -> str:
+        return "remote" if self.random.random() < 0.15 else ""
+
+    def _send(self) -> Any:
+        to = self._chat() if self.random.random() < 0.6 else None
+        text = f"{self.name} {self.random.randrange(10**6)}"
+        return self.client.send(to or self._other(), text, durability=self._durability())
+
+    def _reply(self) -> Any:
+        to = self._message()
+        return to and self.client.send(to[1], f"re {self.random.randrange(10**6)}", reply_to=to[0])
+
+    def _edit(self) -> Any:
+        message = self._message(mine=True)
+        return message and self.client.edit(message[0], f"edited {self.random.randrange(10**6)}")
+
+    def _recall(self) -> Any:
+        message = self._message(mine=True)
+        return message and self.client.recall(message[0])
+
+    def _hide(self) -> Any:
+        message = self._message()
+        return message and self.client.hide(message[0])
+
+    def _react(self) -> Any:
+        message = self._message()
+        return message and self.client.react(message[0], self.random.choice(EMOJI))
+
+    def _unreact(self) -> Any:
+        message = self._message()
+        return message and self.client.unreact(message[0], self.random.choice(EMOJI))
+
+    def _read(self) -> Any:
+        message = self._message()
+        return message and self.client.read(message[1], message[0])
+
+    def _clear(self) -> Any:
+        message = self._message()
+        return message and self.client.clear(message[1], message[0])
+
+    def _pin(self) -> Any:
+        peer = self._chat() or self._other()
+        return self.client.pin(peer, self.random.choice((None, *RANKS)))
+
+    def _mute(self) -> Any:
+        return self.client.mute(self._chat() or self._other(), self.random.choice((None, 10**12, 2 * 10**12)))
+
+    def _group(self) -> Any:
+        users = self.random.sample(self.world.names, self.random.randint(0, len(self.world.names)))
+        return self.client.create_group(f"g{self.random.randrange(100)}", users)
+
+    def _supergroup(self) -> Any:
+        users = self.random.sample(self.world.names, self.random.randint(0, len(self.world.names)))
+        return self.client.create_supergroup(f"s{self.random.randrange(100)}", users)
+
+    def _retitle(self) -> Any:
+        chat = self._chat()
+        return chat and self.client.update_chat(chat, title=f"t{self.random.randrange(100)}")
+
+    def _add(self) -> Any:
+        chat = self._chat()
+        return chat and self.client.add_members(chat, [self._other()])
+
+    def _join(self) -> Any:
+        chats = self.world.chats_of_all()
+        return chats and self.client.join(self.random.choice(chats))
+
+    def _leave(self) -> Any:
+        chat = self._chat()
+        return chat and self.client.leave(chat)
+
+    def _kick(self) -> Any:
+        chat = self._chat()
+        return chat and self.client.kick(chat, self._other())
+
+    def _role(self) -> Any:
+        chat = self._chat()
+        return chat and self.client.set_role(chat, self._other(), self.random.choice(("admin", "member")))
+
+    def _dissolve(self) -> Any:
+        chat = self._chat()
+        return self.client.dissolve(chat) if chat and self.random.random() < 0.2 else None
+
+    def _rename(self) -> Any:
+        return self.client.update_me(name=f"n{self.random.randrange(100)}")
+
+    def _novelty(self) -> Any:
+        if not self.world.plan.versions:
+            return None
+        return self.client._write("POST", "/v1/sim/about", {"about": f"a{self.random.randrange(100)}"})
+
+    async def _switch(self) -> None:
+        region = self.random.choice(self.regions)
+        self.world.note("switch", self.name, region)
+        self.client.switch(f"http://{region}:1")
+
+    async def _look(self) -> None:
+        """Reads a history, as a person who scrolls."""
+        peer = self._chat() or self._other()
+        shown = 0
+        async for message in self.client.history(peer):
+            self.world.shown(self, {"id": message.id, "conversation": message.conversation, "from": message.sender})
+            self._see(message.id)
+            shown += 1
+            if shown > 20:
+                break
+
+    async def _again(self) -> Receipt | None:
+        """Somebody presses the button twice: the same intention under its key, through another region at times."""
+        key = f"again{self.random.randrange(10**9)}"
+        to, text = self._other(), f"twice {key}"
+        first = asyncio.ensure_future(self.client.send(to, text, key=key))
+        await asyncio.sleep(self.random.random())
+        if self.random.random() < 0.5:
+            await self._switch()
+        try:
+            await self.client.send(to, text, key=key)
+        finally:
+            receipt = await asyncio.gather(first, return_exceptions=True)
+        if isinstance(receipt[0], BaseException):
+            raise receipt[0]
+        return receipt[0]
+
+
+_TABLE = {
+    "send": 24, "reply": 3, "edit": 5, "recall": 3, "hide": 2, "react": 5, "unreact": 2, "read": 6, "clear": 2,
+    "pin": 2, "mute": 1, "group": 2, "supergroup": 2, "retitle": 2, "add": 5, "join": 4, "leave": 3, "kick": 5,
+    "role": 2, "dissolve": 1, "rename": 2, "novelty": 2, "switch": 6, "look": 4, "again": 3,
+}  # fmt: skip
+ACTS = tuple(_TABLE)
+WEIGHTS = tuple(_TABLE.values())

@@ -1,0 +1,171 @@
+"""What is checked while a history goes on: what datacenters say of themselves, and what people are shown."""
+
+import json
+from typing import Any
+
+import msgspec
+
+from api.cursors import Cursor
+from api.signing import Signer
+from core import ids, limits
+from core.action import registry
+from core.event import Event
+from core.messages import Row
+from core.tables import MESSAGE_ROWS, TABLES, Cell, merge
+from events.codec import codec
+from events.record import KIND_EVENT, Record
+from tests.simulation.loop import Process
+from tests.simulation.network import Answer
+
+_cursor = msgspec.msgpack.Decoder(Cursor)
+
+
+class Watching:
+    def __init__(self, world: Any) -> None:
+        self.world = world
+        self._known = 0
+        self._places = list(world.ledger.records)
+        self.events: dict[int, Event] = {}
+        self._classes: dict[int, list[int]] = {}
+        self._adds: dict[tuple[str, str], list[int]] = {}
+        self._ends: dict[tuple[str, str], list[int]] = {}
+        self._by_lane: dict[int, list[int]] = {}
+        self._verified: dict[str, dict[int, int]] = {}
+        """datacenter -> lane -> id through which its stores were found to hold everything."""
+        self._pts: dict[tuple[str, int, str, int], str] = {}
+
+    def forget(self, dc: str) -> None:
+        """Its stores went back."""
+        self._verified.pop(dc, None)
+
+    # -- what was written
+
+    def learn(self) -> None:
+        """Takes in the records that were written since."""
+        records = self.world.ledger.records
+        if len(records) == self._known:
+            return
+        for record in list(records.values())[self._known :]:
+            self._known += 1
+            self._learn(record)
+
+    def _learn(self, record: Record) -> None:
+        self._by_lane.setdefault(record.lane, []).append(record.id)
+        if record.kind != KIND_EVENT:
+            return
+        event = self.events[record.id] = codec().decode(record.body)
+        for effect in registry_effects(event):
+            key = effect.key
+            if effect.table == "member_adds":
+                self._adds.setdefault((str(key[0]), str(key[1])), []).append(event.id)
+            elif effect.table in ("member_left", "member_kicked"):
+                self._ends.setdefault((str(key[0]), str(key[1])), []).append(event.id)
+            elif effect.table == MESSAGE_ROWS and effect.columns["kind"] == "send":
+                self._classes.setdefault(effect.columns["class_"], []).append(event.id)
+
+    # -- nobody reads what he may not
+
+    def shown(self, user: Any, message: dict[str, Any]) -> None:
+        self.learn()
+        event = self.events.get(int(message["id"]))
+        if event is None:
+            self.world.ledger.broken(f"{user.name} was shown message {message['id']}, which no log ever held")
+            return
+        if not self._may(user.name, event):
+            self.world.ledger.broken(f"{user.name} was shown message {event.id} of {event.args.conversation}")
+
+    def _may(self, user: str, event: Event) -> bool:
+        """By what its origin decided: a recipient, or one whose add the origin did not know, or a former member whose
+        membership ended later. Of a supergroup: one who was in it."""
+        chat = event.args.conversation
+        class_ = ids.class_of(event.actor, event.key or str(event.id))
+        copies = [self.events[id] for id in self._classes.get(class_, [event.id])]
+        if any(user == copy.actor or user in copy.args.to for copy in copies):
+            return True
+        if chat.startswith("D"):
+            return False
+        adds = self._adds.get((chat, user), [])
+        if chat.startswith("C"):
+            return bool(adds)
+        if any(id > copy.args.knew.get(ids.lane_of(id), 0) for id in adds for copy in copies):
+            return True
+        return bool(adds) and any(end >= event.id for end in self._ends.get((chat, user), []))
+
+    # -- V never lies, and pts mean one thing
+
+    def served(self, process: Process, answer: Answer) -> None:
+        """An answer leaves its datacenter."""
+        if answer.status >= 500 and answer.status != 503:
+            self.world.ledger.broken(f"{process.name} answered {answer.status}: {answer.body[:300]!r}")
+        if not 200 <= answer.status < 300 or b'"cursor":"PC1.' not in answer.body:
+            return
+        text = json.loads(answer.body)["cursor"]
+        cursor = _cursor.decode(self._opened(text))
+        home = self.world.homes[self.world.network.hosts[process]]
+        if home.process is process:
+            self._check_v(home, cursor)
+
+    def _opened(self, text: str) -> bytes:
+        from tests.simulation.datacenter import TOKEN_KEY
+
+        found = Signer(TOKEN_KEY, "PC1", limits.CURSOR_CHARS_MAX).open(text)
+        assert found is not None
+        return found
+
+    def _check_v(self, home: Any, cursor: Cursor) -> None:
+        self.learn()
+        verified = self._verified.setdefault(home.name, {})
+        for lane, id in cursor.v.items():
+            after = verified.get(lane, 0)
+            if id <= after:
+                continue
+            for one in self._by_lane.get(lane, ()):
+                if after < one <= id and one in self.events and not self._holds(home, self.events[one]):
+                    self.world.ledger.broken(f"V of {home.name} covers {one} of lane {lane}, which is not applied")
+            verified[lane] = id
+
+    def _holds(self, home: Any, event: Event) -> bool:
+        """Do its stores hold all effects of the event, or what beat them?"""
+        tables = home.disks.relational._fold.tables
+        rows = home.disks.messages._rows.rows
+        queued = {row.event for batch, _ in home.dc.messages._queue for row in batch}
+        for effect in registry_effects(event):
+            if effect.table == MESSAGE_ROWS:
+                if event.id not in rows and event.id not in queued:
+                    return False
+                continue
+            cells = tables.get(effect.table, {}).get(effect.key)
+            if cells is None:
+                return False
+            for name, value in effect.columns.items():
+                law = TABLES[effect.table].columns[name].law
+                cell = cells.get(name)
+                if cell is None:
+                    return False
+                present = Cell(cell.value, cell.stamp)
+                if merge(law, present, Cell(value, event.id)) != present:
+                    return False
+        return True
+
+    def answered(self, here: str, there: str, method: str, target: str, answer: Answer) -> None:
+        """An answer reaches who asked."""
+        if here not in self.world.users or answer.status != 200:
+            return
+        if method == "POST" and target == "/v1/updates":
+            body = json.loads(answer.body)
+            position = body["position"]
+            for item in body["updates"]:
+                owner = item.get("channel", here)
+                place = (position["dc"], position["epoch"], owner, item["pts"])
+                known = self._pts.setdefault(place, item["update"]["event"])
+                if known != item["update"]["event"]:
+                    self.world.ledger.broken(f"pts {place} meant event {known}, and now {item['update']['event']}")
+
+
+def registry_effects(event: Event) -> tuple[Any, ...]:
+    """All effects of an event."""
+    return tuple(_REGISTRY[event.action].effects(event))
+
+
+_REGISTRY = registry()
+assert Row
