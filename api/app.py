@@ -9,6 +9,7 @@ from api import health, openapi
 from api.calls import Calls
 from api.clock_header import ClockHeader
 from api.cursors import Cursors
+from api.front import Plain
 from api.guard import Guard, Handler
 from api.health import Check
 from api.metrics import Metrics
@@ -21,7 +22,7 @@ from api.queries.standpoint import Standpoint
 from api.queries.updates import Updates
 from api.reads import ReadRoutes
 from api.tokens import Tokens
-from api.write_routes import WriteRoutes
+from api.write_routes import WriteRoutes, is_plain
 from api.writes import LaneWriter, RemoteDurability, Writes
 from core import limits
 from core.action import Action
@@ -69,6 +70,9 @@ class PublicParts:
     cursors: Cursors
     writes: Writes
     metrics: Metrics
+    guard: Guard
+    plain: Mapping[str, Plain]
+    """Path of a POST -> who answers it past the framework (api/front.py)."""
 
 
 PARTS = web.AppKey("parts", PublicParts)
@@ -92,14 +96,16 @@ def create_public_app(deps: PublicDeps) -> web.Application:
     calls = Calls(tokens, cursors, clock, deps.progress)
     guard = Guard(deps.metrics, deps.entropy, in_flight_max=deps.in_flight_max, access_log=deps.access_log)
     app = web.Application(middlewares=[guard.middleware], client_max_size=limits.BODY_BYTES_MAX)
-    app[PARTS] = PublicParts(tokens, cursors, writes, deps.metrics)
-
     routes = WriteRoutes(writes, calls, cursors, clock)
     handlers: dict[tuple[str, str], Handler] = {
         ("POST", BATCH_PATH): routes.batch_handler(deps.actions["message.send"])
     }
+    plain: dict[str, Plain] = {}
     for place, actions in grouped(deps.actions.values(), "public").items():
         handlers[place] = routes.handler(actions)
+        if place[0] == "POST" and is_plain(actions):
+            plain[place[1]] = routes.plain_handler(actions[0])
+    app[PARTS] = PublicParts(tokens, cursors, writes, deps.metrics, guard, plain)
     reads = _reads(deps, tokens, cursors, writes)
     read_routes = ReadRoutes(calls, clock)
     for read in reads:

@@ -9,6 +9,7 @@
 | Prefer | `durability=local` or `durability=remote` |
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from aiohttp import web
@@ -49,8 +50,13 @@ class Calls:
         self._progress = progress
 
     async def enter(self, request: web.Request, *, public: bool = False) -> Call:
-        """Raises Unauthenticated (unless `public`), ClockAhead, and Invalid for a header that is not as above."""
-        headers = request.headers
+        """As `of`, for a request of the framework."""
+        return await self.of(request.headers, public=public)
+
+    async def of(self, headers: Mapping[str, str], *, public: bool = False) -> Call:
+        """Raises Unauthenticated (unless `public`), ClockAhead, and Invalid for a header that is not as above.
+
+        `headers` has the names as they are written above."""
         caller = NOBODY if public else await self._tokens.of_header(headers.get("Authorization"))
         clock = headers.get(X_CLOCK)
         cursor = headers.get("X-Cursor")

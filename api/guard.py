@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from time import perf_counter
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -15,6 +16,7 @@ from stores.ports import EpochLost
 
 log = logging.getLogger("planb.access")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Answer = TypeVar("Answer")
 Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 
@@ -71,22 +73,44 @@ class Guard:
         except web.HTTPException as error:
             if error.status < 400:
                 raise
-            answer = self._problem(error, request)
+            answer = self.problem(error, f"{request.method} {request.path}")
         except Exception as error:
-            answer = self._problem(error, request)
+            answer = self.problem(error, f"{request.method} {request.path}")
         if self._access_log:
             line = {"method": request.method, "path": request.path, "status": answer.status}
             log.info("%s", json.dumps(line | {"ms": round((perf_counter() - started) * 1000, 2)}))
         return answer
 
-    def _problem(self, error: Exception, request: web.Request) -> web.Response:
+    @property
+    def takes_plain(self) -> bool:
+        """Whether a request that is answered past the framework may come in now (api/front.py)."""
+        return self._metrics.in_flight < self._in_flight_max and not self._access_log
+
+    async def plain(self, name: str, answer: Awaitable[Answer]) -> Answer | web.Response:
+        """Counts a request of route `name` that is answered past the framework; an error becomes its problem."""
+        metrics = self._metrics
+        started = perf_counter()
+        metrics.in_flight += 1
+        status = 500
+        try:
+            done = await answer
+            status = 200
+            return done
+        except Exception as error:
+            refusal = self.problem(error, name)
+            status = refusal.status
+            return refusal
+        finally:
+            metrics.in_flight -= 1
+            metrics.observe(name, status, perf_counter() - started)
+
+    def problem(self, error: Exception, where: str) -> web.Response:
+        """The problem document of an error; logs what the client is not told."""
         self._count += 1
         request_id = f"{self._prefix}-{self._count:x}"
         shown = self._shown(error)
         # A loss of hot state concerns every request until it is mended: one line each, no trace.
-        problems.record(
-            shown if isinstance(error, EpochLost) else error, shown, request_id, f"{request.method} {request.path}"
-        )
+        problems.record(shown if isinstance(error, EpochLost) else error, shown, request_id, where)
         answer = problems.response(shown, request_id)
         if isinstance(error, web.HTTPMethodNotAllowed):
             answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))

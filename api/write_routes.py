@@ -1,6 +1,6 @@
 """Routes of all write primitives, made from the registry once: a request costs no reflection."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,8 +13,9 @@ from api.calls import Call, Calls, key_of
 from api.clock_header import HEADER as X_CLOCK
 from api.clock_header import ClockHeader
 from api.cursors import Cursors
-from api.decoding import problem, refused
+from api.decoding import decode_object, problem, refused
 from api.fields import body_of, merge, path_of, query_of
+from api.front import Plain, Wire, ok
 from api.operations import field_names, place_of_action
 from api.position import At, position_of
 from api.problems import of_validation
@@ -54,6 +55,12 @@ def choose(choices: Sequence[Choice], fields: dict[str, Any]) -> Choice:
 
 def _is(given: Any, wanted: str) -> bool:
     return bool(given == wanted or (isinstance(given, bool) and wanted == str(given).lower()))
+
+
+def is_plain(actions: Sequence[type[Action]]) -> bool:
+    """Whether a method and path belong to one action, and all its fields are in the body."""
+    place = place_of_action(actions[0])
+    return len(actions) == 1 and not (place.path or place.query or actions[0].route.when or actions[0].needs_position)
 
 
 class WriteRoutes:
@@ -112,15 +119,37 @@ class WriteRoutes:
         opened = self._cursors.open(cursor, call.caller.user) if cursor is not None else None
         return position_of(opened, stated)
 
+    def plain_handler(self, action: type[Action]) -> Plain:
+        """The same past the framework, for an action whose fields are all in its body (api/front.py)."""
+        of, submit = self._calls.of, self._writes.submit
+
+        async def handle(headers: Mapping[str, str], body: bytes) -> Wire:
+            call = await of(headers)
+            fields = decode_object(body)
+            try:
+                answer = await submit(action, fields, call.caller, call.key, call.prefer, call.position)
+            except (NotFound, Forbidden) as error:
+                raise self._calls.or_later(error, call) from error
+            return ok(_encode(answer.body), self._headers(answer, call))
+
+        return handle
+
     def answer(self, answer: Answer, call: Call) -> web.Response:
+        """The JSON answer."""
+        return web.Response(
+            body=_encode(answer.body),
+            status=answer.status,
+            headers=self._headers(answer, call),
+            content_type="application/json",
+        )
+
+    def _headers(self, answer: Answer, call: Call) -> dict[str, str]:
         headers = {X_CLOCK: self._clock.value()}
         if call.prefer or answer.durability != "local":
             headers["Preference-Applied"] = f"durability={answer.durability}"
         if answer.replayed:
             headers["Idempotency-Replayed"] = "true"
-        return web.Response(
-            body=_encode(answer.body), status=answer.status, headers=headers, content_type="application/json"
-        )
+        return headers
 
     def batch_handler(self, action: type[Action]) -> Handler:
         """`{"messages": [{"key": …, …}, …]}`: in order, each with its own outcome in `results` (api/batches.py)."""

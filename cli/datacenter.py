@@ -12,6 +12,7 @@ from aiohttp import web
 
 from api.app import PARTS, PublicDeps, create_public_app
 from api.clock_header import ClockHeader
+from api.front import Front
 from api.internal_auth import InternalAuth
 from api.replay import Replay
 from api.sys_app import SysDeps, create_sys_app
@@ -81,7 +82,7 @@ class Datacenter:
         try:
             await self._open_stores()
             await self._build()
-            await self._listen(self.public, self.settings.public)
+            await self._listen_public()
             await self.applier.start()
             self._closers.append(self.applier.close)
             await self._listen(self.sys, self.settings.sys)
@@ -337,10 +338,23 @@ class Datacenter:
                 log.warning("frontiers could not be moved: %s", error)
 
     async def _listen(self, app: web.Application, where: Listen) -> None:
+        runner = await self._runner(app)
+        await web.TCPSite(runner, where.host, where.port, backlog=BACKLOG).start()
+
+    async def _listen_public(self) -> None:
+        """Plain writes are answered in front of the framework."""
+        runner, where = await self._runner(self.public), self.settings.public
+        parts = self.public[PARTS]
+        assert runner.server is not None, "set up"
+        front = Front(parts.plain, parts.guard, runner.server, lambda: self.serving.open, wall_clock_ms)
+        self._closers.append(lambda: front.close(SHUTDOWN_S_MAX))
+        await front.start(where.host, where.port, BACKLOG)
+
+    async def _runner(self, app: web.Application) -> web.AppRunner:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S_MAX)
         await runner.setup()
         self._closers.append(runner.cleanup)
-        await web.TCPSite(runner, where.host, where.port, backlog=BACKLOG).start()
+        return runner
 
 
 def _reader(hub: Hub, name: str) -> Callable[[], float]:

@@ -45,6 +45,11 @@ class Serving:
         """Everything was started; requests are let in as soon as nothing is missing."""
         self._open = True
 
+    @property
+    def open(self) -> bool:
+        """Whether the gate lets requests in without a further look."""
+        return self._open and not self._serve_after
+
     async def _recovery(self) -> str:
         return "" if self._open else "recovering from the log"
 

@@ -113,6 +113,8 @@ REQUESTS_IN_FLIGHT_MAX = 2_000
 """Requests one API process works on at a time; beyond it 503 with Retry-After."""
 BODY_WAIT_MS_MAX = 10_000
 """How long a body may take to arrive."""
+KEEP_ALIVE_S = 75
+"""A connection that has sent only plain requests is closed after so long without one."""
 JSON_DEPTH_MAX = 32
 TOKEN_CHARS_MAX = 512
 TOKENS_CACHED_MAX = 50_000

@@ -1,0 +1,253 @@
+"""A listener that answers plain POSTs itself and leaves everything else to the framework.
+
+What aiohttp does around a handler costs more than all that we do with a message. So a request that came whole, in one
+piece, with none but well-known headers, to a route that was named for it, is read here and answered on the spot. Any
+doubt about its form ends in `None`, and with it the connection goes to aiohttp for good, with every byte that came:
+what is malformed, unusual, too large or too early is judged in one place only, and nothing is read in two ways.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import NamedTuple, cast
+
+from aiohttp import web
+
+from api.guard import Guard
+from core import limits
+from core.system import Clock
+
+Wire = tuple[bytes, bytes]
+"""Head, without the date and the empty line, and body of an answer."""
+Plain = Callable[[Mapping[str, str], bytes], Awaitable[Wire]]
+"""Headers, by the names in `HEADERS`, and body -> the answer from `ok`. Raises as any handler."""
+
+HEADERS = (
+    "Authorization", "Content-Length", "Idempotency-Key", "Prefer", "X-Clock", "X-Cursor",
+    # These change nothing here, `Connection: close` apart.
+    "Accept", "Accept-Encoding", "Accept-Language", "Connection", "Content-Type", "Host", "User-Agent",
+)  # fmt: skip
+"""The headers of a plain request; one with any other is the framework's."""
+
+_NAMES = {name.lower(): name for name in HEADERS} | {name: name for name in HEADERS}
+_HEAD = re.compile(r"POST (/[A-Za-z0-9/]+) HTTP/1\.1\r\n((?:[A-Za-z-]+: [\x20-\x7e]*\r\n)+)", re.ASCII)
+_HEAD_BYTES_MAX = 8_190
+_LENGTH_DIGITS_MAX = 7
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+class Request(NamedTuple):
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def read(data: bytes) -> Request | None:
+    """The one plain request that these bytes are; None for anything else."""
+    end = data.find(b"\r\n\r\n", 0, _HEAD_BYTES_MAX) + 2
+    if end < 2:
+        return None
+    try:
+        match = _HEAD.fullmatch(data[:end].decode("ascii"))
+    except UnicodeDecodeError:
+        return None
+    if match is None:
+        return None
+    headers: dict[str, str] = {}
+    lines = match[2].split("\r\n")
+    lines.pop()
+    for line in lines:
+        given, _, value = line.partition(": ")
+        name = _NAMES.get(given) or _NAMES.get(given.lower())
+        if name is None or name in headers:
+            return None
+        headers[name] = value.strip(" ")
+    length = headers.get("Content-Length", "")
+    if not length.isdigit() or len(length) > _LENGTH_DIGITS_MAX or len(data) != end + 2 + int(length):
+        return None
+    if headers.get("Connection", "keep-alive").lower() != "keep-alive":
+        return None
+    return Request(match[1], headers, data[end + 2 :])
+
+
+def ok(body: bytes, headers: Mapping[str, str]) -> Wire:
+    """A 200 with a JSON body."""
+    more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{more}Content-Length: {len(body)}\r\n"
+    return head.encode(), body
+
+
+def shown(answer: web.Response) -> Wire:
+    """Any complete answer of the framework's making."""
+    body = answer.body if isinstance(answer.body, bytes) else b""
+    headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items() if name != "Content-Length")
+    head = f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}\r\n{headers}Content-Length: {len(body)}\r\n"
+    return head.encode(), body
+
+
+class Front:
+    """The public listener's socket. `start`, then `close` before the framework's own clean-up."""
+
+    def __init__(
+        self,
+        routes: Mapping[str, Plain],
+        guard: Guard,
+        framework: Callable[[], asyncio.Protocol],
+        serves: Callable[[], bool],
+        wall: Clock,
+    ) -> None:
+        """`routes`: path of a POST -> who answers it. `framework` makes the protocol of one connection. `serves` says
+        whether requests are let in; while they are not, the framework says why."""
+        self._routes = {path: (f"POST {path}", handler) for path, handler in routes.items()}
+        self._guard = guard
+        self._framework = framework
+        self._serves = serves
+        self._wall = wall
+        self._second = 0
+        self._date = b""
+        self._server: asyncio.Server | None = None
+        self.connections: set[Connection] = set()
+        self.closing = False
+
+    async def start(self, host: str, port: int, backlog: int) -> None:
+        """Listens. OSError if the port is taken."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self), host, port, backlog=backlog)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        assert self._server is not None, "started"
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self, timeout_s: float) -> None:
+        """Listens no more, waits for what is being answered, and closes the connections that are here."""
+        self.closing = True
+        if self._server is not None:
+            self._server.close()
+        busy = [connection.task for connection in self.connections if connection.task is not None]
+        for connection in list(self.connections):
+            if connection.task is None:
+                connection.end()
+        if busy:
+            await asyncio.wait(busy, timeout=timeout_s)
+        for connection in list(self.connections):
+            connection.end()
+
+    def takes(self, data: bytes) -> Request | None:
+        """The request, if it is answered here."""
+        if not self._guard.takes_plain or not self._serves():
+            return None
+        request = read(data)
+        return request if request is not None and request.path in self._routes else None
+
+    async def answer(self, request: Request) -> bytes:
+        """The whole answer. Raises nothing but what ends the process."""
+        name, handler = self._routes[request.path]
+        answer = await self._guard.plain(name, handler(request.headers, request.body))
+        head, body = answer if isinstance(answer, tuple) else shown(answer)
+        return b"%bDate: %b\r\n\r\n%b" % (head, self._now(), body)
+
+    def hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        """The connection is the framework's from here on."""
+        inner = self._framework()
+        transport.set_protocol(inner)
+        inner.connection_made(transport)
+        inner.data_received(data)
+
+    def _now(self) -> bytes:
+        second = self._wall() // 1000
+        if second != self._second:
+            self._second, self._date = second, formatdate(second, usegmt=True).encode()
+        return self._date
+
+
+class Connection(asyncio.Protocol):
+    """One connection, while all its requests were plain ones. They are answered one after the other."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._transport: asyncio.Transport | None = None
+        self._early = b""
+        """What came before the request at hand was answered."""
+        self._idle: asyncio.TimerHandle | None = None
+        self._moved_at = 0.0
+        self.task: asyncio.Task[None] | None = None
+        """Answers the request at hand."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
+        self._front.connections.add(self)
+        if self._front.closing:
+            self.end()
+            return
+        loop = asyncio.get_running_loop()
+        self._moved_at = loop.time()
+        self._idle = loop.call_later(limits.KEEP_ALIVE_S, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None, "made"
+        if self.task is not None:
+            self._early += data
+            self._transport.pause_reading()
+            return
+        request = self._front.takes(data)
+        if request is None:
+            self._hand_over(data)
+        else:
+            self.task = asyncio.create_task(self._answer(request))
+
+    def pause_writing(self) -> None:
+        """A client that does not take its answers gets to ask for no more."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None and not self._early:
+            self._transport.resume_reading()
+
+    def end(self) -> None:
+        """Closes after what was written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    async def _answer(self, request: Request) -> None:
+        answer = await self._front.answer(request)
+        self.task = None
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(answer)
+        self._moved_at = asyncio.get_running_loop().time()
+        if self._front.closing:
+            transport.close()
+        elif self._early:
+            self._hand_over(self._early)
+
+    def _hand_over(self, data: bytes) -> None:
+        transport = self._transport
+        assert transport is not None, "made"
+        self._leave()
+        self._front.hand_over(transport, data)
+        transport.resume_reading()
+
+    def _leave(self) -> None:
+        self._transport = None
+        self._front.connections.discard(self)
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+    def _look(self) -> None:
+        """Closes a connection on which nothing has moved for long."""
+        loop = asyncio.get_running_loop()
+        left = limits.KEEP_ALIVE_S if self.task is not None else self._moved_at + limits.KEEP_ALIVE_S - loop.time()
+        if left <= 0:
+            self.end()
+        else:
+            self._idle = loop.call_later(left, self._look)
