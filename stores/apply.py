@@ -361,7 +361,9 @@ class Applier:
 
     async def _rebuild(self, through: Frontier) -> None:
         """Derives all hot state from the other stores and the log, as a new epoch."""
-        epoch = int(await self._relational.meta("epoch") or "0") + 1
+        before = int(await self._relational.meta("epoch") or "0")
+        # Empty disks do not know the epochs of whoever was here before a fire; his clients still hold positions in them.
+        epoch = before + 1 if before else max(1, self._now_ms())
         await self._relational.set_meta("epoch", str(epoch))
         log.warning("hot state is rebuilt: epoch %d", epoch)
         await self._messages.flush()

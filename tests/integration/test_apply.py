@@ -2,6 +2,7 @@
 
 import pytest
 
+from core.system import wall_clock_ms
 from stores import render
 from tests.support.dc import OneDc
 
@@ -75,3 +76,11 @@ async def test_cleared_messages_are_not_unread_also_after_a_rebuild(dc):
     dc.hot.lose()
     await dc.do("user.update", "Ubob", name="Bob")
     assert (await dc.hot.unread("Ubob", [(sent.args.conversation, 0)]))[0].number == 0
+
+
+async def test_a_datacenter_that_begins_anew_on_empty_disks_does_not_repeat_an_epoch(dc):
+    """A client that comes back with a position from before the fire must not be taken at its word."""
+    before_ms = wall_clock_ms()
+    rebuilt = await OneDc().start()
+    assert rebuilt.applier.epoch >= before_ms >= dc.applier.epoch
+    await rebuilt.stop()
