@@ -354,6 +354,17 @@ async def test_the_updates_move_on_by_themselves_when_the_region_goes_away(
     assert ada.region == syd.url
 
 
+async def test_a_region_that_is_long_behind_what_we_have_seen_does_not_end_the_updates(fra: FakeRegion) -> None:
+    """Another region's clock was far ahead: until ours gets there it asks us to wait, longer than a call does."""
+    options = Options(request_timeout_s=0.5, give_up_s=0.05, backoff_first_s=0.01, backoff_max_s=0.02)
+    async with Client([fra.url], "token", user="Uada", options=options) as ada:
+        fra.faults.extend([Fault("refused", path="/v1/state", status=409, code="clock_ahead")] * 20)
+        async with followed(ada) as got:
+            await until(lambda: not fra.faults and len(fra.sockets) == 1)
+            await ada.send("Ubob", "hi")
+            await until(lambda: texts(got) == ["hi"])
+
+
 async def test_a_new_epoch_is_fetched_through_v(fra: FakeRegion, ada: Client) -> None:
     async with followed(ada) as got:
         await until(lambda: len(fra.sockets) == 1)

@@ -13,11 +13,11 @@ from typing import Any
 
 from planb_sdk.backoff import Backoff
 from planb_sdk.doubles import Doubles
-from planb_sdk.errors import Closed, PlanBError, Unreachable
+from planb_sdk.errors import ApiError, Closed, PlanBError, Unreachable
 from planb_sdk.model import Position, Update
 from planb_sdk.state import State
 from planb_sdk.stream import Ended, Stream
-from planb_sdk.transport import Transport
+from planb_sdk.transport import AGAIN_CODES, Transport
 
 Json = dict[str, Any]
 log = logging.getLogger("planb_sdk")
@@ -156,6 +156,11 @@ class Follower:
                     if ended.failed:
                         self._transport.failed(self._stream.region)
                 except Unreachable as error:  # each try was counted against the region
+                    log.info("the updates wait: %s", error)
+                except ApiError as error:
+                    if error.code not in AGAIN_CODES:
+                        raise
+                    # The region is behind what we have seen, for longer than a call waits: not our end.
                     log.info("the updates wait: %s", error)
                 while self._pending:
                     yield self._pending.popleft()
