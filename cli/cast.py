@@ -44,6 +44,9 @@ class Watcher:
     async def follow(self) -> None:
         """Until cancelled."""
         async for update in self.client.updates():
+            if update.type == "reset":
+                await self._load_again()
+                continue
             message = update.message
             if message is None:
                 continue
@@ -52,10 +55,19 @@ class Watcher:
             if identity in self._seen:
                 self.doubled += 1
             self._seen.add(identity)
-            key = (message.sender, message.key)
-            if key not in self.shown:
-                self.order.append(key)
-            self.shown[key] = message
+            self._show(message)
+
+    async def _load_again(self) -> None:
+        """It was away for longer than updates are kept: histories tell the rest, as docs/client-protocol.md says."""
+        async for dialog in self.client.dialogs():
+            async for message in self.client.history(dialog.conversation):
+                self._show(message)
+
+    def _show(self, message: Message) -> None:
+        key = (message.sender, message.key)
+        if key not in self.shown:
+            self.order.append(key)
+        self.shown[key] = message
 
 
 class Cast:
