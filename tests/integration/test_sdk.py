@@ -361,7 +361,7 @@ async def test_a_region_that_is_long_behind_what_we_have_seen_does_not_end_the_u
         fra.faults.extend([Fault("refused", path="/v1/state", status=409, code="clock_ahead")] * 20)
         async with followed(ada) as got:
             await until(lambda: not fra.faults and len(fra.sockets) == 1)
-            await ada.send("Ubob", "hi")
+            await fra.say(fra.happen(text="hi"))
             await until(lambda: texts(got) == ["hi"])
 
 
