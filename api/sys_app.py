@@ -68,6 +68,11 @@ def create_sys_app(deps: SysDeps) -> web.Application:
     for method, path, handler in _Routes(deps).table():
         app.router.add_route(method, path, guard.bounded(f"{method} {path}", handler))
     _replication_gauges(deps.metrics, deps.replicator)
+
+    async def shutdown(_: web.Application) -> None:
+        await deps.replicator.pulls.close()
+
+    app.on_shutdown.append(shutdown)
     health.add_routes(app, deps.metrics, deps.checks)
     return app
 

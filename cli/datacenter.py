@@ -98,6 +98,8 @@ class Datacenter:
 
     async def stop(self) -> None:
         """Drains and closes, in the reverse order of `start`."""
+        if self._tasks:  # else it did not come as far
+            self.serving.ends("stopping")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -320,6 +322,7 @@ class Datacenter:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
+        self.serving.ends(str(error))
         if not self._failed.done():
             self._failed.set_result(error)
 
@@ -329,9 +332,16 @@ class Datacenter:
         await self.relational.set_meta(META_NAME, str(int(opened) + 1))
         self._fail(LaneLost(f"{self.replicator.names.lane(lane)}: {reason}"))
 
+    def _check_lane(self) -> None:
+        """A lane that grows while we write nothing is written by another process: ours would serve what is old."""
+        top = self.replicator.growth.tops.get(self.lane)
+        if top is not None and top.seq > self.writer.top.seq and not self.writer.pending:
+            self._fail(LaneLost(private=f"the log holds seq {top.seq}, we wrote {self.writer.top.seq}"))
+
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)  # a period, not a condition
+            self._check_lane()
             try:
                 await self.applier.tick()
             except PlanBError as error:

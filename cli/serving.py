@@ -33,12 +33,14 @@ class Serving:
         self._growth = growth
         self._hot = hot
         self._open = False
+        self._ending = ""
         self.checks: dict[str, Check] = {
             "recovery": self._recovery,
             "restore": self._restore,
             "lane": self._lane,
             "log": self._log,
             "hot": self._hot_state,
+            "process": self._process,
         }
 
     async def opened(self) -> None:
@@ -49,6 +51,13 @@ class Serving:
     def open(self) -> bool:
         """Whether the gate lets requests in without a further look."""
         return self._open and not self._serve_after
+
+    def ends(self, why: str) -> None:
+        """This process is going away; the first reason counts."""
+        self._ending = self._ending or why
+
+    async def _process(self) -> str:
+        return self._ending
 
     async def _recovery(self) -> str:
         return "" if self._open else "recovering from the log"

@@ -36,7 +36,7 @@ class Growth:
                     self.tops = await self._log.tops()
                     self.error = ""
                     self._backoff.reset()
-                    self._wake()
+                    self.wake()
             except PlanBError as error:
                 log.warning("the log can't be followed: %s %s", error.detail, error.private)
                 self.error = error.detail
@@ -60,6 +60,7 @@ class Growth:
         """Returns at the next growth."""
         await self._changed.wait()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """All who wait look again."""
         self._changed.set()
         self._changed = asyncio.Event()

@@ -41,6 +41,7 @@ class PullServer:
         self._applied = applied
         self._held = held
         self._turn = 0
+        self._closing = False
         self.served = 0
         """Records given."""
         self.waiting = 0
@@ -56,7 +57,7 @@ class PullServer:
         if wait_ms and not self._wanted(request):
             self.waiting += 1
             try:
-                await self._growth.until(lambda: bool(self._wanted(request)), wait_ms / 1000)
+                await self._growth.until(lambda: self._closing or bool(self._wanted(request)), wait_ms / 1000)
             finally:
                 self.waiting -= 1
         records, trimmed, more = await self._read(request)
@@ -76,6 +77,11 @@ class PullServer:
             trimmed=trimmed,
         )
         return header, records
+
+    async def close(self) -> None:
+        """Long polls are answered at once from now on: a server that goes away need not wait for them."""
+        self._closing = True
+        self._growth.wake()
 
     def _wanted(self, request: PullRequest) -> list[int]:
         """Lanes of which the asker misses something that it wants."""

@@ -8,13 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from cli.operate import equal_frontiers
 from cli.planet import Planet, Site
 from cli.waiting import until
 from core.errors import Unavailable
-from events.adapters.valkey import ValkeyLog
-from events.record import GENESIS, chain
-from tests.support.bad_days import RECOVER_S_MAX, loaded, missing, status, sys_of
+from tests.support.bad_days import RECOVER_S_MAX, check_log, digests, loaded, missing, status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 LANE = "fra/0.0"
@@ -28,32 +25,6 @@ async def planet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Plan
         yield planet
     finally:
         await planet.stop()
-
-
-async def digests(planet: Planet) -> set[str]:
-    """At one frontier in all datacenters."""
-    async with contextlib.AsyncExitStack() as stack:
-        clients = {name: await stack.enter_async_context(sys_of(planet, name)) for name in planet.sites}
-        found = await equal_frontiers(clients, RECOVER_S_MAX)
-    return {answer["digest"]["total"] for answer in found.values()}
-
-
-async def check_log(site: Site) -> None:
-    """Every lane is dense from its first record, and chained."""
-    log = await ValkeyLog.connect(f"redis://127.0.0.1:{site.ports.log}/0")
-    try:
-        for lane, top in (await log.tops()).items():
-            records = []
-            while more := await log.read(lane, len(records), 500):
-                records += more
-            assert [record.seq for record in records] == list(range(1, top.seq + 1))
-            before = GENESIS
-            for record in records:
-                assert record.hash == chain(before, lane, *record[1:5])
-                before = record.hash
-            assert before == top.hash
-    finally:
-        await log.close()
 
 
 async def same_lane(planet: Planet, site: Site) -> None:

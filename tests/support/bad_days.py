@@ -6,15 +6,18 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 
+from cli.operate import equal_frontiers
 from cli.planet import Planet, Site
 from cli.sys_client import SysClient
 from cli.waiting import until
+from events.adapters.valkey import ValkeyLog
+from events.record import GENESIS, chain
 from planb_sdk import Client, Message, Options
 
 QUICK = Options(request_timeout_s=6.0, give_up_s=60.0, backoff_max_s=0.5, resend_after_s=1.0, spread_s=0.05)
@@ -257,6 +260,32 @@ async def loaded(planet: Planet, name: str, region: str = "fra") -> AsyncIterato
     finally:
         await following.close()
         await client.close()
+
+
+async def digests(planet: Planet) -> set[str]:
+    """At one frontier in all datacenters."""
+    async with AsyncExitStack() as stack:
+        clients = {name: await stack.enter_async_context(sys_of(planet, name)) for name in planet.sites}
+        found = await equal_frontiers(clients, RECOVER_S_MAX)
+    return {answer["digest"]["total"] for answer in found.values()}
+
+
+async def check_log(site: Site) -> None:
+    """Every lane is dense from its first record, and chained."""
+    log = await ValkeyLog.connect(f"redis://127.0.0.1:{site.ports.log}/0")
+    try:
+        for lane, top in (await log.tops()).items():
+            records = []
+            while more := await log.read(lane, len(records), 500):
+                records += more
+            assert [record.seq for record in records] == list(range(1, top.seq + 1))
+            before = GENESIS
+            for record in records:
+                assert record.hash == chain(before, lane, *record[1:5])
+                before = record.hash
+            assert before == top.hash
+    finally:
+        await log.close()
 
 
 async def is_read(site: Site, token: str) -> bool:

@@ -66,7 +66,8 @@ class Stream:
         if message.type is aiohttp.WSMsgType.TEXT:
             frame: Json = json.loads(message.data)
             return frame
-        code = socket.close_code
+        # The frame's own code: the socket's is 1006 when the server was gone before our answer to it.
+        code = message.data if message.type is aiohttp.WSMsgType.CLOSE else socket.close_code
         reason = message.extra if isinstance(message.extra, str) else ""
         if code in (REVOKED, UNAUTHENTICATED):
             raise Unauthenticated(401, {"code": "unauthenticated", "detail": reason})
