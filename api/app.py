@@ -121,7 +121,7 @@ def _reads(deps: PublicDeps, tokens: Tokens, cursors: Cursors, writes: Writes) -
     standpoint = Standpoint(deps.dc, deps.view, deps.hot, deps.progress, deps.epoch)
     return [
         *Login(deps.view, tokens, writes, deps.actions["token.issue"], deps.actions["session.revoke"]).reads(),
-        *People(deps.view, deps.wall).reads(),
+        *People(deps.view, deps.hot, deps.wall).reads(),
         *Dialogs(deps.key, deps.view, deps.hot, cursors, standpoint).reads(),
         *History(deps.view).reads(),
         *Updates(deps.view, deps.hot, cursors, standpoint).reads(),

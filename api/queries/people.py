@@ -5,16 +5,19 @@ from typing import Annotated, Any
 import pydantic
 
 from api.calls import Call
+from api.decoding import refused
 from api.operations import Read
 from api.queries.paging import LIMIT_DEFAULT, Limit
+from core import limits
 from core.action import Request
 from core.actions.conversations import known_chat, standing
 from core.actions.fields import ChatId, UserId
-from core.errors import Forbidden, NotFound
+from core.errors import Forbidden, Invalid, NotFound
 from core.membership import Membership
 from core.ownership import owner_of
 from core.system import Clock
 from stores import render
+from stores.ports import HotStore
 from stores.view import StoreView
 
 _LOCAL = "As this datacenter has applied it."
@@ -34,9 +37,21 @@ class MembersRequest(Request):
     after: Annotated[UserId, pydantic.Field(description="The last user of the page before")] | None = None
 
 
+class PresenceRequest(Request):
+    users: Annotated[
+        str,
+        pydantic.Field(
+            pattern=r"^U[A-Za-z0-9._-]{1,63}(,U[A-Za-z0-9._-]{1,63})*$",
+            max_length=65 * limits.PAGE_MAX,
+            description="User ids, separated by commas",
+        ),
+    ]
+
+
 class People:
-    def __init__(self, view: StoreView, wall: Clock) -> None:
+    def __init__(self, view: StoreView, hot: HotStore, wall: Clock) -> None:
         self._view = view
+        self._hot = hot
         self._wall = wall
 
     def reads(self) -> list[Read]:
@@ -44,6 +59,16 @@ class People:
             Read("me.get", "GET", "/v1/me", "My profile", _LOCAL, self.me, errors=(NotFound,)),
             Read(
                 "user.get", "GET", "/v1/users/{user}", "A profile", _LOCAL, self.user, UserRequest, errors=(NotFound,)
+            ),
+            Read(
+                "presence.get",
+                "GET",
+                "/v1/presence",
+                "Who is connected",
+                "Of this datacenter's websockets alone; a lease, so it may be late by a few heartbeats.",
+                self.presence,
+                PresenceRequest,
+                (Invalid,),
             ),
             Read("sessions.list", "GET", "/v1/sessions", "My sessions that are still valid", _LOCAL, self.sessions),
             Read("chat.get", "GET", "/v1/chats/{chat}", "A chat of mine", _LOCAL, self.chat, ChatRequest, (NotFound,)),
@@ -69,6 +94,13 @@ class People:
         if await self._view.user(user) is None:
             raise NotFound(f"there is no user {user}")
         return await render.profile(self._view, user)
+
+    async def presence(self, _: Call, request: PresenceRequest) -> dict[str, Any]:
+        users = request.users.split(",")
+        if len(users) > limits.PAGE_MAX:
+            raise refused(f"at most {limits.PAGE_MAX} of them", "users")
+        online = await self._hot.online(users)
+        return {"presence": [{"user": user, "online": on} for user, on in zip(users, online, strict=True)]}
 
     async def sessions(self, call: Call, _: Request) -> dict[str, Any]:
         now = self._wall()

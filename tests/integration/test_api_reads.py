@@ -205,3 +205,13 @@ async def test_readiness_names_what_is_missing() -> None:
     async with api_dc(checks={"log": log_check, "hot": fine}) as api:
         reply = await api.user("Uada").get("/readyz")
         assert (reply.status, reply.body) == (503, {"ready": False, "missing": {"log": "no connection"}})
+
+
+async def test_presence_tells_who_holds_a_lease_and_refuses_what_is_no_user(api: ApiDc, ada: User) -> None:
+    await api.dc.hot.present("Ubob", "c1", 60)
+    reply = await ada.call("GET", "/v1/presence?users=Ubob,Ucleo")
+    assert reply.body == {"presence": [{"user": "Ubob", "online": True}, {"user": "Ucleo", "online": False}]}
+    await api.dc.hot.present("Ubob", "c1", 0)
+    assert (await ada.call("GET", "/v1/presence?users=Ubob")).body["presence"][0]["online"] is False
+    for wrong in ("", "Ubob,", "Gbob", ",".join(f"U{n}" for n in range(101))):
+        assert (await ada.call("GET", f"/v1/presence?users={wrong}")).status == 400
