@@ -1,38 +1,82 @@
-"""`make bench`: what the platform costs on this machine. A table on stderr; with --json one object on stdout."""
+"""`make bench`: what the platform costs on this machine. Tables on stderr; with --json one object on stdout."""
 
 import argparse
-import asyncio
 import json
+import os
 import sys
+from typing import NamedTuple
 
 import uvloop
 
-from bench import messages
-from bench.world import world
+from bench import delivery, lag, messages, replay, snapshots
+from bench.world import World, idle, world
 
-SECONDS, SECONDS_QUICK = 6.0, 1.5
+ONE = ("fra",)
+THREE = ("fra", "iad", "nrt")
+USERS = 200
 
 
-def _say(text: str) -> None:
+class Size(NamedTuple):
+    """How much is measured."""
+
+    seconds: float
+    """Of each phase under load."""
+    backlog: int
+    """Messages that a DC has missed."""
+
+
+FULL = Size(6.0, 20_000)
+QUICK = Size(1.0, 4_000)
+
+Figures = dict[str, object]
+
+
+def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-async def _messages(names: tuple[str, ...], seconds: float) -> list[messages.Figures]:
-    found = []
-    async with world(names, max(messages.CLIENTS)) as made:
-        for clients in messages.CLIENTS:
-            found.append(await messages.measure(made, clients, seconds))
-            _say(f"· {clients} clients, {len(names)} DC: done")
-        found.append(await messages.measure(made, 16, seconds, batch=messages.BATCH))
+async def _messages(made: World, size: Size) -> list[Figures]:
+    found = [await messages.measure(made, clients, size.seconds) for clients in messages.CLIENTS]
+    return [*found, await messages.measure(made, 16, size.seconds, batch=messages.BATCH)]
+
+
+async def _one(size: Size) -> Figures:
+    async with world(ONE, USERS) as made:
+        say("· one datacenter")
+        found: Figures = {"idle": await idle(made), "messages": await _messages(made, size)}
+        say("· websockets")
+        found["delivery"] = await delivery.measure(made, size.seconds)
+        say("· snapshot and restore")
+        found["snapshot"] = await snapshots.measure(made)
     return found
 
 
-async def run(args: argparse.Namespace) -> dict[str, object]:
-    """All phases."""
-    seconds = SECONDS_QUICK if args.quick else SECONDS
-    found = [*await _messages(("fra",), seconds), *await _messages(("fra", "iad", "nrt"), seconds)]
-    _say("\n" + messages.show(found))
-    return {"messages": found}
+async def _three(size: Size) -> Figures:
+    async with world(THREE, USERS) as made:
+        say("· three datacenters")
+        found: Figures = {"idle": await idle(made), "messages": await _messages(made, size)}
+        await made.settled()
+        say("· lag")
+        found["lag"] = await lag.measure(made, size.seconds)
+        say("· a datacenter is cut off and catches up")
+        found["replay"] = await replay.measure(made, size.backlog)
+    return found
+
+
+async def run(args: argparse.Namespace) -> Figures:
+    """What was asked for."""
+    size = QUICK if args.quick else FULL
+    found: Figures = {"cores": os.cpu_count(), "quick": args.quick}
+    one, three = await _one(size), await _three(size)
+    shown = (
+        messages.show([*one["messages"], *three["messages"]]),  # type: ignore[misc]
+        delivery.show(one["delivery"]),  # type: ignore[arg-type]
+        lag.show(three["lag"], THREE[0]),  # type: ignore[arg-type]
+        replay.show(three["replay"]),  # type: ignore[arg-type]
+        snapshots.show(one["snapshot"]),  # type: ignore[arg-type]
+    )
+    say("\n" + "\n\n".join(shown))
+    return found | {"one": one, "three": three}
 
 
 def main() -> int:
@@ -40,7 +84,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--quick", action="store_true", help="short phases: under a minute")
     args = parser.parse_args()
-    found = uvloop.run(run(args)) if sys.platform == "linux" else asyncio.run(run(args))
+    found = uvloop.run(run(args))
     if args.json:
         print(json.dumps(found))
     return 0

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
+from bench import cpu
 from bench.load import Listener, Load, Loaded, Sender, run
 from cli.operate import equal_frontiers
 from cli.planet import Planet, Site
@@ -15,6 +17,7 @@ from cli.sys_client import SysClient
 
 SETTLE_S_MAX = 60.0
 AT_ONCE = 16
+IDLE_S = 2.0
 
 
 class World:
@@ -93,3 +96,12 @@ async def world(names: tuple[str, ...], users: int) -> AsyncIterator[World]:
     finally:
         await planet.stop()
         await asyncio.to_thread(shutil.rmtree, home, True)
+
+
+async def idle(made: World) -> dict[str, float]:
+    """ms of CPU that each process uses in a second without any load."""
+    pids = made.pids()
+    before, begun = cpu.read(pids), time.perf_counter()
+    await asyncio.sleep(IDLE_S)
+    seconds = time.perf_counter() - begun
+    return {name: 1000 * used / seconds for name, used in cpu.spent(before, cpu.read(pids)).items()}
