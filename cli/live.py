@@ -72,19 +72,21 @@ class Live:
         chat = next((tale.peer for tale in self._narrator.tales if tale.peer), "")
         first, last = (self._planet.site(name).url for name in (names[0], names[-1]))
         body = shlex.quote(json.dumps({"to": chat or user_id(nick), "text": f"hello from {names[0]}"}))
-        auth = '-H "Authorization: Bearer $TOKEN"'
         return [
-            f"You are {user_id(nick)}. In another terminal:",
+            f"You are {user_id(nick)}. In another terminal of this folder:",
             "",
-            f"  export TOKEN={token}",
-            f"  curl {auth} {first}/v1/me",
-            f"  curl {auth} -H 'Content-Type: application/json' -d {body} {first}/v1/messages",
-            f"  curl {auth} '{last}/v1/dialogs/{chat}/messages?limit=3'      # the same, read in {names[-1]}",
-            f"  curl {auth} {first}/v1/dialogs",
-            f"  curl {first}/openapi.json                            # every call; a page of it at {first}/docs",
+            f"  export AUTH='Authorization: Bearer {token}'",
+            f'  curl -H "$AUTH" {first}/v1/me',
+            f'  curl -H "$AUTH" {first}/v1/messages \\',
+            f"       -H 'Content-Type: application/json' -d {body}",
+            f"  # the same, read in {names[-1]}:",
+            f"  curl -H \"$AUTH\" '{last}/v1/dialogs/{chat}/messages?limit=3'",
+            f'  curl -H "$AUTH" {first}/v1/dialogs',
+            f'  curl -H "$AUTH" -X POST {last}/v1/updates',
+            f"  curl {first}/openapi.json   # as a page: {first}/docs",
             "",
-            f"  .venv/bin/planb link cut {names[0]} {names[-1]}      .venv/bin/planb link heal {names[0]} {names[-1]}",
-            f"  .venv/bin/planb dc kill {names[-1]}           .venv/bin/planb dc rebuild {names[-1]}",
+            f"  .venv/bin/planb link cut {names[0]} {names[-1]}   # and: link heal, link list",
+            f"  .venv/bin/planb dc kill {names[-1]}        # then: dc rebuild {names[-1]}",
             "",
         ]
 

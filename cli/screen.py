@@ -56,8 +56,8 @@ class Screen:
         lines = [
             f"{BOLD}Plan B{OFF} · {len(rows)} datacenters on this machine · up {minutes}:{seconds:02d} · Ctrl-C ends",
             "",
-            f"{DIM}{'DC':<5}{'endpoint':<25}{'state':<10}{'lane':<9}{'events':>9}{'behind':>8}"
-            f"{'lag p50':>10}{'p99 ms':>8}   state digest{OFF}",
+            f"{DIM}{'DC':<5}{'endpoint':<24}{'state':<9}{'events':>8}{'behind':>7}{'lag p50':>8}{'p99 ms':>7}"
+            f"  {'digest':<10}  lane{OFF}",
         ]
         lines += [_row(row, _agreed(rows)) for row in rows]
         lines += ["", "links  " + "   ".join(_link(pair, cut) for pair, cut in links.items()), ""]
@@ -80,13 +80,12 @@ def _agreed(rows: Sequence[DcLine]) -> bool:
 
 def _row(row: DcLine, agreed: bool) -> str:
     colour = {"serving": GREEN, "starting": YELLOW}.get(row.state, RED)
-    head = f"{BOLD}{row.name:<5}{OFF}{row.url:<25}{colour}{row.state:<10}{OFF}"
+    head = f"{BOLD}{row.name:<5}{OFF}{row.url:<24}{colour}{row.state:<9}{OFF}"
     if row.state != "serving":
         return head
-    digest = f"{GREEN if agreed else YELLOW}{row.digest[:16]} {'=' if agreed else '≠'}{OFF}"
-    return (
-        f"{head}{row.lane:<9}{row.events:>9,}{row.behind:>8,}{row.lag_p50_ms:>10.0f}{row.lag_p99_ms:>8.0f}   {digest}"
-    )
+    digest = f"{GREEN if agreed else YELLOW}{row.digest[:8]} {'=' if agreed else '≠'}{OFF}"
+    lag = f"{row.lag_p50_ms:>8.0f}{row.lag_p99_ms:>7.0f}"
+    return f"{head}{row.events:>8,}{row.behind:>7,}{lag}  {digest}  {row.lane}"
 
 
 def _link(pair: tuple[str, str], cut: bool) -> str:
