@@ -6,6 +6,7 @@ So `id & 0xffff` names the lane that wrote it, and ids of one lane grow with its
 Source: https://github.com/sony/sonyflake (layout); `sonyflake-py` decodes ours in a test.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -85,6 +86,7 @@ def derived_id(*parts: str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) & ID_MAX
 
 
+@functools.lru_cache(maxsize=16_384)
 def direct_conversation(a: str, b: str) -> str:
     """The conversation id of two users' direct chat, whoever asks."""
     low, high = sorted((a, b))

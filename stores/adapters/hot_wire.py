@@ -5,6 +5,7 @@ Lua's cmsgpack does not know msgpack's type for bytes; the updates follow as arg
 many owners it has. An id is 19 zero-padded digits, a lane 5 (a Lua number is a double).
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ _pack_json = msgspec.json.Encoder().encode
 _unpack_result = msgspec.json.Decoder(tuple[str, bytes, Any]).decode
 
 
+@functools.lru_cache(maxsize=4_096)  # an id stands in about six places of its batch
 def digits(id: int) -> str:
     """19 digits. ValueError for what is no id: a sign or a 20th digit would break the order of strings."""
     if not 0 <= id <= ids.ID_MAX:
@@ -25,6 +27,7 @@ def digits(id: int) -> str:
     return "%019d" % id  # noqa: UP031  (half the time of an f-string with a format)
 
 
+@functools.lru_cache(maxsize=1_024)
 def lane_digits(lane: int) -> str:
     return "%05d" % lane  # noqa: UP031
 
@@ -61,23 +64,30 @@ class _Entries:
     def by_owner(self, feeds: Sequence[Feed]) -> list[Any]:
         """owner, [indices from 1], owner, ..."""
         owners: dict[str, list[int]] = {}
-        index = self._index
+        last: Feed | None = None
+        at = 0
         for feed in feeds:
-            about = feed.about
-            known = (feed.event, feed.entry, about)
-            at = index.get(known)
-            if at is None:
-                self.elements.append(_element(feed))
-                if about is None:
-                    self.notes += ("", "", "")
-                else:
-                    self.notes += (about[0], digits(about[1]), lane_digits(about[1] & 0xFFFF))
-                at = index[known] = len(self.elements)
+            # An update's owners mostly come one after the other, with the same objects.
+            if last is None or feed.entry is not last.entry or feed.about is not last.about or feed.event != last.event:
+                last, at = feed, self._place(feed)
             if (mine := owners.get(feed.owner)) is None:
                 owners[feed.owner] = [at]
             else:
                 mine.append(at)
         return [part for pair in owners.items() for part in pair]
+
+    def _place(self, feed: Feed) -> int:
+        about = feed.about
+        known = (feed.event, feed.entry, about)
+        at = self._index.get(known)
+        if at is None:
+            self.elements.append(_element(feed))
+            if about is None:
+                self.notes += ("", "", "")
+            else:
+                self.notes += (about[0], digits(about[1]), lane_digits(about[1] & 0xFFFF))
+            at = self._index[known] = len(self.elements)
+        return at
 
 
 def _recents(recents: Iterable[Recent]) -> list[Any]:
