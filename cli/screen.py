@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from shutil import get_terminal_size
 from typing import TextIO
 
 BOLD, DIM, RED, GREEN, YELLOW, OFF = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
+WIDE = 90
+"""Columns from which there is room for the lanes."""
 HOME, CLEAR_BELOW, CLEAR_LINE = "\x1b[H", "\x1b[J", "\x1b[K"
 
 
@@ -53,13 +56,14 @@ class Screen:
             self._told = list(notes)
             return
         minutes, seconds = divmod(int(up_s), 60)
+        wide = get_terminal_size().columns >= WIDE
         lines = [
             f"{BOLD}Plan B{OFF} · {len(rows)} datacenters on this machine · up {minutes}:{seconds:02d} · Ctrl-C ends",
             "",
             f"{DIM}{'DC':<5}{'endpoint':<24}{'state':<9}{'events':>8}{'behind':>7}{'lag p50':>8}{'p99 ms':>7}"
-            f"  {'digest':<10}  lane{OFF}",
+            f"  {'digest':<10}{'  lane' if wide else ''}{OFF}",
         ]
-        lines += [_row(row, _agreed(rows)) for row in rows]
+        lines += [_row(row, _agreed(rows), wide) for row in rows]
         lines += ["", "links  " + "   ".join(_link(pair, cut) for pair, cut in links.items()), ""]
         lines += self._introduction
         lines += [f"{DIM}{note}{OFF}" for note in notes]
@@ -78,14 +82,14 @@ def _agreed(rows: Sequence[DcLine]) -> bool:
     return len({row.digest for row in rows if row.digest}) == 1
 
 
-def _row(row: DcLine, agreed: bool) -> str:
+def _row(row: DcLine, agreed: bool, wide: bool) -> str:
     colour = {"serving": GREEN, "starting": YELLOW}.get(row.state, RED)
     head = f"{BOLD}{row.name:<5}{OFF}{row.url:<24}{colour}{row.state:<9}{OFF}"
     if row.state != "serving":
         return head
     digest = f"{GREEN if agreed else YELLOW}{row.digest[:8]} {'=' if agreed else '≠'}{OFF}"
     lag = f"{row.lag_p50_ms:>8.0f}{row.lag_p99_ms:>7.0f}"
-    return f"{head}{row.events:>8,}{row.behind:>7,}{lag}  {digest}  {row.lane}"
+    return f"{head}{row.events:>8,}{row.behind:>7,}{lag}  {digest}{'  ' + row.lane if wide else ''}"
 
 
 def _link(pair: tuple[str, str], cut: bool) -> str:
