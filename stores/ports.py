@@ -202,7 +202,8 @@ class HotBatch(NamedTuple):
     """lane -> (seq this batch begins after, where it ends)."""
     feeds: Sequence[Feed] = ()
     back_feeds: Sequence[Feed] = ()
-    """As feeds, but skipped where the owner's list already holds the event."""
+    """As feeds, but skipped where the owner's list already holds the event. An event's several updates come in one
+    batch. What was fed by `feeds` before stands in the order of its lane, up to what is back-fed now."""
     tops: Sequence[tuple[str, str, int]] = ()
     """(user, conversation, message id): dialog index, max."""
     untop: Sequence[tuple[str, str]] = ()

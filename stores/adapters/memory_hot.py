@@ -180,10 +180,7 @@ class MemoryHot:
             owner = self._state.owners[name]
             if back:
                 held = {feed.event for feed in owner.feeds}
-                firsts: dict[int, Feed] = {}
-                for feed in wanted:
-                    firsts.setdefault(feed.event, feed)
-                wanted = [feed for event, feed in firsts.items() if event not in held]
+                wanted = [feed for feed in dict.fromkeys(wanted) if feed.event not in held]
             if wanted:
                 self._note(name, owner.pts, wanted)
                 fed[name] = owner.append(wanted, self._updates_kept)

@@ -334,7 +334,7 @@ end
 
 local function feed(args, notes, feeds, kept, back, answer, touched)
   for i = 1, #feeds, 2 do
-    local owner, elements, about, found = feeds[i], {}, {}, nil
+    local owner, elements, about, found, taken = feeds[i], {}, {}, nil, {}
     if back then
       local wanted = {}
       for _, at in ipairs(feeds[i + 1]) do wanted[sub(args[at + 1], 1, 19)] = true end
@@ -343,9 +343,9 @@ local function feed(args, notes, feeds, kept, back, answer, touched)
     for _, at in ipairs(feeds[i + 1]) do
       local element = args[at + 1]
       local id = found and sub(element, 1, 19)
-      if not (found and found[id]) then
+      if not (found and (found[id] or taken[element])) then
         if found then
-          found[id] = true
+          taken[element] = true
           element = id .. 'b' .. sub(element, 21)
         end
         insert(elements, element)

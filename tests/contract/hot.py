@@ -140,6 +140,12 @@ class UpdatesContract:
         assert await write(hot, feeds=[feed("Ua", at(8))], back_feeds=feeds("Ua", [at(8), at(1)])) == {"Ua": 5}
         assert (await hot.updates("Ua", 0, 9)).entries == entries([at(5), at(6), at(3), at(8), at(1)])
 
+    async def test_an_event_with_several_updates_is_back_fed_whole_and_once(self, hot: HotStore) -> None:
+        updates = [Feed("Ua", at(3), b"chat"), Feed("Ua", at(3), b"member"), Feed("Ua", at(3), b"chat")]
+        assert await write(hot, back_feeds=updates) == {"Ua": 2}
+        assert await write(hot, back_feeds=updates) == {}
+        assert (await hot.updates("Ua", 0, 9)).entries == [b"chat", b"member"]
+
     async def test_an_old_update_is_found_behind_newer_ones(self, hot: HotStore) -> None:
         ids = [at(1), at(1, NYC), at(2), at(3), at(3, NYC), at(4)]
         await write(hot, feeds=feeds("Ua", ids))

@@ -21,10 +21,11 @@ class Reference:
     def apply(self, batch: HotBatch) -> None:
         for feed in batch.feeds:
             self.fed[feed.owner].append(feed)
+        taken: set[Feed] = set()
         held = {(feed.owner, known.event) for feed in batch.back_feeds for known in self.kept(feed.owner)}
         for feed in batch.back_feeds:
-            if (feed.owner, feed.event) not in held:
-                held.add((feed.owner, feed.event))
+            if (feed.owner, feed.event) not in held and feed not in taken:
+                taken.add(feed)
                 self.fed[feed.owner].append(feed)
         self.tops |= set(batch.tops)
         self.recents |= {recent for recent in batch.recents if recent.counts}
