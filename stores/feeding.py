@@ -4,6 +4,9 @@ A message to a group names its recipients and what its origin knew of the member
 add is not covered by `knew` is fed as well, once this DC has applied `knew` itself; an applied membership change
 back-feeds later messages that are already here. Without the first, joiners miss messages; feeding all local members
 instead leaks messages after a kick (tests/models/).
+
+Only messages are back-fed. A client loads a group's dialog anew at each membership update of it, and what kept it from
+being fed anything else is such an update (tests/models/test_joiner_roaming.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +14,7 @@ from typing import NamedTuple
 
 from core import audience as audience_rule
 from core.action import Audience, Touch
+from core.ids import lane_of
 from core.membership import Membership
 from core.messages import Row
 from stores import render
@@ -18,41 +22,81 @@ from stores.plan import Planned
 from stores.ports import Feed, MessageStore
 from stores.view import StoreView
 
+_MEMBERSHIP = ("member_adds", "member_left", "member_kicked")
+
 
 class Feeds(NamedTuple):
     feeds: list[Feed]
     back_feeds: list[Feed]
+    """A message may have been fed to a member before its own turn came: the store looks."""
     tops: list[tuple[str, str, int]]
     """Dialog tops of users who were fed a message beyond its recipients."""
 
 
-async def feeds_of(
-    planned: Sequence[Planned], view: StoreView, messages: MessageStore, v: Mapping[int, int], window: int
-) -> Feeds:
+def changed_groups(planned: Iterable[Planned]) -> dict[str, None]:
+    """The groups whose membership these events change, in order."""
+    return dict.fromkeys(
+        chat
+        for item in planned
+        for effect in item.effects
+        if effect.table in _MEMBERSHIP and (chat := str(effect.key[0]))[0] == "G"
+    )
+
+
+async def feeds_of(planned: Sequence[Planned], view: StoreView, v: Mapping[int, int]) -> Feeds:
     """The updates that these events cause. `v` is V as it will be after the batch."""
     found = Feeds([], [], [])
-    changed: dict[str, None] = {}
     for item in planned:
-        for chat in {str(e.key[0]) for e in item.effects if e.table in ("member_adds", "member_left", "member_kicked")}:
-            if chat.startswith("G"):
-                changed[chat] = None
-        owners = dict.fromkeys(item.audience.users)
-        if item.audience.conversation is not None:
-            for user in await _owed(item.audience, view, v):
-                if user not in owners:
-                    owners[user] = None
-                    for row in item.rows:
-                        if row.kind == "send":
-                            found.tops.append((user, row.conversation, row.message))
-        if item.audience.channel is not None:
-            owners[item.audience.channel] = None
+        event, audience = item.event, item.audience
+        sends = event.action == "message.send"
+        owners: Sequence[str] = audience.users
+        if len(set(owners)) < len(owners):
+            owners = tuple(dict.fromkeys(owners))
+        if audience.channel is not None:
+            owners = (*owners, audience.channel)
+        owed = await _owed(audience, view, v) if audience.conversation is not None else ()
         for touch in item.touches:
-            entry = render.encode(item.event.id, touch)
-            about = _about(touch) if item.event.action == "message.send" else None
-            found.feeds.extend(Feed(owner, item.event.id, entry, about) for owner in owners)
-    for chat in changed:
-        await _back_feed(found, chat, view, messages, v, window)
+            entry = render.encode(event.id, touch)
+            about = _about(touch) if sends else None
+            for owner in owners:
+                found.feeds.append(Feed(owner, event.id, entry, about))
+            for owner in owed:
+                (found.back_feeds if sends else found.feeds).append(Feed(owner, event.id, entry, about))
+                if about is not None:
+                    found.tops.append((owner, *about))
     return found
+
+
+async def back_feed(
+    found: Feeds,
+    chats: Iterable[str],
+    view: StoreView,
+    messages: MessageStore,
+    v: Mapping[int, int],
+    reached: Mapping[int, int],
+    window: int,
+) -> None:
+    """Membership changes of these groups were applied: feeds what members are owed of the newest `window` messages.
+
+    `reached` is lane -> the last id that the updates will cover. A message beyond it has its own turn still to come;
+    fed now it would stand before smaller ids of its lane, and the store relies on there being none.
+    """
+    for chat in chats:
+        members = await view.members(chat)
+        for row in await messages.recent(chat, window):
+            if row.kind != "send" or row.conversation != chat or row.event > reached.get(lane_of(row.event), 0):
+                continue
+            touch = Touch("message", (chat, row.message))
+            for user in owed_of(row, members, v):
+                found.back_feeds.append(Feed(user, row.event, render.encode(row.event, touch), _about(touch)))
+                found.tops.append((user, chat, row.message))
+
+
+def owed_of(row: Row, members: Mapping[str, Membership], v: Mapping[int, int]) -> list[str]:
+    """Members who are to be fed a message of a group although its origin did not name them."""
+    knew = {int(lane): id for lane, id in row.body.get("knew", {}).items()}
+    audience = Audience(tuple(row.body.get("to", ())), row.conversation, knew)
+    return _owed_among(audience, members, v)
 
 
 def _about(touch: Touch) -> tuple[str, int] | None:
@@ -60,27 +104,13 @@ def _about(touch: Touch) -> tuple[str, int] | None:
 
 
 async def _owed(audience: Audience, view: StoreView, v: Mapping[int, int]) -> list[str]:
-    """Local members who are to be fed although the origin did not name them."""
     assert audience.conversation is not None
-    members = await view.members(audience.conversation)
-    return [user for user, registers in members.items() if audience_rule.owed(audience, registers, v) == "feed"]
+    return _owed_among(audience, await view.members(audience.conversation), v)
 
 
-async def _back_feed(
-    found: Feeds, chat: str, view: StoreView, messages: MessageStore, v: Mapping[int, int], window: int
-) -> None:
-    """A membership change of `chat` was applied: feeds what members are owed of the messages already here."""
-    members: dict[str, Membership] = await view.members(chat)
-    for row in _sends(await messages.recent(chat, window)):
-        knew = {int(lane): id for lane, id in row.body.get("knew", {}).items()}
-        audience = Audience(tuple(row.body.get("to", ())), chat, knew)
-        for user, registers in members.items():
-            if user in audience.users or audience_rule.owed(audience, registers, v) != "feed":
-                continue
-            touch = Touch("message", (chat, row.message))
-            found.back_feeds.append(Feed(user, row.event, render.encode(row.event, touch), _about(touch)))
-            found.tops.append((user, chat, row.message))
-
-
-def _sends(rows: Iterable[Row]) -> list[Row]:
-    return [row for row in rows if row.kind == "send"]
+def _owed_among(audience: Audience, members: Mapping[str, Membership], v: Mapping[int, int]) -> list[str]:
+    return [
+        user
+        for user, registers in members.items()
+        if user not in audience.users and audience_rule.owed(audience, registers, v) == "feed"
+    ]

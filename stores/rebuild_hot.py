@@ -4,7 +4,7 @@ State (dialog index, unread window, marks, results) comes from rows; the lists o
 records, fed again. What lies before those counts as trimmed, so a cursor that needs it is told `reset`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from core import ids, limits
@@ -12,7 +12,7 @@ from core.messages import Row
 from events.ports import EventLog, Trimmed
 from events.record import Record
 from stores import feeding
-from stores.plan import Planned
+from stores.plan import Planned, hot_changes
 from stores.ports import Frontier, HotBatch, HotStore, Mark, MessageStore, Recent, RelationalStore, Result
 from stores.view import StoreView
 
@@ -25,6 +25,7 @@ async def rebuild_hot(
     *,
     epoch: int,
     through: Frontier,
+    v: Mapping[int, int],
     event_log: EventLog,
     relational: RelationalStore,
     messages: MessageStore,
@@ -32,16 +33,16 @@ async def rebuild_hot(
     view: StoreView,
     planner: Callable[[Sequence[Record]], list[Planned]],
     since_ms: int,
-) -> None:
-    """Begins `epoch` and publishes it when the hot state covers `through`. Repeatable after any failure."""
+) -> dict[int, int]:
+    """Begins `epoch` and fills it with what `through` covers; lane -> the id below which no update was fed, to publish
+    it with. Repeatable after any failure. `v` is V, which parked events hold back; `planner` leaves those out."""
     await hot.begin(epoch)
     since = ids.make_id(ids.tick_at(since_ms), 0)
     await _results(epoch, relational, messages, hot, since)
     await _marks(epoch, relational, hot)
-    await _conversations(epoch, messages, hot, view)
+    await _conversations(epoch, messages, hot, view, v)
     await _memberships(epoch, relational, hot)
-    floor = await _updates(epoch, through, event_log, messages, hot, view, planner)
-    await hot.publish_epoch(epoch, through, floor)
+    return await _updates(epoch, through, v, event_log, hot, view, planner)
 
 
 async def _results(epoch: int, relational: RelationalStore, messages: MessageStore, hot: HotStore, since: int) -> None:
@@ -68,16 +69,23 @@ async def _marks(epoch: int, relational: RelationalStore, hot: HotStore) -> None
             await hot.apply(HotBatch(epoch, {}, hides=some))
 
 
-async def _conversations(epoch: int, messages: MessageStore, hot: HotStore, view: StoreView) -> None:
+async def _conversations(
+    epoch: int, messages: MessageStore, hot: HotStore, view: StoreView, v: Mapping[int, int]
+) -> None:
     for conversation, top in (await messages.tops()).items():
-        rows = await messages.recent(conversation, limits.RECENT_KEPT_MAX)
+        # A key that was used in two conversations makes copies of one message in both: they come along.
+        rows = [
+            row
+            for row in await messages.recent(conversation, limits.RECENT_KEPT_MAX)
+            if row.conversation == conversation
+        ]
         sends = [row for row in rows if row.kind == "send"]
         recents = [
             Recent(conversation, row.message, row.actor, row.class_, not row.body.get("system", False)) for row in sends
         ]
         recalls = [(conversation, row.message) for row in rows if row.kind == "recall"]
         channel_tops = [(conversation, top)] if conversation.startswith("C") else []
-        tops = await _tops(conversation, sends, view)
+        tops = await _tops(conversation, sends, view, v)
         floors = await _floors(conversation, sends, messages)
         await hot.apply(
             HotBatch(
@@ -93,23 +101,21 @@ async def _floors(conversation: str, sends: Sequence[Row], messages: MessageStor
     oldest = min(row.message for row in sends)
     below: dict[int, int] = {}
     for row in await messages.history(conversation, before=oldest, limit=limits.RECENT_KEPT_MAX):
-        if row.kind == "send":
+        if row.kind == "send" and row.conversation == conversation:
             lane = ids.lane_of(row.event)
             below[lane] = max(below.get(lane, 0), row.event)
     return [(conversation, lane, id) for lane, id in below.items()]
 
 
-async def _tops(conversation: str, sends: Sequence[Row], view: StoreView) -> list[tuple[str, str, int]]:
+async def _tops(
+    conversation: str, sends: Sequence[Row], view: StoreView, v: Mapping[int, int]
+) -> list[tuple[str, str, int]]:
     """Dialog tops of direct chats and groups: the newest message each user was to get."""
     top: dict[str, int] = {}
+    members = await view.members(conversation) if conversation.startswith("G") else {}
     for row in sends:
-        for user in row.body.get("to", ()):
+        for user in (*row.body.get("to", ()), *feeding.owed_of(row, members, v)):
             top[user] = max(top.get(user, 0), row.message)
-    if conversation.startswith("G"):
-        for user, registers in (await view.members(conversation)).items():
-            for row in sends:
-                if registers.present and row.message > registers.joined_at:
-                    top[user] = max(top.get(user, 0), row.message)
     return [(user, conversation, id) for user, id in top.items()]
 
 
@@ -126,14 +132,17 @@ async def _memberships(epoch: int, relational: RelationalStore, hot: HotStore) -
 async def _updates(
     epoch: int,
     through: Frontier,
+    v: Mapping[int, int],
     event_log: EventLog,
-    messages: MessageStore,
     hot: HotStore,
     view: StoreView,
     planner: Callable[[Sequence[Record]], list[Planned]],
 ) -> dict[int, int]:
-    """Feeds the newest records of each lane again; lane -> the id below which nothing is fed."""
-    v = {lane: mark.id for lane, mark in through.items()}
+    """Feeds the newest records of each lane again; lane -> the id below which nothing is fed.
+
+    All of `through` is applied, so what a member is owed is known at the message itself: there is nothing to back-feed
+    (and a later add of the member brings his client to load the group anew).
+    """
     floor: dict[int, int] = {}
     for lane, mark in through.items():
         begin = max(0, mark.seq - limits.REFEED_RECORDS_MAX)
@@ -143,9 +152,11 @@ async def _updates(
             if not records:
                 break
             at = records[-1].seq
-            feeds = await feeding.feeds_of(planner(records), view, messages, v, limits.RECENT_KEPT_MAX)
-            tops = feeds.tops
-            await hot.apply(HotBatch(epoch, {}, (), [*feeds.feeds, *feeds.back_feeds], tops=tops))
+            planned = planner(records)
+            found = await feeding.feeds_of(planned, view, v)
+            # Rows tell of recalls only where the conversation has messages; one may have come before its first.
+            recalls = hot_changes(planned).recalls
+            await hot.apply(HotBatch(epoch, {}, found.feeds, found.back_feeds, tops=found.tops, recalls=recalls))
     return floor
 
 
