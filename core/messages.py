@@ -43,8 +43,9 @@ class Message(NamedTuple):
     system: bool
 
     def shown(self) -> dict[str, Any]:
-        """The JSON form in histories and updates; ids are strings of digits."""
-        return {
+        """The JSON form in histories and updates; ids are strings of digits. `copies` only where there are any."""
+        copies = {"copies": [str(id) for id in self.ids[1:]]} if len(self.ids) > 1 else {}
+        return copies | {
             "id": str(self.id),
             "conversation": self.conversation,
             "from": self.sender,

@@ -194,6 +194,17 @@ def test_cleared_and_hidden_messages_are_gone_and_stay_gone() -> None:
     assert state.messages["D1"] == {}
 
 
+def test_a_message_is_cleared_under_any_of_its_ids() -> None:
+    """Its copy was what was here when the dialog was cleared; the first one came later, from another datacenter."""
+    state = State("Uada", 100)
+    first, copy = 1 << 16 | 7, 2 << 16 | 8
+    entry = {"conversation": "D1", "pin": None, "muted_until_ms": None, "read": {}, "cleared": {"8": str(copy)}}
+    state.fold({"event": "9", "type": "dialog", "dialog": entry})
+    update = message(first, key="1")
+    state.fold(update | {"message": update["message"] | {"copies": [str(copy)]}})
+    assert state.messages["D1"] == {}
+
+
 def test_a_hidden_message_stays_hidden_whatever_happens_to_it() -> None:
     state = State("Uada", 100)
     state.fold(message(5))

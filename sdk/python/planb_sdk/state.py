@@ -99,8 +99,10 @@ class State:
             self.stale[message["conversation"]] = None
 
     def _cleared(self, message: Json) -> bool:
+        """Under any of its ids: it may have been another one that was here when I cleared."""
         cleared = self.dialogs.get(message["conversation"], NOTHING_SET)["cleared"]
-        return int(message["id"]) <= int(cleared.get(str(int(message["id"]) & 0xFFFF), 0))
+        ids = map(int, (message["id"], *message.get("copies", ())))
+        return any(id <= int(cleared.get(str(id & 0xFFFF), 0)) for id in ids)
 
     def _hidden(self, update: Json) -> None:
         message = self.messages.get(update["conversation"], {}).pop(update["message"], None)
