@@ -268,24 +268,28 @@ class Faults:
     async def _burnt_datacenter(self) -> None:
         """Everything but the bucket is gone; rebuilt from it and from the peers."""
         home = self._home()
-        world = self.world
         if self._busy:
             return
         self._busy.add(home.name)
+        self._fired("burnt datacenter", home.name)
+        await self.burn(home)
+        await asyncio.sleep(self._lasts_s())
+        await self.rebuilt(home)
+        self._busy.discard(home.name)
+
+    async def burn(self, home: Home) -> None:
+        """Nothing is left but the bucket."""
+        world = self.world
         home.down = True
         home.kill()
-        self._fired("burnt datacenter", home.name)
         home.burns += 1
         world.lost_with.append(home.name)
         world.watching.forget(home.name)
         home.disks = Disks(
             home.name, world.ledger, world.wall_ms, home.disks.bucket, updates_kept=world.plan.updates_kept
         )
-        await asyncio.sleep(self._lasts_s())
-        await self._rebuilt(home)
-        self._busy.discard(home.name)
 
-    async def _rebuilt(self, home: Home) -> None:
+    async def rebuilt(self, home: Home) -> None:
         """Operators build it up again while they can reach the others, as the manual has it."""
         world = self.world
         network = world.network

@@ -44,7 +44,7 @@ class Process:
         self.fuse = 0
         """Dies before the callback that makes this 0, if it is not 0 now."""
         self.held: list[asyncio.Handle] = []
-        self.tasks: list["SimTask"] = []
+        self.tasks: list[SimTask] = []
         """Kept so that nothing of a dead process is collected, and closed, while the simulation runs."""
         self.on_death: list[Callable[[], None]] = []
         self.steps = 0

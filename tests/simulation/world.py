@@ -80,6 +80,9 @@ class World:
         self.names: list[str] = []
         self.lost_with: list[str] = []
         """Datacenters that lost what only they held: (name, when)."""
+        self.lost: dict[int, Any] = {}
+        """Events that no log holds at the end."""
+        self.faults = Faults(self)
         self.watching = Watching(self)
         self.network.watch = self.watching.answered
         self.network.served = self.watching.served
@@ -159,10 +162,9 @@ class World:
     async def live(self) -> None:
         await self._begin()
         self.network.weather = self.plan.weather
-        faults = Faults(self)
-        self.loop.start(OUTSIDE, faults.run(), "faults")
+        self.loop.start(OUTSIDE, self.faults.run(), "faults")
         await self._days()
-        await faults.heal()
+        await self.faults.heal()
         self.network.weather = FAIR
         await final.judge(self)
 
@@ -211,12 +213,17 @@ class World:
         if self.ledger.violations:
             raise Violation(self.ledger.violations[0])
 
-    def even(self) -> bool:
-        """Has every datacenter applied all that any of them holds?"""
+    def tops(self) -> dict[int, int]:
+        """lane -> the greatest seq that any log holds."""
         tops: dict[int, int] = {}
         for home in self.homes.values():
             for lane, held in home.disks.log._lanes.items():
                 tops[lane] = max(held.top.seq, tops.get(lane, 0))
+        return tops
+
+    def even(self) -> bool:
+        """Has every datacenter applied all that any of them holds?"""
+        tops = self.tops()
         for home in self.homes.values():
             if not home.serving or home.dc is None:
                 return False
