@@ -27,6 +27,7 @@ TRICKLE_S = 0.5
 """Between two small pieces of the conversations."""
 TRICKLE_STEPS = 3
 NOTES_KEPT = 6
+NOTE_CHARS_MAX = 150
 
 
 class Live:
@@ -137,10 +138,7 @@ class Live:
         """What ends by itself is named and started again, as a supervisor would."""
         while True:
             for site in self._planet.sites.values():
-                try:
-                    self._notes.extend(f"{ended[:150]}; started again" for ended in await site.revive())
-                except PlanBError as error:
-                    self._notes.append(f"{site.name} does not start: {error.detail[:150]}")
+                self._notes.extend(_short(note) for note in await site.revive())
             await asyncio.sleep(REVIVE_S)  # a period, not a condition
 
     async def _snap(self) -> None:
@@ -187,6 +185,11 @@ class Live:
         self._notes.append({"kill": f"{site.name} was killed", "burn": f"{site.name} burnt down"}.get(
             verb, f"{site.name} is back"))  # fmt: skip
         return answer
+
+
+def _short(note: str) -> str:
+    """What ended, and its very last words."""
+    return note if len(note) <= NOTE_CHARS_MAX else f"{note[:40]} … {note[-(NOTE_CHARS_MAX - 43) :]}"
 
 
 async def run(planet: Planet, conversations: Iterable[Conversation]) -> None:

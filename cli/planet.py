@@ -20,7 +20,7 @@ from cli.links import Link
 from cli.regions import Region
 from cli.servers import Child
 from cli.waiting import until
-from core.errors import Conflict, NotFound, Unavailable
+from core.errors import Conflict, NotFound, PlanBError, Unavailable
 from core.system import entropy
 from events.signing import generate_key
 
@@ -47,11 +47,12 @@ class Site:
         self.objects = home / "objects"
         """Object storage; survives."""
         self.settings = home / "settings.toml"
-        self.log = servers.valkey(f"{name} log", ports.log, self.disks / "log", synced=True)
-        self.hot = servers.valkey(f"{name} hot", ports.hot, self.disks / "hot", synced=False)
+        self.log = servers.valkey(f"{name} log", ports.log, self.disks / "log", home / "log.log", synced=True)
+        self.hot = servers.valkey(f"{name} hot", ports.hot, self.disks / "hot", home / "hot.log", synced=False)
         command = [sys.executable, "-m", "cli.main", "serve", "all", "--config", str(self.settings)]
         self.wanted = False
         """Should run: what ends by itself is started again."""
+        self._kills = 0
         self.process = Child(f"{name} serve", command, home / "serve.log")
 
     @property
@@ -63,12 +64,16 @@ class Site:
         return f"http://127.0.0.1:{self.ports.public}"
 
     async def start(self) -> None:
-        """Starts what does not run; returns when the servers listen (the DC may still be recovering)."""
+        """Starts what does not run; returns when the servers listen (the DC may still be recovering). Conflict if it
+        is killed meanwhile."""
+        kills = self._kills
         await self.start_servers()
+        if self._kills != kills:
+            raise Conflict(f"{self.name} was killed while it started")
         if not self.process.running:
             self.process.start()
             await servers.listening(self.process, self.ports.public)
-        self.wanted = True
+        self.wanted = self._kills == kills
 
     async def start_servers(self) -> None:
         """The two Valkeys alone: what a restore needs."""
@@ -79,12 +84,16 @@ class Site:
                 await servers.listening(child, port)
 
     async def revive(self) -> list[str]:
-        """Starts again what ended by itself; what it was, with its last words."""
+        """Starts again what ended by itself; what it was, with its last words, and whether it starts."""
         if not self.wanted:
             return []
         ended = [child.why_ended() for child in self.children if not child.running]
         if ended:
-            await self.start()
+            try:
+                await self.start()
+                ended.append(f"{self.name} was started again")
+            except PlanBError as error:
+                ended.append(f"{self.name} does not start: {error.detail}")
         return ended
 
     async def snapshot(self) -> dict[str, Any]:
@@ -127,6 +136,7 @@ class Site:
     def kill(self) -> None:
         """kill -9 of every process of the DC."""
         self.wanted = False
+        self._kills += 1
         for child in self.children:
             child.kill()
 

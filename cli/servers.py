@@ -16,6 +16,7 @@ from core.errors import Unavailable
 
 START_S_MAX = 20.0
 STOP_S_MAX = 15.0
+WORDS_BYTES_MAX = 8_192
 
 
 _PORTS = range(18_000, 32_000)
@@ -93,12 +94,20 @@ class Child:
     def why_ended(self) -> str:
         """Exit status and the last lines it wrote."""
         code = self._process.poll() if self._process else None
-        tail = self._output.read_text(errors="replace").splitlines()[-5:] if self._output.exists() else []
+        tail = _end(self._output).splitlines()[-5:] if self._output.exists() else []
         return f"{self.name} ended with {code}: " + " | ".join(tail)
 
 
-def valkey(name: str, port: int, folder: Path, *, synced: bool) -> Child:
-    """A private Valkey. `synced`: every write is on disk when answered (the log); else memory only (hot state)."""
+def _end(path: Path) -> str:
+    """The last WORDS_BYTES_MAX of a file that may be long."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - WORDS_BYTES_MAX))
+        return file.read().decode(errors="replace")
+
+
+def valkey(name: str, port: int, folder: Path, output: Path, *, synced: bool) -> Child:
+    """A private Valkey. `synced`: every write is on disk when answered (the log); else memory only (hot state).
+    `output` lies outside of `folder`: a disk without space would take its last words with it."""
     folder.mkdir(parents=True, exist_ok=True)
     options = {
         "port": str(port),
@@ -113,7 +122,7 @@ def valkey(name: str, port: int, folder: Path, *, synced: bool) -> Child:
     for option, value in options.items():
         command += [f"--{option}", value]
     # In the C locale Lua compares strings byte by byte, which is what ids as digits need and what is quick.
-    return Child(name, command, folder / "valkey.log", {"LC_ALL": "C"})
+    return Child(name, command, output, {"LC_ALL": "C"})
 
 
 async def listening(child: Child, port: int) -> None:
