@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import uvloop
 
-from bench import delivery, lag, messages, replay, snapshots
+from bench import delivery, lag, messages, replay, snapshots, stages
 from bench.world import World, idle, world
 
 ONE = ("fra",)
@@ -63,10 +63,22 @@ async def _three(size: Size) -> Figures:
     return found
 
 
+async def _stages(size: Size) -> Figures:
+    found = await stages.measure()
+    async with world(ONE, USERS) as made:
+        loaded = await messages.measure(made, USERS, size.seconds)
+    parts = loaded["cpu_us"]
+    assert isinstance(parts, dict)
+    say(stages.show(found, {part: parts[f"{ONE[0]} {part}"] for part in ("api", "log", "hot")}))
+    return {"stages": found, "message": loaded}
+
+
 async def run(args: argparse.Namespace) -> Figures:
     """What was asked for."""
     size = QUICK if args.quick else FULL
     found: Figures = {"cores": os.cpu_count(), "quick": args.quick}
+    if args.stages:
+        return found | await _stages(size)
     one, three = await _one(size), await _three(size)
     shown = (
         messages.show([*one["messages"], *three["messages"]]),  # type: ignore[misc]
@@ -83,6 +95,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--quick", action="store_true", help="short phases: under a minute")
+    parser.add_argument("--stages", action="store_true", help="instead: where a message's CPU goes")
     args = parser.parse_args()
     found = uvloop.run(run(args))
     if args.json:
