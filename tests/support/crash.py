@@ -35,21 +35,26 @@ class How(Enum):
     UNANSWERED = "the effect happens, the answer is lost"
     HOT_LOST = "the hot server is emptied just before the call"
 
-    @property
-    def kills(self) -> bool:
-        return self in (How.BEFORE, How.AFTER)
-
 
 class Strike:
-    """Strikes at call number `at` (from 0; None: never) of those in `counted`."""
+    """Strikes at call number `at` (from 0; None: never) of those in `counted`, and `then` at others by number."""
 
-    def __init__(self, at: int | None = None, how: How = How.BEFORE, counted: frozenset[str] = WRITES) -> None:
-        self.at = at
-        self.how = how
+    def __init__(
+        self,
+        at: int | None = None,
+        how: How = How.BEFORE,
+        counted: frozenset[str] = WRITES,
+        then: Mapping[int, How] | None = None,
+    ) -> None:
+        self.plan = dict(then or {})
+        if at is not None:
+            self.plan[at] = how
         self.calls: list[str] = []
         self.dead = False
         self.struck = ""
         self.lose_hot: Callable[[], None] = lambda: None
+        self.after_each: Callable[[], None] = lambda: None
+        """Called after each effect, before anybody knows of it."""
         self._counted = counted
 
     def begin(self, name: str) -> How | None:
@@ -58,19 +63,21 @@ class Strike:
             raise Crash(f"{name} of a dead process")
         if name.rpartition(".")[2] not in self._counted:
             return None
+        how = self.plan.get(len(self.calls))
         self.calls.append(name)
-        if len(self.calls) - 1 != self.at:
+        if how is None:
             return None
         self.struck = name
-        if self.how is How.BEFORE:
+        if how is How.BEFORE:
             self.die()
-        if self.how is How.REFUSED:
+        if how is How.REFUSED:
             raise StoreUnavailable(private=f"struck at {name}")
-        if self.how is How.HOT_LOST:
+        if how is How.HOT_LOST:
             self.lose_hot()
-        return self.how
+        return how
 
     def end(self, how: How | None) -> None:
+        self.after_each()
         if self.dead:
             raise Crash("a dead process gets no answers")
         if how is How.AFTER:

@@ -200,8 +200,10 @@ async def play(story: Story, site: Site, strikes: Iterator[Strike] | None = None
     return life
 
 
-async def state_of(story: Story, life: Life) -> dict[str, Any]:
-    """All that one may ask a DC, where the order of updates does not count."""
+async def state_of(story: Story, life: Life, any_order: bool = False) -> dict[str, Any]:
+    """All that one may ask a DC, where the order of updates does not count. With `any_order` it is the same in every
+    DC, in whatever order its lanes came."""
+    life.strike.plan.clear()
     site, view, applier = life.site, life.view, life.applier
     await site.messages.flush()
     tables = (await digest(site.relational, site.messages)).shown()["tables"]
@@ -219,17 +221,19 @@ async def state_of(story: Story, life: Life) -> dict[str, Any]:
         "message frontier": {lane: tuple(mark) for lane, mark in (await site.messages.frontier()).items()},
         "published": await site.hot.epoch() == applier.epoch == view.epoch,
     }
-    owed = owed_events(story)
+    owed = owed_events(story, any_order)
+    _, gone = _comings_and_goings(story)
     conversations = sorted({row.conversation async for page in site.messages.dump() for row in page})
     for owner in (*USERS, *(chat for chat in story.chats if chat[0] == "C")):
         fields[f"updates of {owner}"] = [one for one in await updates_of(site, owner) if one[0] in owed[owner]]
     for user in USERS:
         memberships = await view.memberships_of(user)
+        sure = [place for place in conversations if not (any_order and (place, user) in gone)]
         channels = sorted(chat for chat in memberships if chat[0] == "C")
         joined = [(place, memberships[place].joined_at if place in memberships else 0) for place in conversations]
         fields[f"of {user}"] = {
-            "dialogs": await site.hot.dialogs(user, channels, [], None, 100),
-            "tops": await site.hot.tops(user, conversations),
+            "dialogs": [one for one in await site.hot.dialogs(user, channels, [], None, 100) if one[0] in sure],
+            "tops": await site.hot.tops(user, sure),
             "unread": dict(zip(conversations, await site.hot.unread(user, joined), strict=True)),
             "unread from the beginning": await site.hot.unread(user, [(place, 0) for place in conversations]),
             "settings": await view.dialogs_of(user),
@@ -247,16 +251,36 @@ async def state_of(story: Story, life: Life) -> dict[str, Any]:
     return fields
 
 
-def owed_events(story: Story) -> dict[str, set[int]]:
-    """Per owner the events whose updates he surely gets, or surely does not: all messages, and what names him. Anything
-    else of a group depends on the order of arrival; his client loads the group anew instead."""
+def owed_events(story: Story, any_order: bool) -> dict[str, set[int]]:
+    """Per owner the events whose updates he surely gets, or surely does not: all messages, and what names him. (Of the
+    other events of a group a client learns by loading it anew.) In any order of arrival: what names him, and messages
+    after he joined, if he never left."""
     found = {owner: set[int]() for owner in (*USERS, *story.chats)}
+    joined, gone = _comings_and_goings(story)
     for event in story.events:
         audience = ACTIONS[event.action].audience(event)
-        everybody = event.action == "message.send"
-        for owner in found if everybody else (*audience.users, *((audience.channel,) if audience.channel else ())):
+        for owner in (*audience.users, *((audience.channel,) if audience.channel else ())):
             found[owner].add(event.id)
+        if event.action == "message.send":
+            for user in USERS:
+                place = (event.args.conversation, user)
+                if not any_order or (place not in gone and event.id > joined.get(place, event.id)):
+                    found[user].add(event.id)
     return found
+
+
+def _comings_and_goings(story: Story) -> tuple[dict[tuple[str, str], int], set[tuple[str, str]]]:
+    joined: dict[tuple[str, str], int] = {}
+    gone = set()
+    for event in story.events:
+        for effect in ACTIONS[event.action].effects(event):
+            if effect.table in ("member_adds", "member_left", "member_kicked"):
+                place = (str(effect.key[0]), str(effect.key[1]))
+                if effect.table == "member_adds":
+                    joined[place] = min(event.id, joined.get(place, event.id))
+                else:
+                    gone.add(place)
+    return joined, gone
 
 
 async def updates_of(site: Site, owner: str) -> list[tuple[Any, ...]]:
@@ -268,11 +292,13 @@ async def updates_of(site: Site, owner: str) -> list[tuple[Any, ...]]:
     return updates
 
 
-async def outcome(story: Story, site: Site, strikes: Iterator[Strike] | None = None) -> dict[str, Any]:
+async def outcome(
+    story: Story, site: Site, strikes: Iterator[Strike] | None = None, any_order: bool = False
+) -> dict[str, Any]:
     """Plays the story and tells the end state."""
     async with asyncio.timeout(60):
         life = await play(story, site, strikes)
-        found = await state_of(story, life)
+        found = await state_of(story, life, any_order)
         await life.end()
     return found
 
