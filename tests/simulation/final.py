@@ -1,14 +1,28 @@
 """What has to be true once no fault is left."""
 
 import asyncio
+import json
 from typing import Any
 
+from core import limits
+from core.action import registry
+from core.clock import HybridClock
 from core.fold import State
 from core.tables import ALL_TABLES
+from events.codec import codec
 from planb_sdk import ApiError
 from planb_sdk.errors import PlanBError as SdkError
+from snapshot import dump
+from snapshot import restore as restoring
+from snapshot.archive import Archive
+from snapshot.manifest import list_snapshots
+from stores.apply import Applier
 from stores.digest import Digest, digest, digest_of
-from tests.simulation.ledger import Violation
+from stores.view import StoreView
+from tests.simulation import rules
+from tests.simulation.disks import Disks
+from tests.simulation.ledger import Ledger, Violation
+from tests.simulation.network import Session
 from tests.simulation.watching import registry_effects
 
 
@@ -23,7 +37,12 @@ async def judge(world: Any) -> None:
     world.look()
     await _digests(world)
     _promises(world)
+    _sent_again(world)
+    await _finality(world)
+    _fed_once(world)
     await _clients(world)
+    await _regions(world)
+    await _snapshots(world)
     world.look()
 
 
@@ -154,6 +173,162 @@ def _promises(world: Any) -> None:
             # `remote` bears the loss of one datacenter.
             if made.durability != "local" and len(set(world.lost_with)) < 2:
                 raise Violation(f"acknowledged as {made.durability} and lost: {made}")
+
+
+def _sent_again(world: Any) -> None:
+    """What a datacenter took with it, the app that wrote it has sent again under its key, if it still runs."""
+    held = {(event.actor, event.key) for id, event in world.watching.events.items() if id not in world.lost}
+    for made in world.promises:
+        user = world.users[made.user]
+        event = world.lost.get(made.id)
+        if event is None or (made.user, made.key) in held or made.app != user.apps or user.client.stats.evicted:
+            continue
+        if event.action == "message.send" and event.args.conversation.startswith("D"):
+            raise Violation(f"lost with its datacenter and never sent again: {made}")
+
+
+async def _finality(world: Any) -> None:
+    """Kicks, recalls and the like are final, by rules of their own."""
+    events = [event for id, event in sorted(world.watching.events.items()) if id not in world.lost]
+    chats, gone, ended = rules.chats(events), rules.recalled(events), rules.revoked(events)
+    for home in world.homes.values():
+        view = home.dc.view
+        if forked := {n: state.forked for n, state in home.dc.replicator.intake.lanes().items() if state.forked}:
+            raise Violation(f"{home.name}: lanes are forked: {forked}")
+        for name, chat in chats.items():
+            members = await view.members(name)
+            for user in {*chat.adds, *chat.kicks}:
+                here = user in members and members[user].present
+                if here != chat.present(user):
+                    raise Violation(f"{home.name}: {user} is {'' if here else 'not '}a member of {name}")
+            if (found := await view.chat(name)) is not None and found.dissolved != chat.dissolved:
+                raise Violation(f"{home.name}: {name} lives")
+        for id, message in (await view.messages(gone)).items():
+            if message.text is not None or not message.recalled:
+                raise Violation(f"{home.name}: message {id} was recalled, and says {message.text}")
+        for session in ended:
+            if (row := await view.session(session)) is not None and not row.revoked:
+                raise Violation(f"{home.name}: session {session} lives")
+
+
+def _fed_once(world: Any) -> None:
+    """No list holds an update twice."""
+    for home in world.homes.values():
+        for owner, updates in home.disks.hot._state.owners.items():
+            seen = [(feed.event, feed.entry) for feed in updates.feeds]
+            if len(seen) != len(set(seen)):
+                twice = next(one for one in seen if seen.count(one) > 1)
+                raise Violation(f"{home.name}: {owner} was fed {twice} twice")
+
+
+async def _regions(world: Any) -> None:
+    """Every region shows everybody the same, and each message once."""
+    for user in world.users.values():
+        shown = {}
+        for home in world.homes.values():
+            task = world.loop.start(user.process, _fetched(world, user, home.name), f"{user.name} at {home.name}")
+            shown[home.name] = await task
+        first, *others = shown.items()
+        for name, one in others:
+            if one != first[1]:
+                raise Violation(f"{user.name}: {first[0]} and {name} show {differences(first[1], one)}")
+        for conversation, messages in first[1]["messages"].items():
+            keys = [(message["from"], message["key"] or message["id"]) for message in messages]
+            if len(set(keys)) != len(keys):
+                raise Violation(f"{user.name} is shown a message of {conversation} twice: {keys}")
+
+
+async def _fetched(world: Any, user: Any, region: str) -> dict[str, Any]:
+    """Dialogs and histories of one region."""
+    dialogs: list[Any] = []
+    after = ""
+    while True:
+        page = await _get(world, user, region, f"/v1/dialogs?limit={limits.PAGE_MAX}" + after)
+        dialogs += page["dialogs"]
+        if not page["after"]:
+            break
+        after = f"&after={page['after']}"
+    histories = {}
+    for dialog in dialogs:
+        name, before, found = dialog["conversation"], "", []
+        while True:
+            path = f"/v1/dialogs/{name}/messages?limit={limits.PAGE_MAX}" + before
+            page = await _get(world, user, region, path)
+            found = page["messages"] + found
+            if not page["next_before"]:
+                break
+            before = f"&before={page['next_before']}"
+        histories[name] = found
+    return {"dialogs": dialogs, "messages": histories}
+
+
+async def _get(world: Any, user: Any, region: str, path: str) -> Any:
+    for _ in range(60):
+        headers = {"Authorization": f"Bearer {user.token}"}
+        async with Session(world.network).request("GET", f"http://{region}:1{path}", headers=headers) as answer:
+            if answer.status == 200:
+                return json.loads(await answer.read())
+            if answer.status not in (409, 503):
+                raise Violation(f"{user.name}: {path} at {region}: {answer.status} {await answer.read()!r}")
+        await asyncio.sleep(1)
+    raise Violation(f"{user.name}: {path} at {region} is not answered")
+
+
+async def _snapshots(world: Any) -> None:
+    """What is listed can be restored: the newest of each bucket, on disks of its own."""
+    for home in world.homes.values():
+        bucket = home.disks.bucket
+        listed = await list_snapshots(bucket)
+        for id in listed:
+            if damages := await dump.verify(id, objects=bucket, archive=Archive(bucket)):
+                raise Violation(f"{home.name}: snapshot {id}: {damages}")
+        if listed:
+            await _restored(world, home, listed[-1])
+
+
+async def _restored(world: Any, home: Any, snapshot: str) -> None:
+    """A scratch datacenter from a snapshot and the archive is the fold of what the archive holds."""
+    archive = Archive(home.disks.bucket)
+    scratch = Disks(f"scratch {home.name}", Ledger(), world.wall_ms, home.disks.bucket)
+    await restoring.restore(
+        snapshot,
+        relational=scratch.relational,
+        messages=scratch.messages,
+        log=scratch.log,
+        archive=archive,
+        objects=home.disks.bucket,
+        number=home.number,
+        clock=world.wall_ms,
+    )
+    view = StoreView(home.name, scratch.relational, scratch.messages, scratch.hot)
+    applier = Applier(
+        event_log=scratch.log,
+        relational=scratch.relational,
+        messages=scratch.messages,
+        hot=scratch.hot,
+        view=view,
+        actions=registry(),
+        codec=codec(),
+        clock=HybridClock(world.wall_ms),
+        now_ms=world.wall_ms,
+        own_lanes=(),
+    )
+    await applier.start()
+    await applier.close()
+    fold = State()
+    for lane, (_, last) in (await archive.lanes()).items():
+        for record in await archive.read(lane, 0, last):
+            event = world.watching.events.get(record.id)
+            if event is not None:
+                for effect in registry_effects(event):
+                    fold.apply(record.id, effect)
+    for parked in await scratch.relational.parked():
+        await applier.retry_parked(parked.lane, parked.seq)
+    wanted = digest_of({name: fold.rows(name, {}) for name in ALL_TABLES})
+    found = await digest(scratch.relational, scratch.messages)
+    if found.total != wanted.total:
+        raise Violation(f"{home.name}: snapshot {snapshot} restores something else: {found.differences(wanted)}")
+    world.counts["snapshots restored on trial"] += 1
 
 
 async def _clients(world: Any) -> None:

@@ -53,3 +53,5 @@ class Acknowledged(NamedTuple):
     dc: str
     durability: str
     replayed: bool
+    app: int
+    """Which start of the user's app was told."""

@@ -143,7 +143,10 @@ class User:
         self.world.note("done", self.name, name, receipt.id, receipt.durability)
         record = self.world.ledger.of_id.get(int(receipt.id))
         dc = self.world.dc_of(int(receipt.id))
-        made = Acknowledged(int(receipt.id), receipt.key, self.name, name, dc, receipt.durability, receipt.replayed)
+        app = self.apps if client is self.client else 0
+        made = Acknowledged(
+            int(receipt.id), receipt.key, self.name, name, dc, receipt.durability, receipt.replayed, app
+        )
         self.world.acknowledged(made)
         if record is None:
             self.world.ledger.broken(f"{self.name}: {name} was promised as {receipt.id}, which no log ever held")

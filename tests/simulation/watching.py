@@ -99,8 +99,10 @@ class Watching:
             self.world.ledger.broken(f"{process.name} answered {answer.status}: {answer.body[:300]!r}")
         if not 200 <= answer.status < 300 or b'"cursor":"PC1.' not in answer.body:
             return
-        text = json.loads(answer.body)["cursor"]
-        cursor = _cursor.decode(self._opened(text))
+        body = json.loads(answer.body)
+        if body.get("more"):
+            return  # in the midst of a search: V is still what the client came with
+        cursor = _cursor.decode(self._opened(body["cursor"]))
         home = self.world.homes[self.world.network.hosts[process]]
         if home.process is process:
             self._check_v(home, cursor)

@@ -1,0 +1,66 @@
+"""The rules of membership, recall and the like, once more and by other means: from the events and what their origins
+said they knew, without the registers, folds and stores of production."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from core.event import Event
+from core.ids import lane_of
+
+
+class Chat:
+    """What happened to one chat."""
+
+    def __init__(self) -> None:
+        self.adds: dict[str, list[tuple[int, Mapping[int, int]]]] = {}
+        """user -> (add, kicks of him that its origin knew, per lane)."""
+        self.kicks: dict[str, list[int]] = {}
+        self.left: dict[str, set[int]] = {}
+        """user -> adds that some leave had seen, and all before them in their lanes."""
+        self.dissolved = False
+
+    def present(self, user: str) -> bool:
+        """Some add that no leave had seen, and that knew of every kick."""
+        return any(
+            add not in self.left.get(user, ())
+            and all(knew.get(lane_of(kick), 0) >= kick for kick in self.kicks.get(user, ()))
+            for add, knew in self.adds.get(user, ())
+        )
+
+
+def chats(events: Iterable[Event]) -> dict[str, Chat]:
+    """All chats, by id."""
+    found: dict[str, Chat] = {}
+    leaves: list[tuple[str, str, Mapping[int, int]]] = []
+    for event in events:
+        args: Any = event.args
+        if event.action in ("group.create", "supergroup.create"):
+            chat = found.setdefault(args.chat, Chat())
+            for user in args.users:
+                chat.adds.setdefault(user, []).append((event.id, {}))
+        elif event.action in ("member.add", "member.join"):
+            chat = found.setdefault(args.chat, Chat())
+            for user, knew in args.adds.items():
+                chat.adds.setdefault(user, []).append((event.id, knew))
+        elif event.action == "member.kick":
+            found.setdefault(args.chat, Chat()).kicks.setdefault(args.user, []).append(event.id)
+        elif event.action == "member.leave":
+            leaves.append((args.chat, event.actor, args.adds))
+        elif event.action == "group.dissolve":
+            found.setdefault(args.chat, Chat()).dissolved = True
+    for name, user, seen in leaves:
+        chat = found.setdefault(name, Chat())
+        for add, _ in chat.adds.get(user, ()):
+            if add <= seen.get(lane_of(add), 0):
+                chat.left.setdefault(user, set()).add(add)
+    return found
+
+
+def recalled(events: Iterable[Event]) -> set[int]:
+    """Message ids that somebody recalled."""
+    return {event.args.message for event in events if event.action == "message.recall"}
+
+
+def revoked(events: Iterable[Event]) -> set[str]:
+    """Sessions that were ended."""
+    return {event.args.session for event in events if event.action == "session.revoke"}
