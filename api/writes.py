@@ -5,7 +5,7 @@ was applied; with another request it is refused. Between two datacenters, or bef
 become a second event; it is accepted everywhere as an alias of the first (docs/semantics.md).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import pydantic
@@ -119,12 +119,12 @@ class Writes:
         """For a write that came without one."""
         return self._entropy(_KEY_BYTES).hex()
 
-    async def resolve(
+    def resolve(
         self, action: type[Action], request: Any, caller: Caller, key: str, position: Position | None
-    ) -> Any:
+    ) -> Awaitable[Any]:
         """The action's `Args`, as this DC knows things now."""
         origin = Origin(caller.user, key, self._dc, self._wall(), self._view, self._entropy, position, caller.session)
-        return await action.resolve(request, origin)
+        return action.resolve(request, origin)
 
     async def is_remote(self, lane: int) -> bool:
         """Whether another DC holds, soon enough, all that is applied of this lane now."""
@@ -157,7 +157,8 @@ class Writes:
         self, action: type[Action], request: Any, caller: Caller, key: str, mark: bytes, position: Position | None
     ) -> Done:
         args = await self.resolve(action, request, caller, key, position)
-        return done_by(action, await self.lane_writer.commit(action.name, action.version, caller.user, key, mark, args))
+        event = await self.lane_writer.commit(action.name, action.version, caller.user, key, mark, args)
+        return done_by(action, event)
 
 
 def validated(action: type[Action], fields: Mapping[str, Any]) -> Any:

@@ -76,7 +76,9 @@ async def _stages(size: Size) -> Figures:
 async def run(args: argparse.Namespace) -> Figures:
     """What was asked for."""
     size = QUICK if args.quick else FULL
-    found: Figures = {"cores": os.cpu_count(), "quick": args.quick}
+    found: Figures = {"cores": os.cpu_count(), "quick": args.quick, "load_average_before": os.getloadavg()[0]}
+    busy = found["load_average_before"]
+    say(f"· {found['cores']} cores, load average {busy:.1f}: what else runs here slows the wall figures down")
     if args.stages:
         return found | await _stages(size)
     one, three = await _one(size), await _three(size)

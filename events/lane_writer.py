@@ -177,25 +177,34 @@ class LaneWriter:
         Undecodable (args that are not the action's). The event may be in the log, and then it will be applied:
         OutcomeUnknown, at the latest LANE_ANSWER_MS_MAX after its append began.
         """
-        return (await self.commit_many([Write(action, version, actor, key, fingerprint, args)]))[0]
+        self._admit(1)
+        id, body, event = self._encoded(Write(action, version, actor, key, fingerprint, args))
+        await self._group((id,), (body,), (event,))
+        return event
 
     async def commit_many(self, writes: Sequence[Write]) -> list[Event]:
         """Several writes with consecutive ids in one append: all of them or none. Errors as `commit`."""
         if not writes:
             return []
         self._admit(len(writes))
-        events, bodies = [], []
-        for write in writes:
-            body = self._codec.encode(Event(self._clock.take(self.lane), *write))
-            # What we apply is what every other DC will decode; args that don't survive it never get into the log.
-            events.append(self._codec.decode(body))
-            bodies.append(body)
-        group = Group(KIND_EVENT, [event.id for event in events], bodies, events, patient=False)
+        ids, bodies, events = zip(*map(self._encoded, writes), strict=True)
+        await self._group(ids, bodies, events)
+        return list(events)
+
+    def _encoded(self, write: Write) -> tuple[int, bytes, Event]:
+        """Takes an id for it."""
+        id = self._clock.take(self.lane)
+        body = self._codec.encode(Event(id, *write))
+        # What we apply is what every other DC will decode; args that don't survive it never get into the log.
+        return id, body, self._codec.decode(body)
+
+    async def _group(self, ids: Sequence[int], bodies: Sequence[bytes], events: Sequence[Event]) -> None:
+        """Returns when they are durable and applied."""
+        group = Group(KIND_EVENT, ids, bodies, events, patient=False)
         if group.size_bytes > limits.LANE_BATCH_BYTES_MAX:
             raise TooLarge(f"one group of events has at most {limits.LANE_BATCH_BYTES_MAX} bytes")
         self._enqueue(group)
         await group.done
-        return events
 
     def _admit(self, count: int) -> None:
         if self._lost is not None:
