@@ -1,10 +1,12 @@
 """The composition root: one datacenter in one process, every adapter built here and handed in."""
 
 import asyncio
+import contextlib
 import json
 import logging
+import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import aiohttp
@@ -26,7 +28,7 @@ from cli.serving import Serving
 from cli.settings import Listen, Settings
 from core.action import Action, registry
 from core.clock import HybridClock
-from core.errors import Conflict, LaneLost, PlanBError
+from core.errors import ConfigError, Conflict, LaneLost, PlanBError
 from core.ids import Lane
 from core.system import entropy, wall_clock_ms
 from events.adapters.valkey import ValkeyLog
@@ -117,14 +119,14 @@ class Datacenter:
 
     async def _open_stores(self) -> None:
         stores = self.settings.stores
-        stores.data_dir.mkdir(parents=True, exist_ok=True)
+        folder = stores.make_data_dir()
         self.objects = DirectoryObjects(stores.objects_dir)
-        self.relational = await SqliteRelationalStore.open(stores.data_dir / "relational.db", clock=wall_clock_ms)
+        self.relational = await SqliteRelationalStore.open(folder / "relational.db", clock=wall_clock_ms)
         self._closers.append(self.relational.close)
         unfinished_restore = await unfinished(self.relational)
         if unfinished_restore is not None:
             raise Conflict(f"a restore of {unfinished_restore} did not finish: run `planb restore` again")
-        self.messages = await SqliteMessageStore.open(stores.data_dir / "messages.db")
+        self.messages = await SqliteMessageStore.open(folder / "messages.db")
         self._closers.append(self.messages.close)
         self.hot = ValkeyHot(stores.hot_url)
         self._closers.append(self.hot.close)
@@ -349,7 +351,8 @@ class Datacenter:
 
     async def _listen(self, app: web.Application, where: Listen) -> None:
         runner = await self._runner(app)
-        await web.TCPSite(runner, where.host, where.port, backlog=BACKLOG).start()
+        with _listening(where):
+            await web.TCPSite(runner, where.host, where.port, backlog=BACKLOG).start()
 
     async def _listen_public(self) -> None:
         """Plain writes are answered in front of the framework."""
@@ -358,13 +361,23 @@ class Datacenter:
         assert runner.server is not None, "set up"
         front = Front(parts.plain, parts.guard, runner.server, lambda: self.serving.open, wall_clock_ms)
         self._closers.append(lambda: front.close(SHUTDOWN_S_MAX))
-        await front.start(where.host, where.port, BACKLOG)
+        with _listening(where):
+            await front.start(where.host, where.port, BACKLOG)
 
     async def _runner(self, app: web.Application) -> web.AppRunner:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S_MAX)
         await runner.setup()
         self._closers.append(runner.cleanup)
         return runner
+
+
+@contextlib.contextmanager
+def _listening(where: Listen) -> Iterator[None]:
+    """A port that is taken, or not ours to take, is named."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"can't listen on {where.host}:{where.port}: {os.strerror(error.errno or 0)}") from error
 
 
 def _reader(hub: Hub, name: str) -> Callable[[], float]:

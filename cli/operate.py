@@ -37,6 +37,8 @@ from stores.adapters.sqlite_relational import SqliteRelationalStore
 
 WORLD = "main"
 ASK_S_MAX = 3.0
+ANSWER_S_MIN = 5.0
+"""So long a datacenter may take to answer, even if nothing is to be waited for."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,7 @@ class Opened:
 @contextlib.asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Opened]:
     """Opens the SQLite files and the log of a datacenter."""
-    folder = settings.stores.data_dir
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = settings.stores.make_data_dir()
     async with contextlib.AsyncExitStack() as stack:
         relational = await SqliteRelationalStore.open(folder / "relational.db", clock=wall_clock_ms)
         stack.push_async_callback(relational.close)
@@ -70,7 +71,7 @@ async def snapshot(args: argparse.Namespace) -> Any:
     settings = configuration.load(args.config)
     objects = DirectoryObjects(settings.stores.objects_dir)
     if args.verb == "list":
-        return {"snapshots": [_line(await show(objects, id)) for id in await list_snapshots(objects)]}
+        return {"snapshots": [await _listed(objects, id) for id in await list_snapshots(objects)]}
     if args.verb == "create":
         return await _create(settings, objects)
     id = args.id or await _newest(objects)
@@ -116,6 +117,14 @@ async def _newest(objects: DirectoryObjects) -> str:
     if not ids:
         raise NotFound("there is no snapshot")
     return ids[-1]
+
+
+async def _listed(objects: DirectoryObjects, id: str) -> dict[str, Any]:
+    """One that is damaged does not hide the others."""
+    try:
+        return _line(await show(objects, id))
+    except Corrupt as error:
+        return {"id": id, "damaged": error.detail}
 
 
 def _line(manifest: Manifest) -> dict[str, Any]:
@@ -250,9 +259,11 @@ async def verify(args: argparse.Namespace) -> dict[str, Any]:
     key = configuration.secret(settings.secrets.sys_key_file)
     urls = {settings.dc.name: f"http://{settings.sys.host}:{settings.sys.port}"}
     urls |= {name: settings.peers[name].sys_url for name in args.against or settings.peers}
+    answer_s_max = max(args.wait, ANSWER_S_MIN)  # a peer behind a cut link never answers
     async with contextlib.AsyncExitStack() as stack:
         clients = {
-            name: await stack.enter_async_context(SysClient(url, key, settings.dc.name)) for name, url in urls.items()
+            name: await stack.enter_async_context(SysClient(url, key, settings.dc.name, answer_s_max))
+            for name, url in urls.items()
         }
         found = await equal_frontiers(clients, args.wait)
     totals = {name: answer["digest"]["total"] for name, answer in found.items()}

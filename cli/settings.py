@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from core import limits
 from core.errors import ConfigError
 
+PUBLIC_KEY_BYTES = 32
+
 
 class Listen(pydantic.BaseModel):
     """A listener."""
@@ -36,10 +38,21 @@ class Peer(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid")
     number: int = pydantic.Field(ge=0, le=limits.DC_MAX)
-    sys_url: str
+    sys_url: str = pydantic.Field(pattern=r"^https?://[^\s/]+")
     """Where its internal listener is reached from here."""
     public_key: str
     """Its Ed25519 public key, base64."""
+
+    @pydantic.field_validator("public_key")
+    @classmethod
+    def _is_a_key(cls, text: str) -> str:
+        try:
+            size = len(base64.b64decode(text, validate=True))
+        except ValueError:
+            size = 0
+        if size != PUBLIC_KEY_BYTES:
+            raise ValueError(f"must be {PUBLIC_KEY_BYTES} bytes in base64")
+        return text
 
 
 class Stores(pydantic.BaseModel):
@@ -50,8 +63,16 @@ class Stores(pydantic.BaseModel):
     """SQLite files."""
     objects_dir: Path
     """Archive and snapshots; survives the loss of `data_dir`."""
-    log_url: str
-    hot_url: str
+    log_url: str = pydantic.Field(pattern=r"^(redis|rediss|unix)://")
+    hot_url: str = pydantic.Field(pattern=r"^(redis|unix)://")
+
+    def make_data_dir(self) -> Path:
+        """The folder of the SQLite files, created when missing. ConfigError if that can't be."""
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"stores.data_dir: {self.data_dir} is not usable: {error.strerror}") from error
+        return self.data_dir
 
 
 class Secrets(pydantic.BaseModel):

@@ -28,8 +28,10 @@ class SysRefused(PlanBError):
 class SysClient:
     """One datacenter's syssvc. An async context manager."""
 
-    def __init__(self, url: str, key: bytes, name: str = "operator") -> None:
+    def __init__(self, url: str, key: bytes, name: str = "operator", answer_s_max: float = CALL_S_MAX) -> None:
+        """`name`: who signs. `answer_s_max`: of one call, seconds."""
         self._url = url.rstrip("/")
+        self._answer_s_max = answer_s_max
         self._auth = InternalAuth(key, name, wall_clock_ms)
         self._session: aiohttp.ClientSession | None = None
 
@@ -40,7 +42,7 @@ class SysClient:
         return cls(f"http://{settings.sys.host}:{settings.sys.port}", key)
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_S_MAX))
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._answer_s_max))
         return self
 
     async def __aexit__(

@@ -65,6 +65,8 @@ class _Ear(asyncio.Protocol):
             while (reply := self._reader.gets()) is not False:
                 if self._replies:
                     future = self._replies.popleft()
+                    if future.done():  # nobody waits any more
+                        continue
                     if isinstance(reply, hiredis.ReplyError):
                         future.set_exception(reply)
                     else:

@@ -1,0 +1,216 @@
+"""What an operator types, against datacenters that run."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from cli.planet import Planet
+from core.ids import Lane
+from tests.support.bad_days import finished, planb, planb_process, user
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+PEOPLE = 20
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def planet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Planet]:
+    planet = Planet(tmp_path_factory.mktemp("planet"), ("fra", "iad"))
+    try:
+        await planet.start()
+        await asyncio.gather(*(user(planet, f"Uperson-{n}") for n in range(PEOPLE)))
+        yield planet
+    finally:
+        await planet.stop()
+
+
+@pytest.fixture
+def config(planet: Planet) -> tuple[str, str]:
+    return ("--config", str(planet.site("fra").settings))
+
+
+@pytest.fixture
+def rows(planet: Planet) -> Iterator[sqlite3.Connection]:
+    """fra's relational store, behind its back."""
+    with closing(sqlite3.connect(planet.site("fra").disks / "data" / "relational.db", timeout=10)) as connection:
+        yield connection
+
+
+async def test_snapshots_are_made_listed_shown_and_verified(config: tuple[str, str]) -> None:
+    made = await finished(await planb_process("snapshot", "create", *config, "--json"))
+    assert (made.code, made.err) == (0, "")
+    assert made.out.count("\n") == 1, "one JSON object in one line, and nothing else"
+    id = made.json["id"]
+    listed, shown, verified, unknown = await asyncio.gather(
+        planb("snapshot", "list", *config, "--json"),
+        planb("snapshot", "show", *config),
+        planb("snapshot", "verify", *config, "--json"),
+        planb("snapshot", "show", "20200101T000000.000Z", *config, "--json"),
+    )
+    assert listed.json["snapshots"][-1] == made.json
+    assert shown.json["id"] == id
+    assert shown.json["tables"]["users"]["rows"] >= PEOPLE
+    assert verified.json == {"id": id, "ok": True, "damages": []}
+    assert (unknown.code, unknown.json["code"]) == (4, "not_found")
+
+
+async def test_status_names_lanes_links_and_stores(planet: Planet, config: tuple[str, str]) -> None:
+    found = await planb("status", *config)
+    assert found.code == 0
+    assert found.json["dc"] == "fra"
+    assert found.json["lanes"] == ["fra/0.0"]
+    assert found.json["peers"]["iad"]["link"] == "ok"
+    assert found.json["stores"]["log"] == "ok"
+
+
+async def test_verify_finds_a_row_that_differs_and_says_where(
+    planet: Planet, config: tuple[str, str], rows: sqlite3.Connection
+) -> None:
+    equal = await planb("verify", *config)
+    assert (equal.code, equal.json["digests_equal"]) == (0, True)
+    rows.execute("UPDATE users SET name = 'somebody else' WHERE user = 'Uperson-7'")
+    rows.commit()
+    differing = await planb("verify", *config, "--against", "iad")
+    assert differing.code == 10
+    assert [one["table"] for one in differing.json["differences"]] == ["users"]
+    rows.execute("UPDATE users SET name = 'Uperson-7' WHERE user = 'Uperson-7'")
+    rows.execute("DELETE FROM users WHERE user = 'Uperson-8'")
+    rows.commit()
+    lacking = await planb("verify", *config)
+    assert lacking.code == 10
+    (difference,) = lacking.json["differences"]
+    assert difference["rows"]["fra"] == difference["rows"]["iad"] - 1
+
+
+async def test_verify_refuses_names_that_are_no_peers(config: tuple[str, str]) -> None:
+    found = await planb("verify", *config, "--against", "atlantis")
+    assert found.code == 8
+    assert "atlantis" in found.err and "iad" in found.err
+
+
+async def test_verify_says_which_lanes_are_behind_when_a_link_is_cut(planet: Planet, config: tuple[str, str]) -> None:
+    planet.cut("fra", "iad")
+    try:
+        await user(planet, "Uduring-the-cut")
+        found = await planb("verify", *config, "--wait", "0.5")
+        assert found.code in (5, 6), found
+    finally:
+        planet.heal("fra", "iad")
+
+
+async def test_parked_events_are_listed_explained_and_tried_again(
+    planet: Planet, config: tuple[str, str], rows: sqlite3.Connection
+) -> None:
+    site = planet.site("fra")
+    lane = Lane(1, 0, 0).number
+    (id,) = rows.execute("SELECT id FROM frontier WHERE lane = ?", (lane,)).fetchone()
+    rows.execute("INSERT INTO parked VALUES (?, 3, ?, 'of a newer version')", (lane, id))
+    rows.commit()
+    await site.process.stop()
+    await site.start()
+    await site.ready()
+    listed = await planb("parked", "list", *config)
+    assert [(one["lane"], one["seq"], one["reason"]) for one in listed.json["parked"]] == [
+        ("fra/0.0", 3, "of a newer version")
+    ]
+    absent, wrong = await asyncio.gather(
+        planb("parked", "retry", "fra/0.0:4", *config), planb("parked", "retry", "four", *config)
+    )
+    assert (absent.code, wrong.code) == (4, 2)
+    assert "four" in wrong.err
+    tried = await planb("parked", "retry", "fra/0.0:3", *config)
+    assert (tried.code, tried.json) == (0, {"applied": [{"lane": "fra/0.0", "seq": 3}], "parked": []})
+    assert (await planb("parked", "list", *config)).json == {"parked": []}
+    assert (await planb("parked", "retry", *config)).json == {"applied": [], "parked": []}
+
+
+async def test_a_restore_refuses_a_datacenter_that_runs(planet: Planet, config: tuple[str, str]) -> None:
+    refused = await planb("restore", *config, "--json")
+    assert (refused.code, refused.json["code"]) == (5, "conflict")
+    assert "running" in refused.err
+    assert planet.site("fra").process.running
+
+
+async def test_commands_for_a_datacenter_that_is_not_there_say_so(planet: Planet, tmp_path: Path) -> None:
+    text = planet.site("fra").settings.read_text().replace(f"port = {planet.site('fra').ports.sys}", "port = 1")
+    nowhere = tmp_path / "nowhere.toml"
+    nowhere.write_text(text)
+    config = ("--config", str(nowhere))
+    for ran in await asyncio.gather(
+        planb("status", *config), planb("parked", "list", *config), planb("verify", *config, "--wait", "1")
+    ):
+        assert ran.code == 6
+        assert "127.0.0.1:1 does not answer" in ran.err
+        assert "Traceback" not in ran.err
+
+
+async def test_settings_that_are_wrong_are_refused_with_every_problem_named(planet: Planet, tmp_path: Path) -> None:
+    good = planet.site("fra").settings.read_text()
+    texts = {
+        "fields": (good.replace("number = 1", "number = 99", 1) + "[misspelt]\nx = 1\n", ("dc.number", "misspelt")),
+        "syntax": (good + "[", ("syntax.toml",)),
+        "peer": (good.replace("number = 2", "number = 1"), ("number of its own",)),
+        "peer-key": (good.replace('public_key = "', 'public_key = "!'), ("peers.iad.public_key",)),
+        "peer-url": (good.replace('sys_url = "http', 'sys_url = "gopher'), ("peers.iad.sys_url",)),
+        "address": (good.replace("redis://", "redus://"), ("stores.log_url", "stores.hot_url")),
+        "folder": (good.replace("/disks/data", "/settings.toml/data"), ("stores.data_dir",)),
+    }
+    for name, (text, words) in texts.items():
+        path = tmp_path / f"{name}.toml"
+        path.write_text(text)
+        found = await planb("snapshot", "create", "--config", str(path))
+        assert found.code == 8, (name, found)
+        assert "Traceback" not in found.err, (name, found.err)
+        assert all(word in found.err for word in words), (name, found.err)
+    absent = await planb("status", "--config", str(tmp_path / "absent.toml"))
+    assert absent.code == 8
+    assert "no such file" in absent.err
+
+
+async def test_a_process_that_can_not_serve_says_why(planet: Planet, tmp_path: Path) -> None:
+    good = planet.site("fra").settings.read_text()
+    keyless = tmp_path / "keyless.toml"
+    keyless.write_text(good.replace("token.key", "absent.key"))
+    without_key, taken = await asyncio.gather(
+        planb_process("serve", "all", "--config", str(keyless)),
+        planb_process("serve", "all", "--config", str(planet.site("fra").settings)),
+    )
+    for process, words in ((without_key, "absent.key: No such file"), (taken, "can't listen on 127.0.0.1:")):
+        found = await finished(process)
+        assert found.code == 8, found
+        assert words in found.err
+        assert "Traceback" not in found.err
+
+
+async def test_wrong_use_is_refused_with_exit_code_2(config: tuple[str, str]) -> None:
+    for words in (("snapshot",), ("restore",), ("dc", "explode"), ("nonsense",)):
+        assert (await planb(*words)).code == 2
+
+
+async def test_logs_are_imported_whatever_bytes_they_hold(planet: Planet, tmp_path: Path) -> None:
+    irssi = tmp_path / "odd.log"
+    irssi.write_bytes(
+        b"12:00 -!- ann [a@b] has joined #odd\n"
+        b"12:01 <ann> na\xefve caf\xe9 \x80 5\n"  # cp1252
+        b"\n12:01 <ann>\n12:02 <[bob]> {x} \xe2\x82\xac \x00 nul\n"
+        b"12:02 <[bob]> two  spaces, \ttab, \xf0\x9f\x98\x80 ends \n" + b"12:03 <ann> " + b"x" * 20_000 + b"\n"
+    )
+    again = tmp_path / "again" / "odd.log"
+    again.parent.mkdir()
+    again.write_bytes("[12:34] <Zoë> 'quotes' \"too\" & <tags>\r\n".encode())
+    settings = [str(planet.site(name).settings) for name in planet.sites]
+    configs = [word for path in settings for word in ("--config", path)]
+    done = await planb("import", str(irssi), str(again), *configs)
+    assert done.code == 0, done.err
+    assert done.json["messages"] == 3
+    assert sorted((one["nick"], one["reason"]) for one in done.json["refused"]) == [
+        ("[bob]", "nul"),
+        ("ann", "too_long"),
+    ]
+    absent = await planb("import", str(tmp_path / "absent.log"), *configs)
+    assert absent.code == 2 and "absent.log" in absent.err
+    assert "Traceback" not in absent.err
