@@ -7,12 +7,14 @@ from typing import Any, Self
 import aiohttp
 
 from api.internal_auth import InternalAuth
+from api.problems import all_errors
 from cli import settings as configuration
 from cli.settings import Settings
 from core.errors import PlanBError, Unavailable
 from core.system import wall_clock_ms
 
 CALL_S_MAX = 60.0
+_EXIT_CODES = {error.code: error.exit_code for error in all_errors()}
 
 
 class SysRefused(PlanBError):
@@ -22,7 +24,7 @@ class SysRefused(PlanBError):
         super().__init__(str(problem.get("detail", f"status {status}")))
         self.status = status  # type: ignore[misc]  # the answer's own, not a class's
         self.code = str(problem.get("code", "internal"))  # type: ignore[misc]
-        self.exit_code = 6 if status == 503 else 4 if status == 404 else 5  # type: ignore[misc]
+        self.exit_code = _EXIT_CODES.get(self.code, PlanBError.exit_code)  # type: ignore[misc]
 
 
 class SysClient:
