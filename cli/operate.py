@@ -175,6 +175,7 @@ async def restore(args: argparse.Namespace) -> dict[str, Any]:
         peer_lanes=peer_lanes,
         progress=bar,
     )
+    skipped = planned.skipped
     if not args.dry_run:
         async with opened(settings) as stores:
             planned = await restoring.restore(
@@ -201,7 +202,7 @@ async def restore(args: argparse.Namespace) -> dict[str, Any]:
         "log_records": planned.records,
         "events_to_replay": planned.replayed,
         "lanes": {names.lane(lane): plan._asdict() for lane, plan in planned.lanes.items()},
-        "skipped_snapshots": [{"id": id, "reason": reason} for id, reason in planned.skipped],
+        "skipped_snapshots": [{"id": id, "reason": reason} for id, reason in skipped],
         "next": "run it without --dry-run" if args.dry_run else f"planb serve all --config {args.config}",
     }
 

@@ -1,0 +1,234 @@
+"""Object storage whose disk lied, and restores that are refused, interrupted and run again."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import pytest_asyncio
+
+from cli import servers
+from cli.planet import Planet, Site
+from cli.waiting import until
+from tests.support.bad_days import RECOVER_S_MAX, Load, digests, finished, planb, planb_process, user
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+PEOPLE = 40
+
+
+class World(NamedTuple):
+    planet: Planet
+    older: str
+    newer: str
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """Two datacenters, two snapshots of iad, and events after both."""
+    planet = Planet(tmp_path_factory.mktemp("planet"), ("fra", "iad"))
+    try:
+        await planet.start()
+        site = planet.site("iad")
+        taken = []
+        for part in ("before", "between", "after"):
+            tokens = await asyncio.gather(*(user(planet, f"U{part}-{n}", "iad") for n in range(PEOPLE)))
+            async with Load(site.url, tokens[0], f"U{part}-1").running() as load:
+                await load.more(50)
+            if part != "after":
+                taken.append((await planb("snapshot", "create", "--config", str(site.settings))).json["id"])
+        yield World(planet, *taken)
+    finally:
+        await planet.stop()
+
+
+class Spare(NamedTuple):
+    """iad on other disks: a copy of its objects, and nothing else yet."""
+
+    config: str
+    objects: Path
+    data: Path
+
+    async def verify(self, id: str) -> tuple[int, str]:
+        found = await planb("snapshot", "verify", id, "--config", self.config, "--json")
+        return found.code, found.out
+
+    def written(self) -> bool:
+        """Whether there is anything in its stores."""
+        return self.data.exists() and any(rows(path) for path in self.data.glob("*.db"))
+
+
+def rows(path: Path) -> int:
+    """Of all tables of an SQLite file."""
+    with closing(sqlite3.connect(path)) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return sum(connection.execute(f'SELECT COUNT(*) FROM "{name}"').fetchone()[0] for name in tables)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def spare(world: World, tmp_path: Path) -> AsyncIterator[Spare]:
+    site = world.planet.site("iad")
+    public, internal, log_port = servers.free_ports(3)
+    settings = tmp_path / "spare.toml"
+    found = Spare(str(settings), tmp_path / "objects", tmp_path / "data")
+    shutil.copytree(site.objects, found.objects)
+    text = site.settings.read_text()
+    for old, new in (
+        (json.dumps(str(site.objects)), json.dumps(str(found.objects))),
+        (json.dumps(str(site.disks / "data")), json.dumps(str(found.data))),
+        (f"127.0.0.1:{site.ports.log}/", f"127.0.0.1:{log_port}/"),
+        (f"port = {site.ports.public}", f"port = {public}"),
+        (f"port = {site.ports.sys}", f"port = {internal}"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    settings.write_text(text)
+    log = servers.valkey("spare log", log_port, tmp_path / "log", tmp_path / "log.log", synced=True)
+    log.start()
+    try:
+        await servers.listening(log, log_port)
+        yield found
+    finally:
+        log.kill()
+
+
+def flip(path: Path) -> None:
+    """One bit, in the middle."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def manifest(spare: Spare, id: str) -> Path:
+    return spare.objects / "snapshots" / id / "manifest.json"
+
+
+def chunks(spare: Spare, id: str) -> set[str]:
+    tables = json.loads(manifest(spare, id).read_text())["tables"].values()
+    return {chunk["hash"] for table in tables for chunk in table["chunks"]}
+
+
+async def refused(spare: Spare, id: str, name: str) -> None:
+    """The damaged object is named by everyone who needs it, and nothing is written."""
+    verified = await planb("snapshot", "verify", id, "--config", spare.config)
+    assert verified.code == 7
+    assert name in verified.out + verified.err
+    for words in (("--dry-run",), ()):
+        tried = await planb("restore", "--snapshot", id, *words, "--config", spare.config, "--json")
+        assert tried.code == 7, tried
+        assert tried.json["code"] == "corrupt"
+        assert name in tried.err
+        assert "Traceback" not in tried.err
+    assert not spare.written()
+
+
+async def older_is_taken(world: World, spare: Spare, name: str) -> None:
+    done = await planb("restore", "--config", spare.config, "--json")
+    assert done.code == 0, done
+    assert done.json["snapshot"] == world.older
+    (skipped,) = done.json["skipped_snapshots"]
+    assert skipped["id"] == world.newer
+    assert name in skipped["reason"]
+
+
+async def test_a_dry_run_says_what_would_be_done_and_changes_nothing(world: World, spare: Spare) -> None:
+    before = sorted(spare.objects.rglob("*"))
+    found = await planb("restore", "--dry-run", "--config", spare.config, "--json")
+    assert (found.code, found.json["done"], found.json["snapshot"]) == (0, False, world.newer)
+    assert found.out.count("\n") == 1
+    assert found.json["incarnation"] == 1
+    assert found.json["log_records"] >= found.json["events_to_replay"] > 0
+    assert not spare.data.exists()
+    assert sorted(spare.objects.rglob("*")) == before
+
+
+async def test_a_damaged_chunk_is_named_and_an_older_snapshot_taken(world: World, spare: Spare) -> None:
+    chunk = min(chunks(spare, world.newer) - chunks(spare, world.older))
+    flip(spare.objects / "chunks" / chunk)
+    await refused(spare, world.newer, chunk)
+    await older_is_taken(world, spare, chunk)
+
+
+async def test_a_missing_chunk_is_named(world: World, spare: Spare) -> None:
+    chunk = min(chunks(spare, world.newer) - chunks(spare, world.older))
+    (spare.objects / "chunks" / chunk).unlink()
+    await refused(spare, world.newer, chunk)
+
+
+async def test_a_damaged_manifest_is_named_and_an_older_snapshot_taken(world: World, spare: Spare) -> None:
+    flip(manifest(spare, world.newer))
+    await refused(spare, world.newer, world.newer)
+    listed = (await planb("snapshot", "list", "--config", spare.config)).json["snapshots"]
+    assert [one["id"] for one in listed] == [world.older, world.newer]
+    assert "damaged" in listed[1]
+    await older_is_taken(world, spare, world.newer)
+
+
+async def test_a_damaged_segment_that_every_snapshot_needs_is_named_and_nothing_is_taken(
+    world: World, spare: Spare
+) -> None:
+    segment = max((spare.objects / "archive").rglob("*.seg"), key=lambda path: (path.parent.name, path.name))
+    flip(segment)
+    name = str(segment.relative_to(spare.objects))
+    await refused(spare, world.newer, name)
+    found = await planb("restore", "--config", spare.config, "--json")
+    assert (found.code, found.json["code"]) == (4, "not_found")
+    assert name in found.err
+    assert not spare.written()
+
+
+async def test_a_restore_wants_empty_stores(spare: Spare) -> None:
+    assert (await planb("restore", "--config", spare.config)).code == 0
+    again = await planb("restore", "--config", spare.config, "--json")
+    assert (again.code, again.json["code"]) == (5, "conflict")
+    assert "empty" in again.err
+
+
+async def test_without_objects_there_is_nothing_to_restore(world: World, spare: Spare) -> None:
+    shutil.rmtree(spare.objects)
+    for found in await asyncio.gather(
+        planb("restore", "--config", spare.config),
+        planb("snapshot", "show", "--config", spare.config),
+        planb("snapshot", "verify", world.newer, "--config", spare.config),
+    ):
+        assert found.code == 4
+        assert "Traceback" not in found.err
+
+
+async def restoring(site: Site) -> bool:
+    with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(site.disks / "data" / "relational.db")) as found:
+        return bool(found.execute("SELECT 1 FROM meta WHERE name = 'restoring' AND value <> ''").fetchone())
+    return False
+
+
+async def test_a_restore_that_was_killed_is_completed_by_running_it_again(world: World) -> None:
+    planet, site = world.planet, world.planet.site("iad")
+    config = ("--config", str(site.settings))
+    for _ in range(5):
+        site.kill()
+        site.burn()
+        await site.start_servers()
+        process = await planb_process("restore", *config)
+        assert await until(lambda: restoring(site), RECOVER_S_MAX)
+        process.kill()
+        await finished(process)
+        if await restoring(site):
+            break
+    else:
+        raise AssertionError("it was never killed in the midst of it")
+    served = await finished(await planb_process("serve", "all", *config))
+    assert served.code == 5
+    assert world.newer in served.err
+    other = await planb("restore", "--snapshot", world.older, *config)
+    assert other.code == 5
+    completed = await planb("restore", *config, "--json")
+    assert (completed.code, completed.json["snapshot"]) == (0, world.newer)
+    await site.start()
+    await site.ready()
+    assert len(await digests(planet)) == 1
