@@ -41,6 +41,8 @@ class Story(NamedTuple):
     batches: list[list[Part]]
     events: list[Event]
     chats: list[str]
+    past: dict[int, frozenset[int]]
+    """Event -> the events that its origin had applied."""
 
     def cut(self) -> Iterator[list[Record]]:
         at = dict.fromkeys(self.lanes, 0)
@@ -67,7 +69,7 @@ def story_of(steps: Sequence[Step], seed: int, batch_max: int = 6) -> Story:
     mesh = Mesh(dcs=3, lanes=2)
     played = OneKeyOnePlace(mesh).play(steps)
     lanes = {lane: _records(lane, bodies, mesh) for lane, bodies in mesh.logs.items()}
-    return Story(lanes, _batches(lanes, Random(seed), batch_max), mesh.events, played.chats)
+    return Story(lanes, batches_of(lanes, Random(seed), batch_max), mesh.events, played.chats, mesh.past)
 
 
 @functools.cache
@@ -87,7 +89,8 @@ def _records(lane: int, bodies: Sequence[bytes], mesh: Mesh) -> list[Record]:
     return records
 
 
-def _batches(lanes: Mapping[int, list[Record]], random: Random, batch_max: int) -> list[list[Part]]:
+def batches_of(lanes: Mapping[int, list[Record]], random: Random, batch_max: int) -> list[list[Part]]:
+    """Some order of arrival."""
     left = {lane: len(records) for lane, records in lanes.items() if records}
     batches = []
     while left:
@@ -261,7 +264,7 @@ def owed_events(story: Story, any_order: bool) -> dict[str, set[int]]:
         audience = ACTIONS[event.action].audience(event)
         for owner in (*audience.users, *((audience.channel,) if audience.channel else ())):
             found[owner].add(event.id)
-        if event.action == "message.send":
+        if event.action == "message.send" and event.args.conversation[0] != "C":
             for user in USERS:
                 place = (event.args.conversation, user)
                 if not any_order or (place not in gone and event.id > joined.get(place, event.id)):
