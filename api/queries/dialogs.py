@@ -88,11 +88,20 @@ class Dialogs:
         if place is None and pinned:
             tops = await self._hot.tops(user, pinned)
             listed = [*zip(pinned, tops, strict=True), *listed]
+        if last is None:
+            listed += await self._muted(user, settings.values(), pinned)
         return {
             "dialogs": await self._entries(user, listed, memberships),
             "after": self._seal(user, last) if last else None,
             **self._cursors.shown(cursor),
         }
+
+    async def _muted(self, user: str, settings: Iterable[DialogView], pinned: Sequence[str]) -> list[tuple[str, int]]:
+        """Dialogs that are muted although nothing was written yet, at the end of the list: with them it shows all
+        settings, so a client that loads it knows them before the first message comes."""
+        muted = sorted(one.conversation for one in settings if one.muted_until_ms and one.conversation not in pinned)
+        tops = await self._hot.tops(user, muted) if muted else []
+        return [(name, 0) for name, top in zip(muted, tops, strict=True) if not top][: limits.PAGE_MAX]
 
     async def _entries(
         self, user: str, listed: Sequence[tuple[str, int]], memberships: dict[str, Membership]

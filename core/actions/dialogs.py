@@ -28,6 +28,23 @@ class _Own(action.Action):
         return (Touch("dialog", (event.args.conversation,)),)
 
 
+class _SettingArgs(action.Args, frozen=True, kw_only=True):
+    conversation: str
+    pair: tuple[str, ...] = ()
+    """Both users of a direct that was named by its other user: there may be no message yet that says who they are."""
+
+
+def _pair(actor: str, peer: str) -> tuple[str, ...]:
+    return tuple(sorted((actor, peer))) if peer[0] == "U" else ()
+
+
+def _setting(event: Event, column: str, value: str | int, basis: int) -> Iterable[Effect]:
+    args: _SettingArgs = event.args
+    yield Effect("dialogs", (event.actor, args.conversation), {column: value}, {column: basis})
+    if args.pair:
+        yield Effect("directs", (args.conversation,), {"low": args.pair[0], "high": args.pair[-1]})
+
+
 class _MarkRequest(action.Request):
     peer: Peer
     message: MessageId
@@ -112,8 +129,7 @@ class Pin(_Own):
         rank: Rank | None
         """None: not pinned."""
 
-    class Args(action.Args, frozen=True, kw_only=True):
-        conversation: str
+    class Args(_SettingArgs, frozen=True, kw_only=True):
         rank: str
         basis: int
 
@@ -121,13 +137,16 @@ class Pin(_Own):
     async def resolve(request: "Pin.Request", origin: Origin) -> "Pin.Args":
         conversation = await conversation_of(origin.view, origin.actor, request.peer)
         dialog = await origin.view.dialog(origin.actor, conversation)
-        return Pin.Args(conversation=conversation, rank=request.rank or "", basis=dialog.stamps.get("pin", 0))
+        return Pin.Args(
+            conversation=conversation,
+            pair=_pair(origin.actor, request.peer),
+            rank=request.rank or "",
+            basis=dialog.stamps.get("pin", 0),
+        )
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
-        args: Pin.Args = event.args
-        key = (event.actor, args.conversation)
-        return (Effect("dialogs", key, {"pin": args.rank}, {"pin": args.basis}),)
+        return _setting(event, "pin", event.args.rank, event.args.basis)
 
 
 class Mute(_Own):
@@ -146,8 +165,7 @@ class Mute(_Own):
         until_ms: UntilMs | None
         """None: not muted."""
 
-    class Args(action.Args, frozen=True, kw_only=True):
-        conversation: str
+    class Args(_SettingArgs, frozen=True, kw_only=True):
         until_ms: int
         basis: int
 
@@ -157,13 +175,11 @@ class Mute(_Own):
         dialog = await origin.view.dialog(origin.actor, conversation)
         return Mute.Args(
             conversation=conversation,
+            pair=_pair(origin.actor, request.peer),
             until_ms=request.until_ms or 0,
             basis=dialog.stamps.get("muted_until_ms", 0),
         )
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
-        args: Mute.Args = event.args
-        key = (event.actor, args.conversation)
-        columns = {"muted_until_ms": args.until_ms}
-        return (Effect("dialogs", key, columns, {"muted_until_ms": args.basis}),)
+        return _setting(event, "muted_until_ms", event.args.until_ms, event.args.basis)

@@ -62,6 +62,19 @@ async def test_dialogs_come_pinned_first_then_newest_in_pages(api: ApiDc, ada: U
     assert found[4]["muted_until_ms"] == 99
 
 
+async def test_a_dialog_with_settings_and_no_message_is_listed_with_its_user(api: ApiDc, ada: User) -> None:
+    await ada.ok("PUT", "/v1/dialogs/Ugrace/pin", {"rank": "b"})
+    await ada.ok("PUT", "/v1/dialogs/Ulinus/mute", {"until_ms": 99})
+    for limit in (1, 100):
+        found = await all_dialogs(ada, limit)
+        assert [(one["peer"]["user"]["id"], one["pin"], one["muted_until_ms"]) for one in found] == [
+            ("Ugrace", "b", None),
+            ("Ulinus", None, 99),
+        ]
+    for one in found:
+        assert await texts(ada, one["conversation"]) == []
+
+
 async def test_a_place_in_the_dialogs_of_another_is_refused(api: ApiDc, ada: User) -> None:
     await ada.send("Ugrace", "x")
     await ada.send("Ulinus", "x")
