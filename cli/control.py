@@ -86,4 +86,6 @@ async def call(verb: str, *args: str, pid: int | None = None) -> dict[str, Any]:
                 return body
         except aiohttp.ClientConnectorError:
             path.unlink(missing_ok=True)  # its demo was killed
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"the demo {path.stem} did not answer", private=repr(error)) from error
     raise NotFound("no demo is running; start one with `make demo`")

@@ -14,7 +14,7 @@ from typing import Any
 from cli.cast import Cast
 from cli.control import ControlServer
 from cli.conversation import Conversation, user_id
-from cli.narrator import Narrator
+from cli.narrator import OWNER, Narrator
 from cli.planet import Planet, Site
 from cli.screen import DcLine, Screen
 from core.errors import Invalid, PlanBError
@@ -68,7 +68,7 @@ class Live:
 
     async def _introduction(self) -> list[str]:
         names = list(self._planet.sites)
-        nick = next(nick for tale in self._narrator.tales for nick in tale.conversation.nicks)
+        nick = next((nick for tale in self._narrator.tales for nick in tale.conversation.nicks), OWNER)
         token = self._cast.token(nick)
         chat = next((tale.peer for tale in self._narrator.tales if tale.peer), "")
         first, last = (self._planet.site(name).url for name in (names[0], names[-1]))
@@ -180,7 +180,6 @@ class Live:
             await site.start()
             await site.ready()
         else:
-            site.kill()
             answer |= await self._planet.rebuild(site.name)
         self._notes.append({"kill": f"{site.name} was killed", "burn": f"{site.name} burnt down"}.get(
             verb, f"{site.name} is back"))  # fmt: skip

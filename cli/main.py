@@ -1,6 +1,7 @@
 """The `planb` command. JSON goes to stdout, logs and progress to stderr; exit codes are those of core.errors."""
 
 import argparse
+import asyncio
 import json
 import logging
 import sys
@@ -178,6 +179,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except asyncio.CancelledError:  # by SIGTERM
+        return 143
     if answer is not None:
         print(json.dumps(answer, ensure_ascii=False, indent=None if getattr(args, "json", False) else 2))
     if isinstance(answer, dict) and answer.get("ok") is False:

