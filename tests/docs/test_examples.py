@@ -1,0 +1,154 @@
+"""What the docs show is run: curl calls against a datacenter in memory, Python against a real internal listener."""
+
+import argparse
+import asyncio
+import re
+import shlex
+from string import Template
+from typing import Any
+
+import pytest
+
+from core import limits
+from core.action import registry
+from planb_sdk import Client
+from tests.support.api import api_dc
+from tests.support.markdown import PAGES, ROOT, Place, blocks, spans
+from tests.support.replicated import KEY, World
+from tests.support.routes import ROUTES
+from tests.support.shell import called
+
+CLIENT_PROTOCOL = ROOT / "docs/client-protocol.md"
+OPERATIONS = ROOT / "docs/operations.md"
+
+
+def curl_arguments(words: list[str]) -> argparse.Namespace:
+    curl = argparse.ArgumentParser(exit_on_error=False)
+    curl.add_argument("url")
+    curl.add_argument("-s", action="store_true")
+    curl.add_argument("-X", dest="method")
+    curl.add_argument("-H", dest="headers", action="append", default=[])
+    curl.add_argument("-d", dest="data")
+    return curl.parse_args(words)
+
+
+async def test_the_first_calls_of_the_client_protocol_are_answered() -> None:
+    (script,) = [block.text for block in blocks(CLIENT_PROTOCOL) if block.language == "sh"]
+    settings, _, rest = script.partition("\n")
+    named = {word.partition("=")[0] for word in shlex.split(settings)}
+    async with api_dc() as api:
+        await api.sign_up("Umira")
+        mira = api.user("Umira")
+        root = str(api.http.make_url("")).rstrip("/")
+        variables = {"AUTH": f"Authorization: Bearer {mira.token}", **dict.fromkeys(named, root)}
+        calls = [curl_arguments(words) for words in called(Template(rest).substitute(variables), "curl")]
+        assert len(calls) > 5
+        for one in calls:
+            headers = dict(header.split(": ", 1) for header in one.headers)
+            method = one.method or ("POST" if one.data else "GET")
+            async with api.http.session.request(method, one.url, headers=headers, data=one.data) as answer:
+                found = await answer.json()
+                assert answer.status == 200, (one, found)
+        assert found["reset"] is True
+        notes = await mira.ok("GET", "/v1/dialogs/Umira/messages")
+        assert [message["text"] for message in notes["messages"]] == ["note to self"]
+
+
+async def test_the_first_calls_of_an_operator_need_no_signature() -> None:
+    urls = [words[-1] for block in blocks(OPERATIONS) for words in called(block.text, "curl")]
+    assert {url.rpartition("/")[2] for url in urls} == {"readyz", "metrics"}
+    async with api_dc() as api:
+        for url in urls:
+            async with api.http.session.get(api.http.make_url("/" + url.rpartition("/")[2])) as answer:
+                assert answer.status == 200
+
+
+async def test_the_example_of_the_customers_own_system_makes_a_user_and_a_token() -> None:
+    (code,) = [block for block in blocks(ROOT / "docs/accounts.md") if block.language == "python"]
+    names: dict[str, Any] = {}
+    exec(compile(code.text, code.where, "exec"), names)
+    async with World("fra") as world:
+        base = f"http://127.0.0.1:{world['fra'].port}"
+        token = await asyncio.to_thread(names["sign_up"], base, KEY)
+        assert token.startswith("PB1.")
+        user = await world["fra"].one.view.user("Uada")
+        assert user is not None and user.name == "Ada" and user.password.startswith("scrypt$")
+        assert await asyncio.to_thread(names["sign_up"], base, KEY) == token, "the same intention, the same session"
+
+
+# -- tables that repeat what the code says
+
+
+def calls_in_first_column(page_text: str) -> set[tuple[str, str]]:
+    return {
+        (method, path.partition("?")[0])
+        for line in page_text.splitlines()
+        if line.startswith("| `")
+        for method, path in re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[^`]*)`", line.split("|")[1])
+    }
+
+
+def test_the_client_protocol_lists_every_public_call_that_is_no_action() -> None:
+    actions = {(action.route.method, action.route.path) for action in registry().values()}
+    public = {(method, path) for method, path in ROUTES - actions if path.startswith("/v1/")}
+    listed = calls_in_first_column(CLIENT_PROTOCOL.read_text())
+    assert public <= listed
+    assert listed <= public | actions
+
+
+def test_the_page_on_replication_lists_every_internal_call() -> None:
+    internal = {(method, path) for method, path in ROUTES if path.startswith("/sys/v1/")}
+    text = (ROOT / "docs/replication.md").read_text()
+    spoken = {(method, path.partition("?")[0]) for method, path in re.findall(r"`(GET|POST|PUT) (/sys[^`]*)`", text)}
+    assert internal <= spoken | {("POST", "/sys/v1/parked/retry")}
+    assert "`POST /sys/v1/parked/retry`" in text
+
+
+def bounds() -> list[Any]:
+    """`NAME` (number …): a bound that a page gives with its value."""
+    found = []
+    for page in PAGES:
+        for number, line in enumerate(page.read_text().splitlines(), 1):
+            for name, value, unit in re.findall(r"`([A-Z][A-Z_]+[A-Z])`(?: of)? \(([\d,]+)( MiB| KiB)?", line):
+                place = Place(page, number, name)
+                found.append(pytest.param(name, value, unit, id=f"{place.where} {name}"))
+    return found
+
+
+@pytest.mark.parametrize(("name", "value", "unit"), bounds())
+def test_a_bound_has_the_value_that_a_page_gives(name: str, value: str, unit: str) -> None:
+    scale = {" MiB": 1 << 20, " KiB": 1 << 10}.get(unit, 1)
+    assert getattr(limits, name) == int(value.replace(",", "")) * scale
+
+
+def named_bounds() -> list[Any]:
+    return [
+        pytest.param(span.text, id=f"{span.where} {span.text}")
+        for page in PAGES
+        for span in spans(page)
+        if re.fullmatch(r"[A-Z][A-Z_]+_(MAX|MIN|MS|S|KEPT|FIRST|ROWS|MEAN|BYTES)", span.text)
+    ]
+
+
+@pytest.mark.parametrize("name", named_bounds())
+def test_a_bound_that_a_page_names_exists(name: str) -> None:
+    assert hasattr(limits, name)
+
+
+def test_the_bounds_that_the_client_protocol_tells_are_those_of_the_code() -> None:
+    text = CLIENT_PROTOCOL.read_text()
+    assert f"1 to {limits.KEY_CHARS_MAX} visible ASCII" in text
+    assert f"at most {limits.MESSAGE_BYTES_MAX:,} bytes of UTF-8" in text
+    assert f"takes up to {limits.BATCH_MESSAGES_MAX} messages" in text
+    assert f"at most {limits.BODY_BYTES_MAX >> 20} MiB" in text
+    assert f"nested at most {limits.JSON_DEPTH_MAX} deep" in text
+    assert f"for {limits.RESULT_KEPT_S // 3600} h" in text
+    assert f"within {limits.DURABILITY_WAIT_MS_MAX // 1000} s" in text
+
+
+def test_the_sdks_page_names_methods_that_there_are() -> None:
+    readme = ROOT / "sdk/python/README.md"
+    table = readme.read_text().partition("## Calls")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(?:Client\.)?([a-z_]+)\(", table))
+    assert len(named) > 20
+    assert not {name for name in named if not hasattr(Client, name)}
