@@ -42,7 +42,9 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "ok": True,
         "messages": narrator.messages,
-        "chats": {tale.conversation.name: tale.peer for tale in narrator.tales},
+        "chats": [
+            {"file": str(path), "chat": tale.peer} for path, tale in zip(args.files, narrator.tales, strict=True)
+        ],
         "skipped": sum(conversation.skipped for conversation in conversations),
         "empty": sum(conversation.empty for conversation in conversations),
         "refused": [

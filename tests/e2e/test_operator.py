@@ -207,6 +207,9 @@ async def test_logs_are_imported_whatever_bytes_they_hold(planet: Planet, tmp_pa
     done = await planb("import", str(irssi), str(again), *configs)
     assert done.code == 0, done.err
     assert done.json["messages"] == 3
+    chats = done.json["chats"]
+    assert [one["file"] for one in chats] == [str(irssi), str(again)]
+    assert len({one["chat"] for one in chats}) == 2, "two logs of one name are two chats"
     assert sorted((one["nick"], one["reason"]) for one in done.json["refused"]) == [
         ("[bob]", "nul"),
         ("ann", "too_long"),
