@@ -1,6 +1,7 @@
 """What the docs show is run: curl calls against a datacenter in memory, Python against a real internal listener."""
 
 import argparse
+import ast
 import asyncio
 import re
 import shlex
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cli.main import parser
 from core import limits
 from core.action import registry
 from planb_sdk import Client
@@ -152,3 +154,30 @@ def test_the_sdks_page_names_methods_that_there_are() -> None:
     named = set(re.findall(r"`(?:Client\.)?([a-z_]+)\(", table))
     assert len(named) > 20
     assert not {name for name in named if not hasattr(Client, name)}
+
+
+def test_the_page_of_the_demo_explains_every_member_of_its_answer() -> None:
+    """Those of the dictionary that `Story._result` returns."""
+    (function,) = [
+        node
+        for node in ast.walk(ast.parse((ROOT / "cli/story.py").read_text()))
+        if isinstance(node, ast.AsyncFunctionDef) and node.name == "_result"
+    ]
+    (answer,) = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
+    assert isinstance(answer, ast.Dict)
+    members = {key.value for key in answer.keys if isinstance(key, ast.Constant)}
+    table = (ROOT / "docs/demo.md").read_text().partition("| member |")[2].partition("\n\n")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
+    explained = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    assert members == explained
+
+
+def test_the_page_of_the_demo_explains_every_option() -> None:
+    options = {flag for action in _options("demo") for flag in action.option_strings} - {"-h", "--help"}
+    table = (ROOT / "docs/demo.md").read_text().partition("| option |")[2].partition("\n\n")[0]
+    assert options == set(re.findall(r"^\| `(--[a-z]+)", table, re.MULTILINE))
+
+
+def _options(command: str) -> list[argparse.Action]:
+    (commands,) = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return list(commands.choices[command]._actions)
