@@ -1,7 +1,7 @@
 """All connections of this process, and the one subscription that feeds them.
 
     listen   an announcement is decoded once; each update goes to its owner's connections, or to those of a supergroup
-    beat     now and then: the epoch; for a share of the connections their leases, tokens and newest pts
+    beat     now and then: the epoch; for a share of the connections their leases, tokens, memberships and newest pts
 
 A heartbeat shows pts that were read one tick before: what was announced meanwhile has left by then, so a client that
 finds itself behind them has really missed something.
@@ -232,6 +232,9 @@ class Hub:
             await self._check_epoch()
             await asyncio.gather(*(self._lease(one, self._deps.heartbeat_s * 2 + 5) for one in slot))
             await asyncio.gather(*(self._verify(one) for one in slot))
+            # The announcement of a membership may have been lost: who joined would never hear of the supergroup, and
+            # who was kicked would go on hearing it.
+            await asyncio.gather(*(self.refresh(one) for one in slot))
             self._due = await self._newest(slot)
         except (PlanBError, EpochLost) as error:
             self.count("beats_failed")

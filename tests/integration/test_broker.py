@@ -433,6 +433,27 @@ async def test_a_poke_may_hide_a_kick_so_memberships_are_read_again(world: World
     assert "channel" not in peer.frames[-1]["updates"][0]
 
 
+async def test_a_membership_whose_announcement_was_lost_is_found_at_the_heartbeat() -> None:
+    async with served(heartbeat_s=1) as world:
+        await world.join("Ueve")
+        joins, kicked = await world.connect("Uada"), await world.connect("Ueve")
+        await joins.next("resume")
+        await kicked.next("resume")
+        await world.join("Uada")
+        await world.kick("Ueve")
+        await world.say(CHANNEL, announce=False)
+        while (beat := await joins.next("heartbeat"))["channels"] == {}:
+            pass
+        assert beat["channels"] == {CHANNEL: 1}
+        while (await kicked.next("heartbeat"))["channels"]:
+            pass
+        await world.say(CHANNEL)
+        assert await joins.pts(1, CHANNEL) == [2]
+        await world.say("Ueve")
+        await kicked.next("updates")
+        assert "channel" not in kicked.frames[-1]["updates"][0]
+
+
 # -- ends
 
 
