@@ -106,6 +106,8 @@ class Home:
         """Nobody restarts it at present."""
         self.starts = 0
         self.burns = 0
+        self.serve_after: dict[int, int] = {}
+        """F1 of the snapshot that was restored last, until it is applied."""
 
     @property
     def up(self) -> bool:
@@ -210,6 +212,8 @@ class Home:
             )
         except NotFound:
             return ""
+        manifest = planned.snapshot
+        wanted = {lane: place.seq for lane, place in manifest.f1.items()}
         await restoring.restore(
             planned.snapshot.id,
             relational=clients.relational,
@@ -222,4 +226,5 @@ class Home:
             world=WORLD_ID,
             peer_lanes=peer_lanes,
         )
+        self.serve_after = wanted
         return planned.snapshot.id

@@ -16,6 +16,7 @@ class Faults:
     def __init__(self, world: Any) -> None:
         self.world = world
         self.random = Random(f"{world.seed} faults")
+        """Of the fault that begins now."""
         self._ending: list[Callable[[], None]] = []
         self._busy: set[str] = set()
         """Datacenters that something long happens to."""
@@ -24,16 +25,19 @@ class Faults:
 
     async def run(self) -> None:
         plan = self.world.plan
-        for _ in range(plan.faults):
-            await asyncio.sleep(self.random.expovariate(plan.faults / plan.lasts_s))
-            if self.over or not plan.kinds:
+        random = Random(f"{plan.seed} faults")
+        for number in range(plan.faults):
+            await asyncio.sleep(random.expovariate(plan.faults / plan.lasts_s))
+            kind = random.choice(plan.kinds) if plan.kinds else ""
+            if self.over or not kind:
                 return
-            kind = self.random.choice(plan.kinds)
-            work: Callable[[], Awaitable[None]] = getattr(self, "_" + kind.replace(" ", "_").replace("-", "_"))
-            task = self.world.loop.start(OUTSIDE, self._one(kind, work), kind)
-            self._running.append(task)
+            if number not in plan.without_faults:
+                self._running.append(self.world.loop.start(OUTSIDE, self._one(kind, number), kind))
 
-    async def _one(self, kind: str, work: Callable[[], Awaitable[None]]) -> None:
+    async def _one(self, kind: str, number: int) -> None:
+        """What is drawn depends on its number alone."""
+        self.random = Random(f"{self.world.seed} fault {number}")
+        work: Callable[[], Awaitable[None]] = getattr(self, "_" + kind.replace(" ", "_").replace("-", "_"))
         await work()
 
     def _fired(self, kind: str, *what: object) -> None:
@@ -159,7 +163,7 @@ class Faults:
 
     async def _restart(self) -> None:
         home = self._home()
-        if home.dc is not None and home.process is not None and not home.process.dead:
+        if home.up and home.dc is not None and home.process is not None:
             self._fired("restart", home.process.name)
             home.dc._fail(PlanBError("told to stop"))
 

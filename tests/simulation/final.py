@@ -177,6 +177,8 @@ def _promises(world: Any) -> None:
 
 def _sent_again(world: Any) -> None:
     """What a datacenter took with it, the app that wrote it has sent again under its key, if it still runs."""
+    if len(world.lost_with) != 1 or world.counts["fault: torn log"]:
+        return  # what two disasters take, an app may have believed to be safe
     held = {(event.actor, event.key) for id, event in world.watching.events.items() if id not in world.lost}
     for made in world.promises:
         user = world.users[made.user]

@@ -55,6 +55,11 @@ class Plan:
     bounds: dict[str, int] = field(default_factory=dict)
     """core.limits that differ."""
     updates_kept: int = 10_000
+    restless: float = 0.0
+    """Further share of acts that are changes of region."""
+    without_acts: frozenset[int] = frozenset()
+    without_faults: frozenset[int] = frozenset()
+    """Left out, by number: how a failing history is made smaller."""
 
     def smaller(self, **changes: object) -> "Plan":
         return replace(self, **changes)  # type: ignore[arg-type]

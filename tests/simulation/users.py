@@ -112,9 +112,12 @@ class User:
 
     # -- what they do
 
-    async def act(self) -> None:
-        """One thing, whatever is possible."""
+    async def act(self, number: int) -> None:
+        """One thing, whatever is possible. What is drawn depends on its number alone."""
+        self.random = Random(f"{self.world.seed} act {number}")
         name = self.random.choices(ACTS, WEIGHTS)[0]
+        if self.random.random() < self.world.plan.restless:
+            name = "switch"
         doing: Callable[[], Awaitable[Receipt | None] | None] = getattr(self, f"_{name}")
         work = doing()
         if work is None:
@@ -122,7 +125,8 @@ class User:
             name = "send"
         if work is None:
             return
-        before, client, region = self.seen, self.client, self.client.region
+        before, client = self.seen, self.client
+        had = self._had() if name in ("read", "clear") else set()
         self.busy += 1
         try:
             receipt = await work
@@ -137,9 +141,17 @@ class User:
             self.busy -= 1
         self.world.acts[name] += 1
         if receipt is not None:
-            self._promised(name, receipt, before, client, region)
+            self._promised(name, receipt, before, client)
+            if name in ("read", "clear"):
+                self.world.watching.marked(self, int(receipt.id), had)
 
-    def _promised(self, name: str, receipt: Receipt, before: int, client: Client, region: str) -> None:
+    def _had(self) -> set[int]:
+        """All messages that were ever shown to this person."""
+        state = self.client.state
+        loaded = {int(id) for known in state.messages.values() for id in known} if state else set()
+        return loaded | {int(id) for id, _, _ in self.messages}
+
+    def _promised(self, name: str, receipt: Receipt, before: int, client: Client) -> None:
         self.world.note("done", self.name, name, receipt.id, receipt.durability)
         record = self.world.ledger.of_id.get(int(receipt.id))
         dc = self.world.dc_of(int(receipt.id))
@@ -169,8 +181,7 @@ class User:
         return self.random.choice(self.chats[-4:]) if self.chats else None
 
     def _dialog(self) -> str:
-        """A conversation that there is, mostly."""
-        message = self._message()
+        message = self._message() if self.random.random() < 0.5 else None
         return message[1] if message else self._chat() or self._other()
 
     def _message(self, mine: bool = False) -> tuple[str, str, str] | None:
@@ -268,7 +279,9 @@ class User:
         return self.client._write("POST", "/v1/sim/about", {"about": f"a{self.random.randrange(100)}"})
 
     async def _switch(self) -> None:
-        region = self.random.choice(self.regions)
+        self._move(self.random.choice(self.regions))
+
+    def _move(self, region: str) -> None:
         self.world.note("switch", self.name, region)
         self.client.switch(f"http://{region}:1")
 
@@ -287,10 +300,12 @@ class User:
         """Somebody presses the button twice: the same intention under its key, through another region at times."""
         key = f"again{self.random.randrange(10**9)}"
         to, text = self._other(), f"twice {key}"
+        pause_s, moves = self.random.random(), self.random.random() < 0.5
+        region = self.random.choice(self.regions)
         first = asyncio.ensure_future(self.client.send(to, text, key=key))
-        await asyncio.sleep(self.random.random())
-        if self.random.random() < 0.5:
-            await self._switch()
+        await asyncio.sleep(pause_s)
+        if moves:
+            self._move(region)
         try:
             await self.client.send(to, text, key=key)
         finally:

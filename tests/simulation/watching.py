@@ -91,10 +91,41 @@ class Watching:
             return True
         return bool(adds) and any(end >= event.id for end in self._ends.get((chat, user), []))
 
+    # -- a mark covers nothing unseen
+
+    def marked(self, user: Any, id: int, had: set[int]) -> None:
+        """A read or clear mark was set by a person who had been shown `had`."""
+        self.learn()
+        event = self.events[id]
+        chat, marks = event.args.conversation, event.args.marks
+        earlier: dict[int, int] = {}
+        for other in self.events.values():
+            if other.actor != user.name or other.action not in ("dialog.read", "dialog.clear") or other.id == id:
+                continue
+            if other.args.conversation == chat:
+                for lane, mark in other.args.marks.items():
+                    earlier[lane] = max(mark, earlier.get(lane, 0))
+        for sent in self.events.values():
+            lane = ids.lane_of(sent.id)
+            if sent.action != "message.send" or sent.args.conversation != chat or sent.actor == user.name:
+                continue
+            if not earlier.get(lane, 0) < sent.id <= marks.get(lane, 0) or not self._may(user.name, sent):
+                continue
+            copies = self._classes.get(ids.class_of(sent.actor, sent.key or str(sent.id)), [sent.id])
+            if had.isdisjoint(copies):
+                self.world.ledger.broken(f"{user.name}: {event.action} {id} covers {sent.id}, which he was never shown")
+
     # -- V never lies, and pts mean one thing
 
     def served(self, process: Process, answer: Answer) -> None:
         """An answer leaves its datacenter."""
+        home = self.world.homes[self.world.network.hosts[process]]
+        if home.serve_after and home.process is process and b'"cursor":"PC1.' in answer.body:
+            applied = home.dc.applier.progress
+            if applied.reached(home.serve_after):
+                home.serve_after = {}
+            else:
+                self.world.ledger.broken(f"{home.name} serves before it has applied the end of its snapshot")
         if answer.status >= 500 and answer.status != 503:
             self.world.ledger.broken(f"{process.name} answered {answer.status}: {answer.body[:300]!r}")
         if not 200 <= answer.status < 300 or b'"cursor":"PC1.' not in answer.body:
@@ -103,7 +134,6 @@ class Watching:
         if body.get("more"):
             return  # in the midst of a search: V is still what the client came with
         cursor = _cursor.decode(self._opened(body["cursor"]))
-        home = self.world.homes[self.world.network.hosts[process]]
         if home.process is process:
             self._check_v(home, cursor)
 

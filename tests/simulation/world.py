@@ -197,11 +197,12 @@ class World:
         """People do what they do."""
         plan = self.plan
         users = list(self.users.values())
-        for _ in range(plan.acts):
-            await asyncio.sleep(self.random.expovariate(plan.acts / plan.lasts_s))
-            user = self.random.choice(users)
-            if user.busy < 3 and user.broken is None:
-                self.loop.start(user.process, user.act(), f"{user.name} acts")
+        random = Random(f"{plan.seed} days")
+        for number in range(plan.acts):
+            await asyncio.sleep(random.expovariate(plan.acts / plan.lasts_s))
+            user = random.choice(users)
+            if user.busy < 3 and user.broken is None and number not in plan.without_acts:
+                self.loop.start(user.process, user.act(number), f"{user.name} acts")
             self.look()
 
     def look(self) -> None:
