@@ -28,7 +28,7 @@ _MEMBERSHIP = ("member_adds", "member_left", "member_kicked")
 class Feeds(NamedTuple):
     feeds: list[Feed]
     back_feeds: list[Feed]
-    """A message may have been fed to a member before its own turn came: the store looks."""
+    """Messages that were here before; the store looks whether a member was fed one already."""
     tops: list[tuple[str, str, int]]
     """Dialog tops of users who were fed a message beyond its recipients."""
 
@@ -61,7 +61,7 @@ async def feeds_of(planned: Sequence[Planned], view: StoreView, v: Mapping[int, 
             for owner in owners:
                 found.feeds.append(Feed(owner, event.id, entry, about))
             for owner in owed:
-                (found.back_feeds if sends else found.feeds).append(Feed(owner, event.id, entry, about))
+                found.feeds.append(Feed(owner, event.id, entry, about))
                 if about is not None:
                     found.tops.append((owner, *about))
     return found
@@ -78,8 +78,8 @@ async def back_feed(
 ) -> None:
     """Membership changes of these groups were applied: feeds what members are owed of the newest `window` messages.
 
-    `reached` is lane -> the last id that the updates will cover. A message beyond it has its own turn still to come;
-    fed now it would stand before smaller ids of its lane, and the store relies on there being none.
+    `reached` is lane -> the last id that the updates will cover. A message beyond it has its own turn still to come:
+    its row is here only because an earlier attempt did not get to the end.
     """
     for chat in chats:
         members = await view.members(chat)

@@ -113,7 +113,7 @@ class HotWriter:
             if not self._complete:
                 await self.rebuild(applied, v)
             feeds = await feeding.feeds_of([item], self._view, v_after)
-            feeds = Feeds([], [*feeds.feeds, *feeds.back_feeds], feeds.tops)
+            feeds = Feeds([], feeds.feeds, feeds.tops)
             await self._back_feed(feeds, {**feeding.changed_groups([item]), **groups}, {}, v_after)
             found = hot_changes([item])
             found.tops.extend(feeds.tops)

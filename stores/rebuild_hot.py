@@ -156,7 +156,7 @@ async def _updates(
             found = await feeding.feeds_of(planned, view, v)
             # Rows tell of recalls only where the conversation has messages; one may have come before its first.
             recalls = hot_changes(planned).recalls
-            await hot.apply(HotBatch(epoch, {}, found.feeds, found.back_feeds, tops=found.tops, recalls=recalls))
+            await hot.apply(HotBatch(epoch, {}, found.feeds, tops=found.tops, recalls=recalls))
     return floor
 
 

@@ -9,12 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.crash import difference
-from tests.support.crash_site import ACTIONS, Site, Story, batches_of, owed_events, play, state_of, story_of, updates_of
-from tests.support.history import STEP_MAX, USERS, Step, random_steps
+from tests.support.crash_site import (
+    ACTIONS,
+    MEMBERSHIP_OPS,
+    Site,
+    Story,
+    batches_of,
+    group_story,
+    membership_story,
+    owed_events,
+    play,
+    state_of,
+    story_of,
+    updates_of,
+)
+from tests.support.history import STEP_MAX, USERS, Step
 
 DCS = 3
-MEMBERSHIP_OPS = (0, 1, 2, 11, 12, 13, 14, 15, 16, 19, 20, 21)
-"""Deliveries, membership and messages: what feeding depends on."""
 
 
 class Place(NamedTuple):
@@ -84,8 +95,11 @@ async def test_everything_at_once(steps: list[Step], seeds: list[int]) -> None:
     await check(story_of(steps, 0), seeds, 6)
 
 
+async def test_joiners_miss_nothing_and_nothing_leaks() -> None:
+    for seed in range(30):
+        await check(group_story(seed), range(seed, seed + DCS), 4)
+
+
 async def test_long_histories() -> None:
     for seed in range(6):
-        random = Random(seed)
-        steps = [step._replace(op=random.choice(MEMBERSHIP_OPS)) for step in random_steps(seed, 400)]
-        await check(story_of(steps, 0), range(seed, seed + DCS), 12)
+        await check(membership_story(seed, 400), range(seed, seed + DCS), 12)

@@ -1,5 +1,6 @@
 """Hot state is lost at any point: it comes back as a new epoch, whole, and no client jumps over anything."""
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from core import limits
+from core.errors import StoreUnavailable
 from stores.adapters.memory_hot import MemoryHot
 from tests.support.api import User, api_dc
 from tests.support.crash import How, Strike, difference
@@ -84,6 +86,28 @@ async def test_it_is_rebuilt_though_nothing_is_written() -> None:
     await life.applier.tick()
     assert life.applier.epoch == epoch + 1
     await life.end()
+
+
+async def test_a_rebuild_that_the_tick_began_and_that_failed_is_made_good_by_the_next_batch() -> None:
+    story = random_story(8, 60)
+    for how in (How.REFUSED, How.UNANSWERED):
+        for later in range(20):
+            site = Site()
+            strike = Strike()
+            life = await live(site, once(strike))
+            batches = list(story.cut())
+            for records in batches:
+                await site.log.store(records)
+                if records is batches[-1]:
+                    site.lose_hot()
+                    strike.plan[len(strike.calls) + later] = how
+                    with contextlib.suppress(StoreUnavailable):
+                        await life.applier.tick()
+                    strike.plan.clear()
+                assert await life.apply(records)
+            assert await site.hot.epoch() == life.applier.epoch
+            assert await site.hot.frontier() == life.applier.progress.applied
+            await life.end()
 
 
 @pytest.mark.integration

@@ -53,6 +53,8 @@ class Strike:
         self.dead = False
         self.struck = ""
         self.lose_hot: Callable[[], None] = lambda: None
+        self.refuse_next = ""
+        """The next call of this name fails without effect."""
         self.after_each: Callable[[], None] = lambda: None
         """Called after each effect, before anybody knows of it."""
         self._counted = counted
@@ -64,6 +66,8 @@ class Strike:
         if name.rpartition(".")[2] not in self._counted:
             return None
         how = self.plan.get(len(self.calls))
+        if name == self.refuse_next:
+            how, self.refuse_next = How.REFUSED, ""
         self.calls.append(name)
         if how is None:
             return None

@@ -9,10 +9,14 @@ from random import Random
 from typing import Any, NamedTuple
 
 from core.action import Action, registry
+from core.actions.conversations import reach_among
+from core.actions.members import Add, Kick
+from core.actions.messages import Send
 from core.clock import HybridClock
 from core.errors import StoreUnavailable
 from core.event import Event
 from core.ids import make_id, tick_at
+from core.membership import Membership
 from events.adapters.memory import MemoryLog
 from events.codec import Codec, Opened, encode_opened
 from events.record import GENESIS, KIND_EVENT, KIND_OPEN, Record, chain
@@ -25,6 +29,7 @@ from stores.view import StoreView
 from tests.support.crash import BehindMessages, Crash, Strike, Struck
 from tests.support.history import USERS, History, Step, random_steps
 from tests.support.mesh import START_MS, Mesh
+from tests.support.view import members_of
 
 ACTIONS = registry()
 RESTARTS_MAX = 400
@@ -76,6 +81,54 @@ def story_of(steps: Sequence[Step], seed: int, batch_max: int = 6) -> Story:
 def random_story(seed: int, count: int, batch_max: int = 6) -> Story:
     """The same story for the same seed."""
     return story_of(random_steps(seed, count), seed, batch_max)
+
+
+MEMBERSHIP_OPS = (0, 1, 2, 11, 12, 13, 14, 15, 16, 19, 20, 21)
+"""Deliveries, membership and messages: what feeding depends on."""
+
+
+@functools.cache
+def membership_story(seed: int, count: int, batch_max: int = 6) -> Story:
+    """Members come and go, and write."""
+    random = Random(seed)
+    steps = [step._replace(op=random.choice(MEMBERSHIP_OPS)) for step in random_steps(seed, count)]
+    return story_of(steps, seed, batch_max)
+
+
+@functools.cache
+def group_story(seed: int, count: int = 40) -> Story:
+    """One group, whose owner writes while others join and are thrown out once at most, over links that break: what
+    tests/models/test_group_feed.py plays for one member."""
+    random = Random(seed)
+    mesh = Mesh(dcs=3, lanes=2)
+    owner, chat = USERS[0], "G1"
+    mesh.commit(0, "member.add", owner, Add.Args(chat=chat, to=(owner,), adds={owner: {}}))
+    mesh.settle()
+    cut: set[tuple[int, int]] = set()
+    added: set[str] = set()
+    kicked: set[str] = set()
+    for _ in range(count):
+        mesh.now_ms += random.randint(1, 90)
+        if random.random() < 0.2:
+            cut ^= {(random.randrange(3), random.choice(list(mesh.logs)))}
+        dc, lane, dice, user = random.randrange(3), random.randrange(2), random.random(), random.choice(USERS[1:])
+        members = members_of(mesh.dcs[dc].state, chat)
+        to, knew = reach_among(members)
+        present = members.get(user, Membership()).present
+        if dice < 0.4:
+            args = Send.Args(conversation=chat, to=to, knew=knew, text="hello")
+            mesh.commit(dc, "message.send", owner, args, lane=lane)
+        elif dice < 0.5 and user not in added:
+            added.add(user)
+            joined = Add.Args(chat=chat, to=tuple(sorted({*to, user})), knew=knew, adds={user: {}})
+            mesh.commit(dc, "member.add", owner, joined, lane=lane)
+        elif dice < 0.6 and present and user not in kicked and user != USERS[-1]:
+            kicked.add(user)
+            gone = Kick.Args(chat=chat, to=to, knew=knew, user=user)
+            mesh.commit(dc, "member.kick", owner, gone, lane=lane)
+        mesh.drift(random, 0.4, cut)
+    lanes = {lane: _records(lane, bodies, mesh) for lane, bodies in mesh.logs.items()}
+    return Story(lanes, batches_of(lanes, random, 4), mesh.events, [chat], mesh.past)
 
 
 def _records(lane: int, bodies: Sequence[bytes], mesh: Mesh) -> list[Record]:
