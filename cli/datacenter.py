@@ -264,6 +264,14 @@ class Datacenter:
                     replicator=self.replicator,
                     figures=Figures(
                         queues=lambda: {"lane": self.writer.pending, "apply": self.applier.queued},
+                        stores=lambda: {
+                            "stores": "applying fails" if self.writer.stumbling else "ok",
+                            "archive": "; ".join(
+                                f"{self.replicator.names.lane(lane)}: {trouble.detail}"
+                                for lane, trouble in self.archiver.troubles.items()
+                            )
+                            or "ok",
+                        },
                         counters=lambda: {
                             "events": self.applier.applied_events,
                             "lost_writes": self.applier.lost_writes,

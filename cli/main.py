@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -182,10 +183,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except asyncio.CancelledError:  # by SIGTERM
         return 143
     if answer is not None:
-        print(json.dumps(answer, ensure_ascii=False, indent=None if getattr(args, "json", False) else 2))
+        _show(args, answer)
     if isinstance(answer, dict) and answer.get("ok") is False:
         return int(answer.get("exit_code", 1))
     return 0
+
+
+def _show(args: argparse.Namespace, answer: Any) -> None:
+    try:
+        print(json.dumps(answer, ensure_ascii=False, indent=None if getattr(args, "json", False) else 2), flush=True)
+    except BrokenPipeError:  # `planb … | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _problem(args: argparse.Namespace, error: PlanBError) -> None:

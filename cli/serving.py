@@ -40,6 +40,7 @@ class Serving:
             "lane": self._lane,
             "log": self._log,
             "hot": self._hot_state,
+            "stores": self._stores,
             "process": self._process,
         }
 
@@ -55,6 +56,9 @@ class Serving:
     def ends(self, why: str) -> None:
         """This process is going away; the first reason counts."""
         self._ending = self._ending or why
+
+    async def _stores(self) -> str:
+        return "a store does not take what is in the log; it is tried again" if self._writer.stumbling else ""
 
     async def _process(self) -> str:
         return self._ending

@@ -106,6 +106,11 @@ class LaneWriter:
         return self._lost is not None
 
     @property
+    def stumbling(self) -> bool:
+        """What is durable can't be applied at present, and is tried again: a store is down or full."""
+        return self._stumbling
+
+    @property
     def pending(self) -> int:
         """Records queued, under way, or durable and not applied yet; at most LANE_QUEUE_MAX."""
         return self._pending

@@ -297,7 +297,13 @@ BUGS = (
     ),
     Bug(
         "an incarnation is opened again",
-        (("replicator.bootstrap:choose_incarnation", "return Choice(highest + 1, reason)", "return Choice(highest, reason)"),),
+        (
+            (
+                "replicator.bootstrap:choose_incarnation",
+                "return Choice(highest + 1, reason)",
+                "return Choice(highest, reason)",
+            ),
+        ),
         ("burnt datacenter", "torn log"),
         20,
     ),
@@ -376,7 +382,13 @@ BUGS = (
     ),
     Bug(
         "remote is said without waiting",
-        (("replicator.remote:RemoteDurability.wait", "return await self._board.held_elsewhere(lane, seq, timeout_s)", "return True"),),
+        (
+            (
+                "replicator.remote:RemoteDurability.wait",
+                "return await self._board.held_elsewhere(lane, seq, timeout_s)",
+                "return True",
+            ),
+        ),
         ("burnt datacenter", "cut", "isolation"),
         60,
         {"acts": 80, "lasts_s": 20.0},
@@ -433,7 +445,13 @@ BUGS = (
     ),
     Bug(
         "a history shows what is not his",
-        (("api.queries.visible:Reader.shows", "if not may_read(message, self.user, self.membership, self.kind):", "if False:"),),
+        (
+            (
+                "api.queries.visible:Reader.shows",
+                "if not may_read(message, self.user, self.membership, self.kind):",
+                "if False:",
+            ),
+        ),
         ("cut",),
         150,
         {"acts": 80, "lasts_s": 30.0},
