@@ -25,7 +25,7 @@ from events.record import GENESIS, chain
 from planb_sdk import Client, Message, Options
 
 QUICK = Options(request_timeout_s=6.0, give_up_s=60.0, backoff_max_s=0.5, resend_after_s=1.0, spread_s=0.05)
-RECOVER_S_MAX = 30.0
+RECOVER_S_MAX = 60.0
 PACE_S = 0.004
 """Between a writer's tries."""
 
@@ -244,12 +244,16 @@ class Reader:
 
 
 @asynccontextmanager
-async def loaded(planet: Planet, name: str, region: str = "fra") -> AsyncIterator[tuple[Site, Load, Reader]]:
-    """A writer to a reader, both new; at the end writing must work again, and nothing may be missing anywhere."""
-    site = planet.site(region)
+async def loaded(
+    planet: Planet, name: str, region: str = "fra", reads_in: str = ""
+) -> AsyncIterator[tuple[Site, Load, Reader]]:
+    """A writer to a reader (at home in `reads_in`, default: the same region), both new; at the end writing must work
+    again, and nothing may be missing anywhere."""
+    site, home = planet.site(region), planet.site(reads_in or region)
     writer, reader = f"U{name}-writer", f"U{name}-reader"
-    token, reader_token = await user(planet, writer, region), await user(planet, reader, region)
-    following = Reader(Client([site.url], reader_token, user=reader, options=QUICK))
+    token, reader_token = await user(planet, writer, region), await user(planet, reader, home.name)
+    assert await until(lambda: is_read(site, token, f"/v1/users/{reader}"), RECOVER_S_MAX), "news of users is slow"
+    following = Reader(Client([home.url], reader_token, user=reader, options=QUICK))
     client = Client([site.url], token, user=writer, options=QUICK)
     try:
         await following.following()
@@ -292,9 +296,9 @@ async def check_log(site: Site) -> None:
         await log.close()
 
 
-async def is_read(site: Site, token: str) -> bool:
+async def is_read(site: Site, token: str, path: str = "/v1/me") -> bool:
     async with aiohttp.ClientSession() as session:
-        return (await request(session, "GET", f"{site.url}/v1/me", token)).acknowledged
+        return (await request(session, "GET", f"{site.url}{path}", token)).acknowledged
 
 
 async def missing(site: Site) -> dict[str, str]:
