@@ -36,7 +36,7 @@ from events.codec import codec
 from events.lane_writer import LaneWriter
 from events.ports import Top
 from events.signing import Signer, Verifier
-from replicator.bootstrap import META_NAME, Knows, ask, choose_incarnation
+from replicator.bootstrap import META_NAME, Knows, applied_ends, ask, choose_incarnation
 from replicator.bound import held_down
 from replicator.link import HttpLink
 from replicator.remote import RemoteDurability
@@ -303,6 +303,7 @@ class Datacenter:
         own = await self.log.tops()
         sources: dict[str, Knows] = {name: PeerTops(link) for name, link in links.items()}
         others = list((await ask({**sources, "archive": archive}, ASK_S_MAX)).values())
+        others += [applied_ends(own, await store.frontier()) for store in (self.relational, self.messages)]
         used = {Lane.of(lane).incarnation for tops in (own, *others) for lane in tops if Lane.of(lane).dc == number}
         if reserved is not None and reserved != opened and int(reserved) not in used:
             chosen = int(reserved)

@@ -14,6 +14,7 @@ from core import limits
 from core.errors import ConfigError, PlanBError
 from core.ids import Lane
 from events.ports import Top
+from stores.ports import Mark
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,8 @@ def choose_incarnation(
     """The incarnation to write as.
 
     `meta` is what was chosen last (META_NAME), `own` the tops of the local log, `others` the tops of whoever could be
-    asked: peers, the archive. Their hashes count, their ids don't. Raises ConfigError when the DC's incarnations are
-    used up.
+    asked: peers, the archive, our own stores (`applied_ends`). Their hashes count, their ids don't. Raises ConfigError
+    when the DC's incarnations are used up.
     """
     known = [(lane, top) for tops in others for lane, top in tops.items() if Lane.of(lane).dc == dc and top.seq]
     mine = {lane: top for lane, top in own.items() if Lane.of(lane).dc == dc}
@@ -79,6 +80,17 @@ def _doubt(last: int, highest: int, mine: Mapping[int, Top], known: list[tuple[i
         if top.seq == here.seq and top.hash != here.hash:
             return f"others hold another record at seq {top.seq} of lane {lane}"
     return ""
+
+
+def applied_ends(own: Mapping[int, Top], frontier: Mapping[int, Mark]) -> dict[int, Top]:
+    """What one of our stores has applied, as a source for `choose_incarnation`: nothing is applied that was not in the
+    log, so a store that is ahead of it, or saw another event at its end, tells that the log has lost its end. The hash
+    is that of the log where both agree on the event."""
+    empty = Top(0, 0, b"")
+    return {
+        lane: Top(seq, id, own[lane].hash if own.get(lane, empty)[:2] == (seq, id) else b"")
+        for lane, (seq, id) in frontier.items()
+    }
 
 
 async def ask(sources: Mapping[str, Knows], timeout_s: float) -> dict[str, Mapping[int, Top]]:

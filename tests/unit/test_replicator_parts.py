@@ -13,7 +13,7 @@ from events.ports import Top
 from events.record import GENESIS
 from replicator.backoff import Backoff
 from replicator.board import Board
-from replicator.bootstrap import ask, choose_incarnation
+from replicator.bootstrap import applied_ends, ask, choose_incarnation
 from replicator.bound import collection_bound, held_down
 from replicator.growth import Growth
 from replicator.intake import Intake
@@ -23,6 +23,7 @@ from replicator.own_lane import OwnLanes
 from replicator.pulling import PullServer
 from replicator.remote import RemoteDurability
 from replicator.wire import PullHeader, PullRequest, decode_answer, decode_request, encode_answer, encode_request
+from stores.ports import Mark
 from tests.support.replicated import until
 from tests.support.signed_lanes import LANE, groups, top_of, verifier
 
@@ -206,6 +207,21 @@ def test_the_incarnation_counts_up_whenever_the_log_may_have_lost_its_end(
     meta: str | None, own: Mapping[int, Top], others: list[Mapping[int, Top]], restored: bool, incarnation: int
 ) -> None:
     assert choose_incarnation(1, meta, own, others, restored=restored).incarnation == incarnation
+
+
+@pytest.mark.parametrize(
+    ("mark", "incarnation"),
+    [
+        (Mark(5, 1), 0),
+        (Mark(3, 7), 0),  # a store follows the log
+        (Mark(6, 2), 1),  # a store has applied what the log does not hold any more
+        (Mark(5, 2), 1),  # or something else
+    ],
+)
+def test_stores_that_are_ahead_of_the_log_tell_that_it_has_lost_its_end(mark: Mark, incarnation: int) -> None:
+    """Written on, the same places would be used again, and what stands there passed over as applied."""
+    own = {ours(0): TOP}
+    assert choose_incarnation(1, "0", own, [applied_ends(own, {ours(0): mark})]).incarnation == incarnation
 
 
 def test_after_the_last_incarnation_a_dc_needs_a_new_number() -> None:
