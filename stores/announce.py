@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from core.errors import PlanBError
-from core.messages import Message, fold
+from core.messages import Row
 from stores import render
 from stores.feeding import Feeds
 from stores.plan import Planned
@@ -49,52 +49,49 @@ class Announcer:
 
     async def _build(self, planned: Sequence[Planned], feeds: Feeds, pts: Mapping[str, int]) -> bytes:
         back_fed = {feed.owner for feed in feeds.back_feeds}
-        count: dict[str, int] = {}
+        at = {owner: newest for owner, newest in pts.items() if owner not in back_fed}
         for feed in feeds.feeds:
-            count[feed.owner] = count.get(feed.owner, 0) + 1
-        at = {owner: pts[owner] - n for owner, n in count.items() if owner in pts}
-        index: dict[tuple[str, bytes], int] = {}
-        entries: list[tuple[render.Entry, str]] = []
+            if feed.owner in at:
+                at[feed.owner] -= 1
+        updates = _Updates()
         deliveries: list[tuple[str, int, int | None]] = []
-        for feed in feeds.feeds:
-            if feed.owner in back_fed or feed.owner not in at:
-                continue
-            at[feed.owner] += 1
-            entry = render.decode(feed.entry)
-            key = (feed.owner if entry.type in PERSONAL else "", feed.entry)
-            if key not in index:
-                index[key] = len(entries)
-                entries.append((entry, feed.owner))
-            deliveries.append((feed.owner, at[feed.owner], index[key]))
+        for owner, _, entry, _ in feeds.feeds:
+            if owner in at:
+                at[owner] += 1
+                deliveries.append((owner, at[owner], updates.place(owner, entry)))
         deliveries.extend((owner, pts[owner], None) for owner in back_fed if owner in pts)
-        updates = await self._render(planned, entries)
+        rendered = await self._render(updates, self._just_sent(planned))
         revoked = [
             str(effect.key[0])
             for item in planned
             for effect in item.effects
             if effect.table == "sessions" and effect.columns.get("revoked")
         ]
-        return _frame.encode((deliveries, updates, revoked))
+        return _frame.encode((deliveries, rendered, revoked))
 
-    async def _render(self, planned: Sequence[Planned], entries: Sequence[tuple[render.Entry, str]]) -> list[bytes]:
-        known = self._just_sent(planned)
-        shared = [entry for entry, _ in entries if entry.type not in PERSONAL]
-        rendered = iter(await render.render_all(self._view, shared, "", known))
-        updates = []
-        for entry, owner in entries:
-            if entry.type in PERSONAL:
-                updates.append(_json.encode((await render.render_all(self._view, [entry], owner))[0]))
+    async def _render(self, updates: "_Updates", sent: Mapping[int, Row]) -> list[bytes]:
+        """What was just sent is shown from its row; everything else in its present state."""
+        rest = [entry for entry, owner in updates.entries if not owner and entry.message() not in sent]
+        shown = iter(await render.render_all(self._view, rest, "") if rest else ())
+        found = []
+        for entry, owner in updates.entries:
+            row = sent.get(entry.message() or 0)
+            if owner:
+                one = (await render.render_all(self._view, [entry], owner))[0]
+            elif row is not None:
+                one = render.just_sent(entry, row)
             else:
-                updates.append(_json.encode(next(rendered)))
-        return updates
+                one = next(shown)
+            found.append(_json.encode(one))
+        return found
 
-    def _just_sent(self, planned: Sequence[Planned]) -> dict[int, Message]:
+    def _just_sent(self, planned: Sequence[Planned]) -> dict[int, Row]:
         """Messages whose only row is the one in this batch, so that they need not be read.
 
         True of what was accepted by a lane of this DC a moment ago: nobody can have acted on it, and a copy from
         elsewhere would have answered for its key. Anything else is read from the store.
         """
-        sends = {}
+        sends: dict[int, Row] = {}
         touched = set()
         for item in planned:
             for row in item.rows:
@@ -102,9 +99,30 @@ class Announcer:
                     sends[row.message] = row
                 else:
                     touched.add(row.message)
-        found = {}
-        for id, row in sends.items():
-            message = fold([row]) if id not in touched else None
-            if message is not None:
-                found[id] = message
-        return found
+        return {id: row for id, row in sends.items() if id not in touched} if touched else sends
+
+
+class _Updates:
+    """The updates of a frame, each once: one for all of its owners, or one per owner where it depends on who looks."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[render.Entry, str]] = []
+        """With the owner, "" for what looks the same to everybody."""
+        self._shared: dict[bytes, int] = {}
+        self._personal: dict[tuple[str, bytes], int] = {}
+
+    def place(self, owner: str, entry: bytes) -> int:
+        """Its place in the frame."""
+        at = self._shared.get(entry)
+        if at is None:
+            at = self._personal.get((owner, entry))
+        if at is None:
+            at = len(self.entries)
+            decoded = render.decode(entry)
+            if decoded.type in PERSONAL:
+                self._personal[owner, entry] = at
+                self.entries.append((decoded, owner))
+            else:
+                self._shared[entry] = at
+                self.entries.append((decoded, ""))
+        return at

@@ -32,7 +32,17 @@ from stores.feeding import changed_groups
 from stores.fitness import reason_of, refusal
 from stores.hot_writer import HotWriter
 from stores.plan import Planned, changes, plan, relational_results, stamped
-from stores.ports import Frontier, HotStore, Mark, MessageStore, Parked, RelationalBatch, RelationalStore
+from stores.ports import (
+    Frontier,
+    HotStore,
+    Mark,
+    MessageStore,
+    Parked,
+    RelationalBatch,
+    RelationalStore,
+    Result,
+    Stamped,
+)
 from stores.progress import NOWHERE, Progress
 from stores.view import StoreView
 
@@ -247,8 +257,9 @@ class Applier:
         if parked and sum(map(len, self.progress.parked.values())) + len(parked) > limits.PARKED_MAX:
             raise _TooManyParked(f"more than {limits.PARKED_MAX} events are parked: retry them first")
         reached = {**self.progress.applied, **marks}
-        await self._decide(planned)
-        await self._write_relational(planned, parked, (), reached)
+        effects = stamped(planned)
+        await self._decide(effects)
+        await self._write_relational(effects, relational_results(planned), parked, (), reached)
         await self._write_messages(planned, reached)
         places = [(item.lane, item.seq, item.id) for item in parked]
         v_after = self.progress.v_after(marks, places)
@@ -283,8 +294,9 @@ class Applier:
         lane, seq = item.entry.lane, item.entry.seq
         progress = self.progress
         reached = dict(progress.applied)
-        await self._decide([item])
-        await self._write_relational([item], (), (), reached)
+        effects = stamped([item])
+        await self._decide(effects)
+        await self._write_relational(effects, relational_results([item]), (), (), reached)
         await self._write_messages([item], {})
         await self._messages.flush()
         first = progress.parked[lane][0] == seq
@@ -292,7 +304,7 @@ class Applier:
         feeds, pts = await self._writer.write_again(
             item, groups if first else {}, progress.applied, progress.v(), v_after
         )
-        await self._write_relational((), (), [(lane, seq)], reached)
+        await self._write_relational((), (), (), [(lane, seq)], reached)
         progress.unpark(lane, seq)
         self.applied_events += 1
         await self._announcer.announce([item], feeds, pts)
@@ -309,20 +321,20 @@ class Applier:
             seq = records[-1].seq
         return found, seq
 
-    async def _decide(self, planned: Sequence[Planned]) -> None:
-        wanted = changes(stamped(planned))
+    async def _decide(self, effects: Sequence[Stamped]) -> None:
+        wanted = changes(effects)
         if wanted:
             self.lost_writes += sum(await self._hot.decide(wanted))
 
     async def _write_relational(
         self,
-        planned: Sequence[Planned],
+        effects: Sequence[Stamped],
+        results: Sequence[Result],
         parked: Sequence[Parked],
         unparked: Sequence[tuple[int, int]],
         reached: Frontier,
     ) -> None:
-        effects = [item for item in stamped(planned) if not await self._is_known(item.effect)]
-        results = relational_results(planned)
+        effects = [item for item in effects if item.effect.table != "directs" or not await self._is_known(item.effect)]
         if not (effects or results or parked or unparked):
             return
         try:
@@ -334,7 +346,8 @@ class Applier:
 
     async def _is_known(self, effect: Effect) -> bool:
         """Every message to a direct names its two users again: no reason for a transaction each."""
-        return effect.table == "directs" and await self._view.direct(str(effect.key[0])) is not None
+        conversation = str(effect.key[0])
+        return self._view.knows_direct(conversation) or await self._view.direct(conversation) is not None
 
     async def _write_messages(self, planned: Sequence[Planned], reached: Frontier) -> None:
         rows = [row for item in planned for row in item.rows]

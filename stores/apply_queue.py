@@ -55,7 +55,7 @@ class ApplyQueue:
         self._jobs.append(job)
         self.waiting += len(entries)
         self._work.set()
-        await asyncio.shield(job.done)
+        await job.done
 
     def _take(self) -> list[_Job]:
         jobs, self._jobs, self.waiting = self._jobs, [], 0

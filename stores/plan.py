@@ -67,13 +67,19 @@ def relational_results(planned: Iterable[Planned]) -> list[Result]:
     return [item.result for item in planned if item.result is not None and item.event.action != "message.send"]
 
 
+_LWW = {
+    name: frozenset(column for column, kind in table.columns.items() if kind.law is Law.LWW)
+    for name, table in TABLES.items()
+}
+
+
 def changes(effects: Iterable[Stamped]) -> list[Change]:
     """The lww columns among the effects, for the CRDT metadata."""
     found = []
     for stamp, effect in effects:
-        columns = TABLES[effect.table].columns
-        for column in effect.columns:
-            if columns[column].law is Law.LWW:
+        columns = _LWW[effect.table]
+        for column in effect.columns if columns else ():
+            if column in columns:
                 found.append(Change(effect.table, canonical(list(effect.key)).decode(), column, stamp))
     return found
 

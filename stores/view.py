@@ -48,6 +48,10 @@ class StoreView:
     async def direct(self, conversation: str) -> tuple[str, str] | None:
         return await self._one("directs", "conversation", conversation, lambda row: (row["low"], row["high"]))
 
+    def knows_direct(self, conversation: str) -> bool:
+        """Is it at hand that this direct conversation is there? False where one would have to look."""
+        return self._cache.get(("directs", conversation)) is not None
+
     async def membership(self, chat: str, user: str) -> Membership:
         async def load() -> Membership:
             found = await self._registers({"chat": chat, "user": user}, "user")

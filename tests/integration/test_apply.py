@@ -1,7 +1,11 @@
 """A DC's write path end to end over memory adapters: commit, apply, view, updates, recovery."""
 
+import asyncio
+
+import msgspec
 import pytest
 
+from core.messages import Row, fold
 from core.system import wall_clock_ms
 from stores import render
 from tests.support.dc import OneDc
@@ -84,3 +88,44 @@ async def test_a_datacenter_that_begins_anew_on_empty_disks_does_not_repeat_an_e
     rebuilt = await OneDc().start()
     assert rebuilt.applier.epoch >= before_ms >= dc.applier.epoch
     await rebuilt.stop()
+
+
+@pytest.mark.parametrize("more", [{}, {"reply_to": "7", "to": ["Ua"]}, {"system": True}, {"key": ""}])
+def test_a_message_just_sent_is_announced_as_its_fold_shows_it(more):
+    row = Row(42 << 16, "D1", 42 << 16, "send", "Ua", 9, {"text": "hi", "key": "k"} | more)
+    entry = render.Entry(row.event, "message", (row.conversation, row.message))
+    shown = {"event": str(row.event), "type": "message", "message": fold([row]).shown()}
+    assert render.just_sent(entry, row) == shown
+
+
+async def test_the_brokers_are_told_what_a_reader_would_see(dc):
+    """Frame by frame: deliveries with dense pts, and each update as it is rendered for its owner."""
+    await people(dc, "Uada", "Ubob")
+    frames: list[bytes] = []
+
+    async def listen() -> None:
+        async for frame in dc.hot.listen():
+            frames.append(frame)
+
+    listener = asyncio.create_task(listen())
+    await asyncio.sleep(0)
+    newest = {user: (await dc.hot.pts([user]))[0] for user in ("Uada", "Ubob")}
+    sent = await dc.do("message.send", "Uada", "k1", to="Ubob", text="hi")
+    await dc.do("reaction.set", "Ubob", "k2", message=str(sent.id), emoji="+1")
+    await dc.do("dialog.mute", "Ubob", "k3", peer="Uada", until_ms=5)
+    await dc.do("message.send", "Ubob", "k4", to="Uada", text="ho", reply_to=str(sent.id))
+    told: dict[str, list[dict]] = {"Uada": [], "Ubob": []}
+    for frame in frames:
+        deliveries, updates, revoked = msgspec.msgpack.decode(frame)
+        assert not revoked
+        for owner, pts, place in deliveries:
+            newest[owner] += 1
+            assert pts == newest[owner]
+            told[owner].append(msgspec.json.decode(updates[place]))
+    listener.cancel()
+    for user, updates in told.items():
+        seen = [(one["event"], one["type"]) for one in await shown(dc, user)][-len(updates) :]
+        assert [(one["event"], one["type"]) for one in updates] == seen
+    assert [one["message"]["text"] for one in told["Ubob"] if one["type"] == "message"] == ["hi", "hi", "ho"]
+    assert told["Ubob"][1]["message"]["reactions"] == {"+1": ["Ubob"]}
+    assert told["Uada"][-1]["message"]["reply_to"] == str(sent.id)
