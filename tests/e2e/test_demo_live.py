@@ -16,7 +16,12 @@ import pytest_asyncio
 from cli.waiting import until
 from tests.support.bad_days import planb
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(sys.platform != "linux", reason="/proc, and a death signal for children"),
+]
 START_S_MAX = 90.0
 SERVERS = 9
 """Of a demo: two Valkeys and a process in each of three datacenters."""

@@ -3,6 +3,7 @@
 import asyncio
 import resource
 import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,11 @@ from cli.planet import Planet, Site
 from cli.waiting import until
 from tests.support.bad_days import RECOVER_S_MAX, check_log, is_read, loaded, request
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(sys.platform != "linux", reason="prlimit"),
+]
 DISK_BYTES = 4 << 20
 
 
