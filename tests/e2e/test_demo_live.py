@@ -106,8 +106,9 @@ async def on_a_terminal() -> Demo:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def demo() -> AsyncIterator[Demo]:
-    demo = await piped()
+async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
+    # A folder of ours: this demo will be killed, and so can't remove one of its own.
+    demo = await piped("--home", str(tmp_path_factory.mktemp("demo")))
     try:
         await demo.says("planb link cut")
         yield demo
