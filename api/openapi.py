@@ -136,7 +136,20 @@ def _schema(request: type[pydantic.BaseModel]) -> dict[str, Any]:
     schema.pop("title", None)
     for member in schema.setdefault("properties", {}).values():
         member.pop("title", None)
-    return schema
+    inlined: dict[str, Any] = _inlined(schema, schema.pop("$defs", {}))
+    return inlined
+
+
+def _inlined(part: Any, definitions: Mapping[str, Any]) -> Any:
+    """A schema without references into itself: it becomes a part of this document, where they would lead nowhere."""
+    if isinstance(part, list):
+        return [_inlined(one, definitions) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        return _inlined(definitions[part["$ref"].rpartition("/")[2]], definitions)
+    named = {"ge": "minimum", "le": "maximum"}
+    return {named.get(name, name): _inlined(value, definitions) for name, value in part.items()}
 
 
 def _only(schema: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:

@@ -32,3 +32,23 @@ async def test_a_user_logs_in_sends_and_the_other_reads(api: ApiDc) -> None:
     assert [message["id"] for message in history["messages"]] == [id]
     await grace.ok("POST", "/v1/dialogs/Uada/read", {"message": id, "cursor": dialogs["cursor"]})
     assert (await grace.ok("GET", "/v1/dialogs"))["dialogs"][0]["unread"] == 0
+
+
+async def test_every_reference_in_the_openapi_document_leads_somewhere(api: ApiDc) -> None:
+    document = await (await api.http.get("/openapi.json")).json()
+
+    def check(part: object) -> None:
+        if isinstance(part, dict):
+            if isinstance(part.get("$ref"), str):
+                found: object = document
+                for name in part["$ref"].removeprefix("#/").split("/"):
+                    assert isinstance(found, dict) and name in found, part["$ref"]
+                    found = found[name]
+            assert not {"ge", "le"} & part.keys(), "JSON Schema says minimum and maximum"
+            for value in part.values():
+                check(value)
+        elif isinstance(part, list):
+            for value in part:
+                check(value)
+
+    check(document)
