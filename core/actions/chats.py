@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from core import action
+from core import action, limits
 from core.action import Audience, Origin, Route, Touch
 from core.actions.conversations import (
     ChatArgs,
@@ -84,8 +84,12 @@ class _Create(action.Action):
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
-        """A member as well: whoever is told of a membership event loads the dialog anew, and this is one."""
-        return (Touch("chat", (event.args.chat,)), Touch("member", (event.args.chat, event.actor)))
+        """The members as well, as far as a group's worth: whoever is told of a membership event loads the dialog anew.
+        The same creation may come a second time, from another datacenter, when some have left already: it adds them
+        again, and they have to hear of it."""
+        args: _CreateArgs = event.args
+        users = args.users if len(args.users) <= limits.GROUP_MEMBERS_MAX else (event.actor,)
+        return (Touch("chat", (args.chat,)), *(Touch("member", (args.chat, user)) for user in users))
 
     @staticmethod
     def result(event: Event) -> dict[str, Any]:

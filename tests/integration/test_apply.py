@@ -129,3 +129,21 @@ async def test_the_brokers_are_told_what_a_reader_would_see(dc):
     assert [one["message"]["text"] for one in told["Ubob"] if one["type"] == "message"] == ["hi", "hi", "ho"]
     assert told["Ubob"][1]["message"]["reactions"] == {"+1": ["Ubob"]}
     assert told["Uada"][-1]["message"]["reply_to"] == str(sent.id)
+
+
+async def test_whoever_the_second_copy_of_a_creation_adds_again_is_told(dc):
+    """He had left what a retry creates once more in another datacenter, which had not heard of the first creation."""
+    other = await OneDc("iad", 2).start()
+    await people(dc, "Uada", "Ubob")
+    await other.pull(dc)
+    made = [
+        await one.do("supergroup.create", "Uada", "k1", kind="supergroup", title="x", users=["Ubob"])
+        for one in (dc, other)
+    ]
+    chat = made[0].args.chat
+    assert made[1].args.chat == chat
+    await dc.do("member.leave", "Ubob", "k2", chat=chat)
+    await dc.pull(other)
+    last = [update for update in await shown(dc, "Ubob") if update["type"] == "member" and update["user"] == "Ubob"][-1]
+    assert last["event"] == str(made[1].id) and last["present"]
+    await other.stop()
