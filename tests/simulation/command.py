@@ -158,7 +158,11 @@ def _plant(args: argparse.Namespace) -> int:
     for name in names:
         bug = BY_NAME[name]
         begun = time.perf_counter()
-        seeds, violation = caught(bug, args.first)
+        try:
+            seeds, violation = caught(bug, args.first)
+        except AssertionError as error:
+            seeds, violation = 0, ""
+            print(error)
         took_s = time.perf_counter() - begun
         if not violation:
             missed.append(name)
@@ -176,6 +180,10 @@ def caught(bug: Bug, first: int = 1) -> tuple[int, str]:
     for number in range(bug.seeds):
         with planted(bug):
             outcome = run(bug.plan(str(first + number)))
-        if outcome.violations:
-            return number + 1, outcome.violations[0]
+        for violation in outcome.violations[:1]:
+            if any(error in violation for error in ("AttributeError", "NameError", "SyntaxError")):
+                raise AssertionError(f"{bug.name} does not fit production any more: {violation}")
+            if control := run(bug.plan(str(first + number))).violations:
+                raise AssertionError(f"{bug.name}: the same history breaks without it: {control[0]}")
+            return number + 1, violation
     return bug.seeds, ""

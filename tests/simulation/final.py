@@ -369,4 +369,6 @@ def differences(a: Any, b: Any, path: str = "") -> list[str]:
             for name in sorted(a.keys() | b.keys())
             for one in differences(a.get(name), b.get(name), f"{path}/{name}")
         ]
+    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        return [one for at, pair in enumerate(zip(a, b, strict=True)) for one in differences(*pair, f"{path}/{at}")]
     return [f"{path}: {a!r} | {b!r}"]

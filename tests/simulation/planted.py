@@ -101,10 +101,10 @@ BUGS = (
         "frontier before effects",
         (
             (
-                "stores.apply:Applier._batch",
-                "await self._decide(planned)",
-                "await self._relational.apply(RelationalBatch((), (), (), (), self._reached(marks)));"
-                " self._messages.put((), self._reached(marks)); await self._decide(planned)",
+                "stores.apply:Applier._write",
+                "reached = {**self.progress.applied, **marks}",
+                "reached = {**self.progress.applied, **marks};"
+                " await self._relational.apply(RelationalBatch((), (), (), (), reached)); self._messages.put((), reached)",
             ),
         ),
         CRASHES,
@@ -128,9 +128,9 @@ BUGS = (
         "no at-most-once guard for updates",
         (
             (
-                "stores.apply:Applier._write_hot",
-                "items = [item for item in planned if again or item.entry.seq > self._hot_seq(item.entry.lane)]",
-                "items = list(planned)",
+                "stores.hot_writer:HotWriter.write",
+                "fresh = [item for item in planned if item.entry.seq > self._seq(item.entry.lane)]",
+                "fresh = list(planned)",
             ),
         ),
         ("power failure", "crash at a step"),
@@ -275,7 +275,7 @@ BUGS = (
         "hot state rebuilt in the same epoch",
         (
             (
-                "stores.apply:Applier._rebuild",
+                "stores.hot_writer:HotWriter._rebuild",
                 "epoch = before + 1 if before else max(1, self._now_ms())",
                 "epoch = before or max(1, self._now_ms())",
             ),
@@ -287,7 +287,7 @@ BUGS = (
         "epochs begin at 1 on empty disks",
         (
             (
-                "stores.apply:Applier._rebuild",
+                "stores.hot_writer:HotWriter._rebuild",
                 "epoch = before + 1 if before else max(1, self._now_ms())",
                 "epoch = before + 1",
             ),
