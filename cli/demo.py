@@ -2,18 +2,19 @@
 
 import argparse
 import asyncio
+import fcntl
 import shutil
 import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cli import irc
 from cli.conversation import Conversation, generate
 from cli.planet import Planet
 from cli.story import Story
-from core.errors import Invalid
+from core.errors import Conflict, Invalid
 
 NAMES = ("fra", "iad", "nrt")
 
@@ -22,6 +23,7 @@ async def run(args: argparse.Namespace) -> Any:
     conversations = _conversations(args)
     home = args.home or Path(tempfile.mkdtemp(prefix="planb-demo-"))
     home.mkdir(parents=True, exist_ok=True)
+    lock = _locked(home)
     planet = Planet(home, NAMES)
     _heed_sigterm()
     try:
@@ -33,8 +35,20 @@ async def run(args: argparse.Namespace) -> Any:
         return await live.run(planet, conversations)
     finally:
         await planet.stop()
+        lock.close()
         if args.home is None:
             await asyncio.to_thread(shutil.rmtree, home, True)
+
+
+def _locked(home: Path) -> IO[bytes]:
+    """Holds the folder for as long as it is open: two demos on the same files would write each other's state."""
+    lock = (home / "demo.lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise Conflict(f"another demo runs in {home}") from None
+    return lock
 
 
 def _heed_sigterm() -> None:
@@ -45,6 +59,8 @@ def _heed_sigterm() -> None:
 
 
 def _conversations(args: argparse.Namespace) -> list[Conversation]:
+    if args.messages < 1:
+        raise Invalid("--messages: at least 1")
     if not args.input:
         return generate(args.seed, args.messages)
     found = []

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import shlex
 import signal
 import sys
@@ -86,8 +87,8 @@ class Live:
             f'  curl -H "$AUTH" -X POST {last}/v1/updates',
             f"  curl {first}/openapi.json   # as a page: {first}/docs",
             "",
-            f"  .venv/bin/planb link cut {names[0]} {names[-1]}   # and: link heal, link list",
-            f"  .venv/bin/planb dc kill {names[-1]}        # then: dc rebuild {names[-1]}",
+            f"  .venv/bin/planb link --demo {os.getpid()} cut {names[0]} {names[-1]}   # and: heal, list",
+            f"  .venv/bin/planb dc --demo {os.getpid()} kill {names[-1]}   # then: rebuild {names[-1]}",
             "",
         ]
 
