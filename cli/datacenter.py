@@ -26,6 +26,7 @@ from broker.routes import add_routes as add_stream
 from cli import settings as configuration
 from cli.serving import Serving
 from cli.settings import Listen, Settings
+from core import limits
 from core.action import Action, registry
 from core.clock import HybridClock
 from core.errors import ConfigError, Conflict, LaneLost, PlanBError
@@ -311,6 +312,8 @@ class Datacenter:
             choice = choose_incarnation(number, opened, own, others)
             log.info("incarnation %d: %s", choice.incarnation, choice.reason)
             chosen = choice.incarnation
+        if chosen > limits.INCARNATION_MAX:  # one more would be a lane of the next DC's number
+            raise ConfigError(f"datacenter number {number} has used up its incarnations: it needs a new number")
         await self.relational.set_meta(META_NAME, str(chosen))
         return chosen
 

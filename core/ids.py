@@ -30,6 +30,7 @@ class Lane(NamedTuple):
 
     @property
     def number(self) -> int:
+        assert self.dc < 32 and self.incarnation < 16 and self.worker < 128, self
         return self.dc << 11 | self.incarnation << 7 | self.worker
 
     @classmethod
