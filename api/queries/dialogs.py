@@ -16,7 +16,7 @@ from api.queries.paging import LIMIT_DEFAULT, AfterText, Limit
 from api.queries.standpoint import Standpoint
 from api.queries.visible import Reader
 from api.signing import Signer
-from core import limits
+from core import ids, limits
 from core.access import kind_of
 from core.action import DialogView, Request
 from core.errors import Invalid
@@ -119,12 +119,13 @@ class Dialogs:
         self, user: str, name: str, top: int, message: Message | None, unread: Unread, membership: Membership
     ) -> dict[str, Any]:
         reader = await Reader.of(self._view, user, name)
-        if message is None or not reader.shows(message):
-            # The top may be a membership event, or not for this user's eyes: show the last that is.
-            older = (await reader.before(top, 1)).messages if top else []
-            message = older[0] if older else None
         kind = kind_of(name)
         present = kind == "direct" or membership.present
+        if message is None or not reader.shows(message) or not present:
+            # The top may be a membership event, or not for this user's eyes: show the last that is. What a former
+            # member was given before his end depends on what came here first; what he may read does not.
+            older = (await reader.before(top if present else ids.ID_MAX, 1)).messages if top else []
+            message = older[0] if older else None
         return {
             **await render.dialog(self._view, user, name),
             "kind": kind,

@@ -75,6 +75,18 @@ async def test_a_dialog_with_settings_and_no_message_is_listed_with_its_user(api
         assert await texts(ada, one["conversation"]) == []
 
 
+async def test_a_former_members_dialog_shows_the_last_message_that_he_may_read(api: ApiDc, ada: User) -> None:
+    """Also where his end was applied before it, so that it was never given to him."""
+    grace = api.user("Ugrace")
+    group = await chat_of(ada, "group", "Ugrace")
+    await ada.send(group, "before")
+    await ada.ok("DELETE", f"/v1/chats/{group}/members/Ugrace")
+    await ada.send(group, "after")
+    api.dc.hot._state.dialogs["Ugrace"][group] = 1
+    (found,) = await all_dialogs(grace, 10)
+    assert found["top"]["text"] == "before" and not found["present"]
+
+
 async def test_a_place_in_the_dialogs_of_another_is_refused(api: ApiDc, ada: User) -> None:
     await ada.send("Ugrace", "x")
     await ada.send("Ulinus", "x")
