@@ -261,7 +261,9 @@ async def _fetched(world: Any, user: Any, region: str) -> dict[str, Any]:
                 break
             before = f"&before={page['next_before']}"
         histories[name] = found
-    return {"dialogs": dialogs, "messages": histories}
+    # Where a chat that he is out of stands in the list depends on what came here before his end.
+    order = [dialog["conversation"] for dialog in dialogs if dialog["present"]]
+    return {"order": order, "dialogs": {dialog["conversation"]: dialog for dialog in dialogs}, "messages": histories}
 
 
 async def _get(world: Any, user: Any, region: str, path: str) -> Any:

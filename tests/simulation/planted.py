@@ -410,8 +410,12 @@ BUGS = (
     Bug(
         "V goes on over a parked event",
         (
-            ("stores.progress:Progress.advance", "if not self._parked.get(lane):", "if True:"),
-            ("stores.progress:Progress.park", "self._v[lane] = parked[min(parked)]", "pass"),
+            (
+                "stores.progress:Progress.advance",
+                "self._v[lane] = _contiguous(mark, self._parked.get(lane))",
+                "self._v[lane] = mark.id",
+            ),
+            ("stores.progress:Progress.park", "self._settle(lane)", "pass"),
         ),
         ("upgrade",),
         40,
