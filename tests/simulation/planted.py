@@ -104,7 +104,8 @@ BUGS = (
                 "stores.apply:Applier._write",
                 "reached = {**self.progress.applied, **marks}",
                 "reached = {**self.progress.applied, **marks};"
-                " await self._relational.apply(RelationalBatch((), (), (), (), reached)); self._messages.put((), reached)",
+                " await self._relational.apply(RelationalBatch((), (), (), (), reached));"
+                " self._messages.put((), reached)",
             ),
         ),
         CRASHES,
