@@ -110,7 +110,9 @@ async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
     # A folder of ours: this demo will be killed, and so can't remove one of its own.
     demo = await piped("--home", str(tmp_path_factory.mktemp("demo")))
     try:
-        await demo.says("planb link cut")
+        await demo.says(
+            f"planb link --demo {demo.process.pid} cut fra nrt", f"planb dc --demo {demo.process.pid} kill nrt"
+        )
         yield demo
     finally:
         demo.kill()
