@@ -16,7 +16,9 @@ import pytest_asyncio
 from cli import servers
 from cli.planet import Planet, Site
 from cli.waiting import until
-from tests.support.bad_days import RECOVER_S_MAX, Load, digests, finished, planb, planb_process, user
+from snapshot.archive import Archive
+from stores.adapters.directory_objects import DirectoryObjects
+from tests.support.bad_days import RECOVER_S_MAX, Load, digests, finished, planb, planb_process, status, user
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 PEOPLE = 40
@@ -42,6 +44,13 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
                 await load.more(50)
             if part != "after":
                 taken.append((await planb("snapshot", "create", "--config", str(site.settings))).json["id"])
+
+        async def archived() -> bool:
+            spans = await Archive(DirectoryObjects(site.objects)).lanes()
+            return sum(end for _, end in spans.values()) == sum((await status(planet, "iad"))["durable"].values())
+
+        # A restore is to have something to replay: what came after the newer snapshot.
+        assert await until(archived, RECOVER_S_MAX)
         yield World(planet, *taken)
     finally:
         await planet.stop()
