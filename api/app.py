@@ -59,6 +59,7 @@ class PublicDeps:
     """What `/readyz` asks: name -> what is missing."""
     metrics: Metrics = field(default_factory=Metrics)
     in_flight_max: int = limits.REQUESTS_IN_FLIGHT_MAX
+    bodies_bytes_max: int = limits.BODIES_BYTES_MAX
     access_log: bool = False
 
 
@@ -94,7 +95,13 @@ def create_public_app(deps: PublicDeps) -> web.Application:
     )
     clock = ClockHeader(deps.key, deps.clock, deps.wall, deps.progress)
     calls = Calls(tokens, cursors, clock, deps.progress)
-    guard = Guard(deps.metrics, deps.entropy, in_flight_max=deps.in_flight_max, access_log=deps.access_log)
+    guard = Guard(
+        deps.metrics,
+        deps.entropy,
+        in_flight_max=deps.in_flight_max,
+        access_log=deps.access_log,
+        bodies_bytes_max=deps.bodies_bytes_max,
+    )
     app = web.Application(middlewares=[guard.middleware], client_max_size=limits.BODY_BYTES_MAX)
     routes = WriteRoutes(writes, calls, cursors, clock)
     handlers: dict[tuple[str, str], Handler] = {
@@ -108,10 +115,13 @@ def create_public_app(deps: PublicDeps) -> web.Application:
     app[PARTS] = PublicParts(tokens, cursors, writes, deps.metrics, guard, plain)
     reads = _reads(deps, tokens, cursors, writes)
     read_routes = ReadRoutes(calls, clock)
+    body_bytes_max = {("POST", BATCH_PATH): limits.BODY_BYTES_MAX}
     for read in reads:
         handlers[read.method, read.path] = read_routes.handler(read)
+        body_bytes_max[read.method, read.path] = read.body_bytes_max
     for (method, path), handler in sorted(handlers.items(), key=lambda item: plain_first(item[0][1])):
-        app.router.add_route(method, path, guard.bounded(f"{method} {path}", handler))
+        most = body_bytes_max.get((method, path), limits.REQUEST_BYTES_MAX)
+        app.router.add_route(method, path, guard.bounded(f"{method} {path}", handler, most))
     health.add_routes(app, deps.metrics, deps.checks)
     openapi.add_routes(app, openapi.document(deps.actions.values(), reads))
     return app

@@ -1,4 +1,5 @@
-"""Request bodies, strictly: one JSON object, UTF-8, no doubled names, no NUL, no lone surrogates, bounded depth.
+"""Request bodies, strictly: one JSON object, UTF-8, no doubled names, no NUL, no lone surrogates, of bounded depth and
+number of values.
 
 What two parsers could read differently is refused, so that no check is passed by one reading and bypassed by another.
 """
@@ -15,12 +16,17 @@ _decoder = msgspec.json.Decoder()
 
 
 def problem(field: str, text: str) -> dict[str, str]:
-    """One entry of a problem's `errors`."""
-    return {"field": field, "problem": text}
+    """One entry of a problem's `errors`; what is too long is cut."""
+    return {"field": _cut(field, limits.ERROR_TEXT_CHARS_MAX // 2), "problem": _cut(text, limits.ERROR_TEXT_CHARS_MAX)}
 
 
 def refused(text: str, field: str = "") -> Invalid:
-    return Invalid(f"{field}: {text}" if field else text, errors=[problem(field, text)])
+    listed = problem(field, text)
+    return Invalid(f"{listed['field']}: {listed['problem']}" if field else listed["problem"], errors=[listed])
+
+
+def _cut(text: str, chars: int) -> str:
+    return text if len(text) <= chars else text[: chars - 1] + "…"
 
 
 def decode_object(raw: bytes) -> dict[str, Any]:
@@ -37,9 +43,11 @@ def decode_object(raw: bytes) -> dict[str, Any]:
         raise refused(f"the body is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise refused("the body must be a JSON object")
+    if len(value) > limits.FIELDS_MAX:
+        raise refused(f"more than {limits.FIELDS_MAX} fields")
     if b"\\" in raw or not _plainly_flat(value, raw):
         _check_names(raw)
-        _check(value, "", 1)
+        _check(value, "", 1, limits.JSON_VALUES_MAX)
     return value
 
 
@@ -56,10 +64,11 @@ def _plainly_flat(value: dict[str, Any], raw: bytes) -> bool:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:
-    names = [name for name, _ in pairs]
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise refused("appears twice", twice[: limits.KEY_CHARS_MAX])
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise refused("appears twice", name)
+        seen.add(name)
 
 
 _names = json.JSONDecoder(object_pairs_hook=_unique)
@@ -74,17 +83,22 @@ def _check_names(raw: bytes) -> None:
         raise refused("the body is not JSON that everybody reads alike") from error
 
 
-def _check(value: Any, field: str, depth: int) -> None:
+def _check(value: Any, field: str, depth: int, left: int) -> int:
+    """How many more values there may be, after this one and what it holds."""
     if isinstance(value, str):
         check_text(value, field)
     elif isinstance(value, (dict, list)):
         if depth > limits.JSON_DEPTH_MAX:
-            raise refused(f"nested more than {limits.JSON_DEPTH_MAX} deep", field[: limits.KEY_CHARS_MAX])
+            raise refused(f"nested more than {limits.JSON_DEPTH_MAX} deep", field)
+        if len(value) >= left:
+            raise refused(f"more than {limits.JSON_VALUES_MAX} values")
         members = value.items() if isinstance(value, dict) else enumerate(value)
         for name, member in members:
             if isinstance(name, str):
                 check_text(name, field)
-            _check(member, f"{field}.{name}" if field else str(name), depth + 1)
+                name = _cut(name, limits.ERROR_TEXT_CHARS_MAX)
+            left = _check(member, f"{field}.{name}" if field else str(name), depth + 1, left)
+    return left - 1
 
 
 def check_text(text: str, field: str) -> None:

@@ -9,23 +9,54 @@ from aiohttp import web
 from api.decoding import check_text, decode_object, problem, refused
 from api.problems import TooSlow
 from core import limits
-from core.errors import Invalid
+from core.errors import Invalid, TooLarge
 
 
-async def body_of(request: web.Request) -> dict[str, Any]:
-    """The JSON object of the body. TooLarge beyond BODY_BYTES_MAX (aiohttp counts while it reads), TooSlow when it
-    does not arrive in time: a slow sender must not keep a place among the requests in flight."""
+async def body_of(request: web.Request, bytes_max: int = limits.REQUEST_BYTES_MAX) -> dict[str, Any]:
+    """The JSON object of the body. TooLarge beyond `bytes_max`, TooSlow when it does not arrive in time: a slow sender
+    must not keep a place among the requests in flight."""
     if not request.body_exists:
         return {}
     if "Content-Encoding" in request.headers:
         raise refused("send the body uncompressed", "Content-Encoding")
     if request.content.is_eof():
-        return decode_object(await request.read())
+        raw = await request.read()
+        if len(raw) > bytes_max:
+            raise too_large(bytes_max)
+        return decode_object(raw)
     try:
         async with asyncio.timeout(limits.BODY_WAIT_MS_MAX / 1000):
-            return decode_object(await request.read())
+            return decode_object(await _arrived(request, bytes_max))
     except TimeoutError as error:
         raise TooSlow from error
+
+
+def announced(request: web.Request, bytes_max: int) -> int:
+    """How many bytes of body a request may bring. TooLarge if it says that they are more than `bytes_max`; one that
+    says nothing may bring as many."""
+    if not request.body_exists:
+        return 0
+    length = request.content_length
+    if length is None:
+        return bytes_max
+    if length > bytes_max:
+        raise too_large(bytes_max)
+    return length
+
+
+def too_large(bytes_max: int) -> TooLarge:
+    return TooLarge(f"the body of this call holds at most {bytes_max} bytes")
+
+
+async def _arrived(request: web.Request, bytes_max: int) -> bytes:
+    """The whole body; counted while it comes, for one in chunks does not say its length."""
+    parts, size = [], 0
+    async for part in request.content.iter_any():
+        size += len(part)
+        if size > bytes_max:
+            raise too_large(bytes_max)
+        parts.append(part)
+    return b"".join(parts)
 
 
 def query_of(request: web.Request, allowed: frozenset[str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from api import problems
+from api.fields import announced
 from api.metrics import Metrics
 from core import errors, limits
 from core.system import Entropy
@@ -31,6 +32,7 @@ class Guard:
         in_flight_max: int = limits.REQUESTS_IN_FLIGHT_MAX,
         access_log: bool = False,
         refuse_dc_header: bool = True,
+        bodies_bytes_max: int = limits.BODIES_BYTES_MAX,
     ) -> None:
         self._metrics = metrics
         self._prefix = entropy(6).hex()
@@ -38,9 +40,16 @@ class Guard:
         self._in_flight_max = in_flight_max
         self._access_log = access_log
         self._refuse_dc_header = refuse_dc_header
+        self._bodies_bytes_max = bodies_bytes_max
+        metrics.gauge("planb_http_bodies_bytes", "Bodies of requests being worked on, as announced.", self._bodies)
+        self._bodies_bytes = 0
 
-    def bounded(self, name: str, handler: Handler) -> Handler:
-        """Counts a request of route `name`, and refuses it while too many are in flight."""
+    def _bodies(self) -> int:
+        return self._bodies_bytes
+
+    def bounded(self, name: str, handler: Handler, body_bytes_max: int = limits.REQUEST_BYTES_MAX) -> Handler:
+        """Counts a request of route `name`, and refuses it while too many are in flight, or too many bytes of bodies.
+        TooLarge for a body that says that it is greater than the route's bound: nothing of it is read."""
         metrics = self._metrics
 
         async def count(request: web.Request) -> web.StreamResponse:
@@ -49,8 +58,13 @@ class Guard:
                 raise errors.Overloaded("too many requests at a time", retry_after_s=1)
             started = perf_counter()
             metrics.in_flight += 1
-            status = 500
+            status, size = 500, 0
             try:
+                coming = announced(request, body_bytes_max)
+                if self._bodies_bytes + coming > self._bodies_bytes_max:
+                    raise errors.Overloaded("too many bytes of request bodies at a time", retry_after_s=1)
+                size = coming
+                self._bodies_bytes += size
                 answer = await handler(request)
                 status = answer.status
                 return answer
@@ -59,6 +73,7 @@ class Guard:
                 raise
             finally:
                 metrics.in_flight -= 1
+                self._bodies_bytes -= size
                 metrics.observe(name, status, perf_counter() - started)
 
         return count

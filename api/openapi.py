@@ -101,7 +101,12 @@ def _batch(send: type[Action]) -> dict[str, Any]:
         "tags": ["message"],
         "x-consistency": {send.name: send.consistency},
         "parameters": [_header(name) for name in (*_HEADERS, "Prefer")],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}},
+        "requestBody": {
+            "required": True,
+            "description": f"At most {limits.BODY_BYTES_MAX} bytes of JSON: a full batch fits, also with every "
+            "character that is not ASCII escaped",
+            "content": {"application/json": {"schema": schema, "example": example}},
+        },
         "responses": _responses({*_ALWAYS, *_WITH_TOKEN, errors.TooLarge}, "BatchAnswer", None),
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 import pydantic
 
 from api.calls import Call
+from core import limits
 from core.action import Action, Request
 from core.errors import PlanBError
 
@@ -33,6 +34,10 @@ class Read:
     example_answer: Mapping[str, Any] | None = None
     public: bool = False
     """Needs no token."""
+
+    @property
+    def body_bytes_max(self) -> int:
+        return limits.ANONYMOUS_BYTES_MAX if self.public else limits.REQUEST_BYTES_MAX
 
 
 @dataclass(frozen=True)

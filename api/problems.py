@@ -15,7 +15,7 @@ import pydantic
 from aiohttp import web
 
 from api.decoding import problem
-from core import errors
+from core import errors, limits
 
 log = logging.getLogger("planb.api")
 CONTENT_TYPE = "application/problem+json"
@@ -56,12 +56,15 @@ _DETAILS = {404: "there is no such path", 413: "the body is too large"}
 
 
 def of_validation(error: pydantic.ValidationError, within: str = "") -> errors.Invalid:
-    """Which fields (of the member `within`), and why; values are not repeated."""
-    found = []
+    """Which fields (of the member `within`), and why; values are not repeated. Of many only the first are told."""
+    found: list[dict[str, str]] = []
     for line in error.errors(include_url=False, include_context=False, include_input=False):
+        if len(found) == limits.ERRORS_LISTED_MAX:
+            found.append(problem("", f"{error.error_count() - len(found)} more"))
+            break
         text = "unknown field" if line["type"] == "extra_forbidden" else line["msg"].removeprefix("Value error, ")
         place = (within, *line["loc"]) if within else line["loc"]
-        found.append(problem(".".join(str(part) for part in place)[:128], text))
+        found.append(problem(".".join(str(part) for part in place), text))
     detail = "; ".join(f"{one['field']}: {one['problem']}" for one in found[:3])
     return errors.Invalid(detail, errors=found)
 

@@ -32,11 +32,12 @@ class ReadRoutes:
         place = place_of_read(read)
         reserved = place.path | place.query
         validate = read.Request.model_validate
+        body_bytes_max = read.body_bytes_max
 
         async def handle(request: web.Request) -> web.Response:
             call = await self._calls.enter(request, public=read.public)
             assert read.public or call.caller is not NOBODY
-            fields = await body_of(request)
+            fields = await body_of(request, body_bytes_max)
             merge(fields, path_of(request), query_of(request, place.query), reserved)
             try:
                 wanted = validate(fields)

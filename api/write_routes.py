@@ -14,7 +14,7 @@ from api.clock_header import HEADER as X_CLOCK
 from api.clock_header import ClockHeader
 from api.cursors import Cursors
 from api.decoding import decode_object, problem, refused
-from api.fields import body_of, merge, path_of, query_of
+from api.fields import body_of, merge, path_of, query_of, too_large
 from api.front import Plain, Wire, ok
 from api.operations import field_names, place_of_action
 from api.position import At, position_of
@@ -125,6 +125,8 @@ class WriteRoutes:
 
         async def handle(headers: Mapping[str, str], body: bytes) -> Wire:
             call = await of(headers)
+            if len(body) > limits.REQUEST_BYTES_MAX:
+                raise too_large(limits.REQUEST_BYTES_MAX)
             fields = decode_object(body)
             try:
                 answer = await submit(action, fields, call.caller, call.key, call.prefer, call.position)
@@ -158,7 +160,7 @@ class WriteRoutes:
             call = await self._calls.enter(request)
             if call.key:
                 raise refused("give each message of a batch its own `key`", "Idempotency-Key")
-            body = await body_of(request)
+            body = await body_of(request, limits.BODY_BYTES_MAX)
             merge(body, {}, query_of(request, frozenset()), frozenset())
             items = [_item(one) for one in _items(body)]
             batch = Batch(

@@ -16,8 +16,22 @@ SUPERGROUP_ADD_MAX = 200
 EMOJI_CHARS_MAX = 32
 KEY_CHARS_MAX = 64
 BATCH_MESSAGES_MAX = 100
-BODY_BYTES_MAX = 2_097_152
-"""A request body: a full batch of full messages fits."""
+REQUEST_BYTES_MAX = 131_072
+"""A request body, but for a batch's: a full message fits however its characters are escaped, and so does a cursor."""
+ANONYMOUS_BYTES_MAX = 32_768
+"""The body of a call that needs no token: the longest password fits however it is escaped."""
+BODY_BYTES_MAX = 5_242_880
+"""The body of a batch: a full one fits when every character that is not ASCII is escaped (three bytes for one)."""
+BODIES_BYTES_MAX = 67_108_864
+"""Bodies of all requests that the public listener works on, as announced; beyond it 503."""
+FIELDS_MAX = 64
+"""Fields of a body."""
+JSON_VALUES_MAX = 5_000
+"""Values in a body, at any depth."""
+ERRORS_LISTED_MAX = 16
+"""Fields at fault that a problem lists."""
+ERROR_TEXT_CHARS_MAX = 256
+"""Of what one of them is told; the name of a field is cut at half of it."""
 PAGE_MAX = 100
 
 LANE_QUEUE_MAX = 4_096
@@ -158,9 +172,14 @@ def ticks(ms: int) -> int:
 
 assert CLOCK_SKEW_MS_MAX >= 2 * CLOCK_ERROR_MS_MAX + CARRY_MS_MAX
 assert LANE_BATCH_MAX <= LANE_QUEUE_MAX <= APPLY_QUEUE_MAX
-assert BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX < BODY_BYTES_MAX
+assert 3 * BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX + 1_024 * BATCH_MESSAGES_MAX < BODY_BYTES_MAX
+assert 6 * MESSAGE_BYTES_MAX + CURSOR_CHARS_MAX <= REQUEST_BYTES_MAX
+assert 12 * TEXT_FIELD_CHARS_MAX + 1_024 < ANONYMOUS_BYTES_MAX < REQUEST_BYTES_MAX < BODY_BYTES_MAX
+assert 10 * BODY_BYTES_MAX <= BODIES_BYTES_MAX
+assert KEPT_MAX + SUPERGROUP_ADD_MAX + 8 * BATCH_MESSAGES_MAX < JSON_VALUES_MAX
 assert BATCH_MESSAGES_MAX <= LANE_BATCH_MAX
-assert BODY_BYTES_MAX <= LANE_BATCH_BYTES_MAX <= REPLAY_BYTES_MAX
+# In the log nothing is escaped; beside its text a message has recipients and what its origin knew.
+assert 2 * BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX <= LANE_BATCH_BYTES_MAX <= REPLAY_BYTES_MAX
 assert RECENT_KEPT_MAX <= UPDATES_KEPT_MAX
 assert MESSAGE_WRITE_ROWS <= MESSAGE_QUEUE_ROWS_MAX
 assert LANE_BATCH_MAX <= REPLAY_RECORDS_MAX

@@ -142,7 +142,12 @@ def test_the_bounds_that_the_client_protocol_tells_are_those_of_the_code() -> No
     assert f"1 to {limits.KEY_CHARS_MAX} visible ASCII" in text
     assert f"at most {limits.MESSAGE_BYTES_MAX:,} bytes of UTF-8" in text
     assert f"takes up to {limits.BATCH_MESSAGES_MAX} messages" in text
-    assert f"at most {limits.BODY_BYTES_MAX >> 20} MiB" in text
+    assert f"| {limits.BODY_BYTES_MAX:,} |" in text
+    assert f"| {limits.REQUEST_BYTES_MAX:,} |" in text
+    assert f"| {limits.ANONYMOUS_BYTES_MAX:,} |" in text
+    assert f"bodies of {limits.BODIES_BYTES_MAX >> 20} MiB" in text
+    assert f"at most {limits.FIELDS_MAX} fields and {limits.JSON_VALUES_MAX:,} values" in text
+    assert f"at most {limits.ERRORS_LISTED_MAX} of them" in text
     assert f"nested at most {limits.JSON_DEPTH_MAX} deep" in text
     assert f"for {limits.RESULT_KEPT_S // 3600} h" in text
     assert f"within {limits.DURABILITY_WAIT_MS_MAX // 1000} s" in text

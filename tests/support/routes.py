@@ -23,6 +23,7 @@ def routes() -> set[tuple[str, str]]:
         "entropy",
         "clock",
         "in_flight_max",
+        "bodies_bytes_max",
         "access_log",
     ):
         setattr(nothing, name, None)
