@@ -93,6 +93,9 @@ STORE_QUEUE_MAX = 1_024
 """Calls that wait for the threads of one store file; beyond it 503."""
 VIEW_CACHE_MAX = 50_000
 """Relational rows kept in memory per process."""
+ANNOUNCED_KEPT_MAX = 50_000
+"""Messages that an announcement remembers to have seen sent or acted on: many times what is applied while a write goes
+from the look for its key to its turn. Beyond it a copy may be announced without the other, until its client fetches."""
 RESULT_KEPT_S = 86_400
 """How long (actor, key) -> result is kept."""
 CRDT_META_KEPT_S = 3_600

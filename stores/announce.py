@@ -6,10 +6,12 @@ Frames may be lost: clients notice by pts.
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
+from core import limits
 from core.errors import PlanBError
 from core.messages import Row
 from stores import render
@@ -33,21 +35,26 @@ class Announcer:
         self._hot = hot
         self._view = view
         self._own_lanes = own_lanes
+        self._seen: OrderedDict[int, None] = OrderedDict()
+        """Of what was applied lately: the classes of messages sent, and the messages acted on."""
         self.failed = 0
         """Frames that could not be announced; clients fetch what they held."""
 
     async def announce(self, planned: Sequence[Planned], feeds: Feeds, pts: Mapping[str, int]) -> None:
         """Never raises for a bad day of the hot store: what is announced is a hint."""
+        sent = self._just_sent(planned)
         if not pts:
             return
         try:
-            frame = await self._build(planned, feeds, pts)
+            frame = await self._build(planned, sent, feeds, pts)
             await self._hot.announce(frame)
         except PlanBError as error:
             self.failed += 1
             log.warning("updates were not announced: %s", error)
 
-    async def _build(self, planned: Sequence[Planned], feeds: Feeds, pts: Mapping[str, int]) -> bytes:
+    async def _build(
+        self, planned: Sequence[Planned], sent: Mapping[int, Row], feeds: Feeds, pts: Mapping[str, int]
+    ) -> bytes:
         back_fed = {feed.owner for feed in feeds.back_feeds}
         at = {owner: newest for owner, newest in pts.items() if owner not in back_fed}
         for feed in feeds.feeds:
@@ -60,7 +67,7 @@ class Announcer:
                 at[owner] += 1
                 deliveries.append((owner, at[owner], updates.place(owner, entry)))
         deliveries.extend((owner, pts[owner], None) for owner in back_fed if owner in pts)
-        rendered = await self._render(updates, self._just_sent(planned))
+        rendered = await self._render(updates, sent)
         revoked = [
             str(effect.key[0])
             for item in planned
@@ -88,18 +95,26 @@ class Announcer:
     def _just_sent(self, planned: Sequence[Planned]) -> dict[int, Row]:
         """Messages whose only row is the one in this batch, so that they need not be read.
 
-        True of what was accepted by a lane of this DC a moment ago: nobody can have acted on it, and a copy from
-        elsewhere would have answered for its key. Anything else is read from the store.
+        True of what was accepted by a lane of this DC a moment ago, unless a copy from elsewhere came between the look
+        for its key and its turn here, or another DC read it from the log and acted on it sooner.
         """
-        sends: dict[int, Row] = {}
-        touched = set()
+        seen = self._seen
+        found: dict[int, Row] = {}
         for item in planned:
             for row in item.rows:
-                if row.kind == "send" and item.entry.lane in self._own_lanes:
-                    sends[row.message] = row
-                else:
-                    touched.add(row.message)
-        return {id: row for id, row in sends.items() if id not in touched} if touched else sends
+                if row.kind != "send":
+                    found.pop(row.message, None)
+                    seen[row.message] = None
+                    continue
+                class_ = row.class_
+                if class_ in seen:
+                    found = {id: one for id, one in found.items() if one.class_ != class_}
+                elif item.entry.lane in self._own_lanes and row.message not in seen:
+                    found[row.message] = row
+                seen[class_] = None
+        while len(seen) > limits.ANNOUNCED_KEPT_MAX:
+            seen.popitem(last=False)
+        return found
 
 
 class _Updates:

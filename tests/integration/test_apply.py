@@ -7,6 +7,7 @@ import pytest
 
 from core.messages import Row, fold
 from core.system import wall_clock_ms
+from events.codec import codec
 from stores import render
 from tests.support.dc import OneDc
 
@@ -26,6 +27,19 @@ async def dc():
 async def shown(dc: OneDc, user: str) -> list[dict]:
     found = await dc.hot.updates(user, 0, 1000)
     return await render.render_all(dc.view, [render.decode(entry) for entry in found.entries], user)
+
+
+async def overhear(dc: OneDc) -> tuple[list[bytes], asyncio.Task[None]]:
+    """The frames that brokers are told from now on."""
+    frames: list[bytes] = []
+
+    async def listen() -> None:
+        async for frame in dc.hot.listen():
+            frames.append(frame)
+
+    listener = asyncio.create_task(listen())
+    await asyncio.sleep(0)
+    return frames, listener
 
 
 async def test_a_direct_message_reaches_both_and_counts_as_unread_for_the_other(dc):
@@ -101,14 +115,7 @@ def test_a_message_just_sent_is_announced_as_its_fold_shows_it(more):
 async def test_the_brokers_are_told_what_a_reader_would_see(dc):
     """Frame by frame: deliveries with dense pts, and each update as it is rendered for its owner."""
     await people(dc, "Uada", "Ubob")
-    frames: list[bytes] = []
-
-    async def listen() -> None:
-        async for frame in dc.hot.listen():
-            frames.append(frame)
-
-    listener = asyncio.create_task(listen())
-    await asyncio.sleep(0)
+    frames, listener = await overhear(dc)
     newest = {user: (await dc.hot.pts([user]))[0] for user in ("Uada", "Ubob")}
     sent = await dc.do("message.send", "Uada", "k1", to="Ubob", text="hi")
     await dc.do("reaction.set", "Ubob", "k2", message=str(sent.id), emoji="+1")
@@ -146,4 +153,50 @@ async def test_whoever_the_second_copy_of_a_creation_adds_again_is_told(dc):
     await dc.pull(other)
     last = [update for update in await shown(dc, "Ubob") if update["type"] == "member" and update["user"] == "Ubob"][-1]
     assert last["event"] == str(made[1].id) and last["present"]
+    await other.stop()
+
+
+async def test_what_was_sent_under_a_key_that_another_datacenter_took_meanwhile_is_announced_as_its_copy(dc):
+    """The key had no answer here when the second call looked, and the first came before it was written."""
+    await people(dc, "Uada", "Ubob")
+    other = await OneDc("iad", 2).start()
+    await other.pull(dc)
+    frames, listener = await overhear(dc)
+    first = await other.do("message.send", "Uada", "k1", to="Ubob", text="hi")
+    await dc.pull(other)
+    second = await dc.do("message.send", "Uada", "k1", to="Ubob", text="hi")
+    await other.do("reaction.set", "Ubob", "k2", message=str(first.id), emoji="+1")
+    listener.cancel()
+    told = [msgspec.json.decode(update) for frame in frames for update in msgspec.msgpack.decode(frame)[1]]
+    last = [one["message"] for one in told if one["type"] == "message"][-1]
+    assert (last["id"], last["copies"]) == (str(first.id), [str(second.id)])
+    await other.stop()
+
+
+async def test_what_was_acted_on_elsewhere_before_it_was_applied_here_is_announced_with_that(dc):
+    """Others read a record as soon as the log holds it: a reaction may be back before its message is applied."""
+    await people(dc, "Uada", "Ubob")
+    other = await OneDc("iad", 2).start()
+    frames, listener = await overhear(dc)
+    applied, apply = asyncio.Event(), dc.writer._apply
+
+    async def later(entries):
+        await applied.wait()
+        await apply(entries)
+
+    dc.writer._apply = later
+    sending = asyncio.create_task(dc.do("message.send", "Uada", "k1", to="Ubob", text="hi"))
+    before = dc.applier.progress.applied[dc.lane].id
+    while (sent := (await dc.log.tops())[dc.lane].id) == before:
+        await asyncio.sleep(0)
+    await other.pull(dc)
+    await other.do("reaction.set", "Ubob", "k2", message=str(sent), emoji="+1")
+    await dc.log.store(await other.log.read(other.lane, 0, 10))
+    await dc.applier.apply([codec().entry(record) for record in await dc.log.read(other.lane, 0, 10)])
+    applied.set()
+    await sending
+    listener.cancel()
+    told = [msgspec.json.decode(update) for frame in frames for update in msgspec.msgpack.decode(frame)[1]]
+    shown = [one["message"] for one in told if one["type"] == "message" and "missing" not in one["message"]]
+    assert [message["reactions"] for message in shown] == [{"+1": ["Ubob"]}]
     await other.stop()
