@@ -1,8 +1,11 @@
 """`python -m tests.simulation --seeds 200 --jobs 2`: histories from seeds; exit code 1 if an invariant broke.
 
+--also 34,1076      these seeds too
 --seed N            one history, replayed exactly and printed; a failing one is made smaller (--no-shrink: not)
 --plant NAME        with a planted bug, until it is caught; `--plant all`; exit code 1 if one is not
 --kinds a,b         only these faults
+--cover             exit code 1 as well if a kind of fault never fired
+--report FILE       plants all bugs as well, and writes a page of figures
 --json              the outcome as one JSON object on the last line
 """
 

@@ -6,10 +6,12 @@ import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.simulation.plan import KINDS, Plan, plan_of
 from tests.simulation.planted import BUGS, BY_NAME, Bug, planted
+from tests.simulation.report import Caught, Run, page
 from tests.simulation.shrink import shrunk
 from tests.simulation.world import Outcome, run
 
@@ -36,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--also", default="", help="further seeds, separated by commas")
     parser.add_argument("--seed")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--kinds", default="")
@@ -44,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="say nothing of histories that are well")
     parser.add_argument("--cover", action="store_true", help="fail if a kind of fault never fired")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--report", type=Path, help="plant all bugs as well, and write a page of figures")
     args = parser.parse_args(argv)
     if args.plant:
         return _plant(args)
@@ -92,7 +96,9 @@ def _told(work: tuple[str, tuple[str, ...]]) -> Told:
 
 
 def _histories(args: argparse.Namespace) -> Iterator[Told]:
-    work = [(str(seed), _kinds(args)) for seed in range(args.first, args.first + args.seeds)]
+    kinds = _kinds(args)
+    seeds = [*map(str, range(args.first, args.first + args.seeds)), *filter(None, args.also.split(","))]
+    work = [(seed, kinds) for seed in seeds]
     if args.jobs == 1:
         yield from map(_told, work)
         return
@@ -103,7 +109,7 @@ def _histories(args: argparse.Namespace) -> Iterator[Told]:
 
 def _many(args: argparse.Namespace) -> int:
     counts: Counter[str] = Counter()
-    failed: list[Told] = []
+    failed: dict[str, str] = {}
     number = 0
     simulated_s = steps = 0.0
     for told in _histories(args):
@@ -112,40 +118,44 @@ def _many(args: argparse.Namespace) -> int:
         steps += told.steps
         counts.update(told.counts)
         if told.violation:
-            failed.append(told)
+            failed[told.seed] = told.violation
         if told.violation or not args.quiet:
             what = told.violation[:600] or "ok"
             print(f"{told.seed:>7} {told.took_s:6.2f} s {told.simulated_s:7.0f} s simulated  {what}", flush=True)
     silent = [kind for kind in _kinds(args) or KINDS if not counts[f"fault: {kind}"]]
-    _summary(number, simulated_s, steps, counts, silent)
-    for told in failed[:1]:
-        print(f"\nseed {told.seed} breaks an invariant; replay it with --seed {told.seed}")
+    done = Run(number, simulated_s, int(steps), failed, counts, silent)
+    _summary(done)
+    for seed in list(failed)[:1]:
+        print(f"\nseed {seed} breaks an invariant; replay it with --seed {seed}")
         if not args.no_shrink:
-            plan = plan_of(told.seed, _kinds(args))
+            plan = plan_of(seed, _kinds(args))
             _print(*shrunk(plan, run(plan), run))
-    found = {
-        "histories": number,
-        "simulated_s": round(simulated_s),
-        "steps": int(steps),
-        "failed": {told.seed: told.violation for told in failed},
-        "never_fired": silent,
-        "counts": dict(sorted(counts.items())),
-    }
+    missed = _report(args, done) if args.report else 0
     if args.json:
-        print(json.dumps(found))
-    return 1 if failed or (args.cover and silent) else 0
+        print(json.dumps(done._asdict() | {"counts": dict(sorted(counts.items()))}))
+    return 1 if failed or missed or (args.cover and silent) else 0
 
 
-def _summary(number: int, simulated_s: float, steps: float, counts: Counter[str], silent: list[str]) -> None:
-    print(f"\n{number} histories, {simulated_s / 3_600:.1f} simulated hours, {steps / 1e6:.1f} million steps")
+def _report(args: argparse.Namespace, done: Run) -> int:
+    """Plants all bugs and writes the page; how many were not caught."""
+    found = list(_caught_all([bug.name for bug in BUGS], args))
+    args.report.write_text(page(done, found, PENDING))
+    return sum(not one.by for one in found)
+
+
+def _summary(done: Run) -> None:
+    print(
+        f"\n{done.histories} histories, {done.simulated_s / 3_600:.1f} simulated hours, "
+        f"{done.steps / 1e6:.1f} million steps"
+    )
     groups: dict[str, list[str]] = {}
-    for name, count in sorted(counts.items()):
+    for name, count in sorted(done.counts.items()):
         group, _, what = name.rpartition(": ")
         groups.setdefault(group, []).append(f"{what} {count}")
     for group, found in groups.items():
         print(f"  {group or 'and'}: {', '.join(found)}")
-    if silent:
-        print(f"  never fired: {', '.join(silent)}")
+    if done.silent:
+        print(f"  never fired: {', '.join(done.silent)}")
     print(f"  pending: {', '.join(PENDING)}")
 
 
@@ -154,7 +164,10 @@ def _summary(number: int, simulated_s: float, steps: float, counts: Counter[str]
 
 def _plant(args: argparse.Namespace) -> int:
     names = [bug.name for bug in BUGS] if args.plant == "all" else args.plant.split(",")
-    missed = []
+    return 1 if any(not one.by for one in list(_caught_all(names, args))) else 0
+
+
+def _caught_all(names: Sequence[str], args: argparse.Namespace) -> Iterator[Caught]:
     for name in names:
         bug = BY_NAME[name]
         begun = time.perf_counter()
@@ -164,15 +177,13 @@ def _plant(args: argparse.Namespace) -> int:
             seeds, violation = 0, ""
             print(error)
         took_s = time.perf_counter() - begun
-        if not violation:
-            missed.append(name)
+        found = Caught(name, seeds, bug.seeds, violation)
         if args.json:
-            found = {"bug": name, "seeds": seeds, "budget": bug.seeds, "took_s": round(took_s, 1), "by": violation}
-            print(json.dumps(found), flush=True)
+            print(json.dumps(found._asdict() | {"took_s": round(took_s, 1)}), flush=True)
         else:
-            verdict = f"caught by seed {seeds} of {bug.seeds}: {violation[:160]}" if violation else "NOT CAUGHT"
+            verdict = f"caught by history {seeds} of {bug.seeds}: {violation[:160]}" if violation else "NOT CAUGHT"
             print(f"{name:45} {took_s:6.1f} s  {verdict}", flush=True)
-    return 1 if missed else 0
+        yield found
 
 
 def caught(bug: Bug, first: int = 1) -> tuple[int, str]:

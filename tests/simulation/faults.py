@@ -147,6 +147,8 @@ class Faults:
             steps = self.random.choice((1, 3, 10, 30, 100, 300))
             self._fired("crash at a step", home.process.name, steps)
             home.process.fuse = self.random.randint(1, steps)
+            if self.random.random() < 0.3:  # the whole machine
+                home.process.on_death.append(home.disks.hot.lose)
 
     async def _power_failure(self) -> None:
         home = self._home()

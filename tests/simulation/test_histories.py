@@ -1,0 +1,87 @@
+"""Histories in their own process: the order of sets of strings is part of them (PYTHONHASHSEED)."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.simulation.planted import BUGS
+
+pytestmark = pytest.mark.simulation
+
+SEEDS = 18
+KEPT = {
+    # What these seeds once broke is told by a test beside the code that was mended; they stay as good histories.
+    "34": "a burnt datacenter without a snapshot repeated its epochs",
+    "52": "a log with a torn end was written on",
+    "111": "a message was cleared under the id of its copy only",
+    "1076": "who joined while an announcement was lost never heard of the supergroup",
+}
+QUICK = (
+    "recovery from the greatest frontier",
+    "V merged element by element",
+    "pages take the present V",
+    "a scalar read mark",
+    "an incarnation is opened again",
+)
+"""Caught within a few histories; the others are left to `make prove`."""
+
+
+def simulate(*args: str, timeout_s: float = 110, hash_seed: str = "random") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.simulation", *args],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+        env=os.environ | {"PYTHONHASHSEED": hash_seed},
+    )
+
+
+@pytest.mark.timeout(400)
+def test_whatever_happens_the_invariants_hold() -> None:
+    done = simulate("--seeds", str(SEEDS), "--also", ",".join(KEPT), "--quiet", "--json", timeout_s=380)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["histories"] == SEEDS + len(KEPT)
+    assert len(found["silent"]) <= 4, f"faults that never fired: {found['silent']}"
+
+
+@pytest.mark.parametrize("seed", ["3", "7"])
+def test_a_seed_is_replayed_exactly(seed: str) -> None:
+    first, second = (simulate("--seed", seed, "--no-shrink", hash_seed=own) for own in ("1", "2"))
+    assert first.returncode == 0, first.stdout[-3_000:] + first.stderr
+    assert first.stdout.splitlines()[-2].startswith("trace ")
+    assert first.stdout == second.stdout
+
+
+@pytest.fixture(scope="module")
+def quickly() -> dict[str, dict[str, Any]]:
+    done = simulate("--plant", ",".join(QUICK), "--json", timeout_s=300)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    return {one["bug"]: one for one in map(json.loads, lines)} | {"": {"told": done.stdout + done.stderr}}
+
+
+@pytest.mark.timeout(320)
+@pytest.mark.parametrize("name", QUICK)
+def test_a_planted_bug_is_caught(name: str, quickly: dict[str, dict[str, Any]]) -> None:
+    assert quickly.get(name, {}).get("by"), quickly[""]["told"]
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", [bug.name for bug in BUGS if bug.name not in QUICK])
+def test_a_planted_bug_is_caught_within_its_budget(name: str) -> None:
+    done = simulate("--plant", name, timeout_s=880)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_bug_that_does_not_fit_production_any_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.simulation.planted import Bug, planted
+
+    bug = Bug("x", (("core.ids:lane_of", "return id & 0xABCD", "return 0"),), ())
+    with pytest.raises(AssertionError, match="0 times"), planted(bug):
+        pass
