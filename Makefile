@@ -8,11 +8,11 @@ STAMP := .venv/.stamp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo test lint format check bench clean distclean
+.PHONY: help env lock demo test simulate lint format check bench clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
-	@echo '  ARGS="..." is passed on by demo, test, check and bench'
+	@echo '  ARGS="..." is passed on by demo, test, simulate, check and bench'
 
 env: $(STAMP) ## create .venv from requirements.lock (again when it or pyproject.toml changed)
 
@@ -45,6 +45,9 @@ demo: $(STAMP) ## whole datacenters on this machine, as real processes
 
 test: $(STAMP) ## all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+simulate: $(STAMP) ## histories of a simulated planet, each from its seed: docs/simulation.md
+	$(BIN)/python -m tests.simulation $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict and the import rules
 	$(BIN)/ruff check .
