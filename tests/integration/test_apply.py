@@ -178,22 +178,22 @@ async def test_what_was_acted_on_elsewhere_before_it_was_applied_here_is_announc
     await people(dc, "Uada", "Ubob")
     other = await OneDc("iad", 2).start()
     frames, listener = await overhear(dc)
-    applied, apply = asyncio.Event(), dc.writer._apply
+    appended, due, apply = asyncio.Event(), asyncio.Event(), dc.writer._apply
 
     async def later(entries):
-        await applied.wait()
+        appended.set()
+        await due.wait()
         await apply(entries)
 
     dc.writer._apply = later
     sending = asyncio.create_task(dc.do("message.send", "Uada", "k1", to="Ubob", text="hi"))
-    before = dc.applier.progress.applied[dc.lane].id
-    while (sent := (await dc.log.tops())[dc.lane].id) == before:
-        await asyncio.sleep(0)
+    await appended.wait()
+    sent = (await dc.log.tops())[dc.lane].id
     await other.pull(dc)
     await other.do("reaction.set", "Ubob", "k2", message=str(sent), emoji="+1")
     await dc.log.store(await other.log.read(other.lane, 0, 10))
     await dc.applier.apply([codec().entry(record) for record in await dc.log.read(other.lane, 0, 10)])
-    applied.set()
+    due.set()
     await sending
     listener.cancel()
     told = [msgspec.json.decode(update) for frame in frames for update in msgspec.msgpack.decode(frame)[1]]
