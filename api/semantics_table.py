@@ -39,8 +39,8 @@ mean: applied at the origin.
 - An `Idempotency-Key` names one intention of one user. Its answer is kept for 24 h in every datacenter that has applied
   the event. In one that has not, the same key makes a second event: two messages are then shown as one, and two
   creations are one thing.
-- A former member still reads what was addressed to him, what he wrote, and what has ids up to the end of his
-  membership.
+- A former member still reads what was addressed to him, what he wrote, and what the origin of the leave or kick that
+  ended his membership had applied.
 
 ## Laws of merging
 

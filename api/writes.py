@@ -123,7 +123,17 @@ class Writes:
         self, action: type[Action], request: Any, caller: Caller, key: str, position: Position | None
     ) -> Awaitable[Any]:
         """The action's `Args`, as this DC knows things now."""
-        origin = Origin(caller.user, key, self._dc, self._wall(), self._view, self._entropy, position, caller.session)
+        origin = Origin(
+            caller.user,
+            key,
+            self._dc,
+            self._wall(),
+            self._view,
+            self._entropy,
+            position,
+            caller.session,
+            self._progress.v,
+        )
         return action.resolve(request, origin)
 
     async def is_remote(self, lane: int) -> bool:

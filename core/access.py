@@ -13,8 +13,8 @@ def may_read(message: Message, user: str, membership: Membership, kind: str) -> 
     """May `user`, with this membership of the message's chat, read it?
 
     Always what was addressed to him and what he wrote. A present member reads the chat's whole history; a former one
-    what has ids up to the event that ended his membership. A dissolved chat stays readable. In a direct conversation
-    there is no membership: the two are the recipients of every message.
+    what the origin of the event that ended his membership had applied. A dissolved chat stays readable. In a direct
+    conversation there is no membership: the two are the recipients of every message.
     """
     if user == message.sender or user in message.to:
         return True
@@ -22,4 +22,4 @@ def may_read(message: Message, user: str, membership: Membership, kind: str) -> 
         return False
     if membership.present:
         return True
-    return membership.ever and message.id <= membership.ended_at
+    return membership.ever and not all(map(membership.ended_before, message.ids))

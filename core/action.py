@@ -163,6 +163,8 @@ class Origin(NamedTuple):
     entropy: Any  # core.system.Entropy
     position: Position | None = None
     session: str = ""
+    v: Callable[[], Mapping[int, int]] = dict
+    """lane -> the last id that this DC has applied without a gap."""
 
 
 class Action:

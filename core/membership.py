@@ -3,6 +3,7 @@
     add[lane]    = (id, kicks of this user known there, per lane); the greatest id wins
     left[lane]   = max of the add ids that the leaver's origin had applied
     kicked[lane] = max id of a kick
+    seen[lane]   = max of what the origins of his leaves and kicks had applied
 
 Member <=> some lane's add > left[that lane] and its known kicks cover every kicked[lane]. So a leave removes only
 what it had seen, and a kick beats every join that did not know it, whatever the clocks say. Scalars in place of the
@@ -11,6 +12,8 @@ sets (Shapiro et al. 2011), with a remove that wins for kicks.
 """
 
 from typing import NamedTuple
+
+from core.ids import lane_of
 
 
 class Add(NamedTuple):
@@ -28,6 +31,7 @@ class Membership(NamedTuple):
     role: str = ""
     role_at: int = 0
     left_at: int = 0
+    seen: dict[int, int] = {}  # noqa: RUF012
 
     def live_adds(self) -> list[Add]:
         """The adds that still hold."""
@@ -52,10 +56,10 @@ class Membership(NamedTuple):
         """The smallest add that still holds; 0 for one who is not a member. Unread counts begin after it."""
         return min((add.id for add in self.live_adds()), default=0)
 
-    @property
-    def ended_at(self) -> int:
-        """The event that ended the membership of a former member: the last leave or kick."""
-        return max(self.left_at, max(self.kicked.values(), default=0))
+    def ended_before(self, id: int) -> bool:
+        """Did a former member's last leave or kick come before this event? What its origin had applied came before
+        it, and nothing else: a stamp that lies ahead, because a clock does, lets nobody read on."""
+        return id > self.seen.get(lane_of(id), 0)
 
     @property
     def valid_role(self) -> str:

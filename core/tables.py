@@ -96,6 +96,7 @@ TABLES: dict[str, Table] = {
     ),
     "member_left": Table({"chat": T, "user": T, "lane": I}, {"left": Column(Law.MAX, I)}, by=("chat", "user")),
     "member_kicked": Table({"chat": T, "user": T, "lane": I}, {"kicked": Column(Law.MAX, I)}, by=("chat", "user")),
+    "member_seen": Table({"chat": T, "user": T, "lane": I}, {"seen": Column(Law.MAX, I)}, by=("chat", "user")),
     "members": Table(
         {"chat": T, "user": T},
         {"role": Column(Law.LWW, T), "left_at": Column(Law.MAX, I)},

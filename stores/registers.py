@@ -53,13 +53,18 @@ def dialog_view(row: Row) -> DialogView:
 
 
 def memberships(
-    adds: Iterable[Row], left: Iterable[Row], kicked: Iterable[Row], members: Iterable[Row], by: str
+    adds: Iterable[Row],
+    left: Iterable[Row],
+    kicked: Iterable[Row],
+    seen: Iterable[Row],
+    members: Iterable[Row],
+    by: str,
 ) -> dict[str, Membership]:
     """The registers of many (chat, user), keyed by the row's `by` ("user" or "chat")."""
     found: dict[str, Membership] = {}
 
     def at(row: Row) -> Membership:
-        return found.setdefault(row[by], Membership({}, {}, {}))
+        return found.setdefault(row[by], Membership({}, {}, {}, seen={}))
 
     for row in adds:
         knew = {int(lane): id for lane, id in (row["knew"] or {}).items()}
@@ -68,6 +73,8 @@ def memberships(
         at(row).left[row["lane"]] = row["left"]
     for row in kicked:
         at(row).kicked[row["lane"]] = row["kicked"]
+    for row in seen:
+        at(row).seen[row["lane"]] = row["seen"]
     for row in members:
         registers = at(row)
         found[row[by]] = registers._replace(role=row["role"], role_at=row["role_at"], left_at=row["left_at"])

@@ -17,7 +17,7 @@ from stores import registers
 from stores.ports import HotStore, MessageStore, RelationalStore
 
 T = TypeVar("T")
-_MEMBER_TABLES = ("member_adds", "member_left", "member_kicked", "members")
+_MEMBER_TABLES = ("member_adds", "member_left", "member_kicked", "member_seen", "members")
 
 
 class StoreView:
@@ -179,8 +179,8 @@ class StoreView:
         return await self._cached((table, user, conversation), load)
 
     async def _registers(self, where: dict[str, str], by: str) -> dict[str, Membership]:
-        adds, left, kicked, members = [await self._relational.rows(table, where) for table in _MEMBER_TABLES]
-        return registers.memberships(adds, left, kicked, members, by)
+        adds, left, kicked, seen, members = [await self._relational.rows(table, where) for table in _MEMBER_TABLES]
+        return registers.memberships(adds, left, kicked, seen, members, by)
 
 
 def folded(rows: Sequence[Row]) -> list[Message]:

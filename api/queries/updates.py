@@ -50,8 +50,8 @@ class _List(NamedTuple):
     after: int
     beyond: bool
     """Only what lies beyond V counts."""
-    until: int | None
-    """A former member sees nothing later than the event that ended his membership."""
+    former: Membership | None
+    """A former member sees nothing that came after the event that ended his membership."""
 
 
 class _Found(NamedTuple):
@@ -191,7 +191,7 @@ class Updates:
                     True,
                     old.channels[chat] if known else 0,
                     not known or chat in scan,
-                    None if membership.present else membership.ended_at,
+                    None if membership.present else membership,
                 )
             )
         return found
@@ -227,7 +227,7 @@ class Updates:
 
     @staticmethod
     def _counts(one: _List, event: int, v: Mapping[int, int]) -> bool:
-        if one.until is not None and event > one.until:
+        if one.former is not None and one.former.ended_before(event):
             return False
         return not one.beyond or event > v.get(lane_of(event), 0)
 
@@ -235,12 +235,12 @@ class Updates:
         """Raises _Trimmed if an entry that this client has not had and may see was trimmed from the list."""
         for lane, id in (await self._hot.trimmed(one.owner)).items():
             seen = old.v.get(lane, 0)
-            if id > seen and (one.until is None or seen < one.until):
+            if id > seen and (one.former is None or seen < one.former.seen.get(lane, 0)):
                 raise _Trimmed
 
     async def _check_gap(self, one: _List, old: Cursor) -> None:
         """Entries after the cursor's own position are gone: for a member nothing makes up for that."""
-        if not one.beyond and one.until is None:
+        if not one.beyond and one.former is None:
             raise _Trimmed
         await self._check_trimmed(one, old)
 

@@ -5,7 +5,7 @@ There are no private chats yet: whoever knows a chat's id may join it, also afte
 
 # ruff: noqa: RUF012  (class values of actions and defaults of frozen structs are never mutated)
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -128,7 +128,8 @@ class Leave(action.Action):
     summary = "Leave a chat"
     consistency = (
         "Takes with it, per lane, the adds that the origin had applied (max): an invitation that it had not seen "
-        "still holds. Owner and admins keep their role should they come back."
+        "still holds. Owner and admins keep their role should they come back. I still read what the origin had applied "
+        "(max per lane)."
     )
     route = Route("DELETE", "/v1/chats/{chat}/members/me")
     errors = (NotFound,)
@@ -139,6 +140,8 @@ class Leave(action.Action):
     class Args(ChatArgs, frozen=True, kw_only=True):
         adds: dict[int, int]
         """lane -> greatest add of mine that the origin had applied."""
+        seen: dict[int, int] = {}
+        """lane -> the last id that the origin had applied: what I still read."""
 
     @staticmethod
     async def resolve(request: "Leave.Request", origin: Origin) -> "Leave.Args":
@@ -152,6 +155,7 @@ class Leave(action.Action):
             to=tuple(sorted({*reach.to, origin.actor})),
             knew=reach.knew,
             adds=membership.known_adds(),
+            seen=dict(origin.v()),
         )
 
     @staticmethod
@@ -160,6 +164,7 @@ class Leave(action.Action):
         for lane, add in args.adds.items():
             yield Effect("member_left", (args.chat, event.actor, lane), {"left": add})
         yield Effect("members", (args.chat, event.actor), {"left_at": event.id})
+        yield from _ended(event, event.actor, args.seen)
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -168,6 +173,12 @@ class Leave(action.Action):
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
         return (Touch("member", (event.args.chat, event.actor)),)
+
+
+def _ended(event: Event, user: str, seen: Mapping[int, int]) -> Iterable[Effect]:
+    """What a member who goes with this event may still read: what its origin had applied, and its own lane so far."""
+    for lane, id in {**seen, lane_of(event.id): event.id}.items():
+        yield Effect("member_seen", (event.args.chat, user, lane), {"seen": id})
 
 
 async def _other_member(origin: Origin, chat: str, user: str) -> Membership:
@@ -182,7 +193,8 @@ class Kick(action.Action):
     summary = "Remove a member"
     consistency = (
         "The greatest kick per lane is kept (max); it beats every add that did not know it, so every concurrent one. "
-        "The dialog stays with its user. Answered when another datacenter holds it durably, if one is reachable."
+        "The dialog stays with its user, who still reads what the kick's origin had applied (max per lane), whatever "
+        "the stamps say. Answered when another datacenter holds it durably, if one is reachable."
     )
     route = Route("DELETE", "/v1/chats/{chat}/members/{user}")
     errors = (Invalid, Forbidden, NotFound, Gone)
@@ -194,6 +206,8 @@ class Kick(action.Action):
 
     class Args(ChatArgs, frozen=True, kw_only=True):
         user: str
+        seen: dict[int, int] = {}
+        """lane -> the last id that the origin had applied: what the user still reads."""
 
     @staticmethod
     async def resolve(request: "Kick.Request", origin: Origin) -> "Kick.Args":
@@ -206,13 +220,18 @@ class Kick(action.Action):
             raise Forbidden("the owner can't be removed")
         reach = await reach_of(origin.view, chat.chat)
         return Kick.Args(
-            chat=chat.chat, to=tuple(sorted({*reach.to, request.user})), knew=reach.knew, user=request.user
+            chat=chat.chat,
+            to=tuple(sorted({*reach.to, request.user})),
+            knew=reach.knew,
+            user=request.user,
+            seen=dict(origin.v()),
         )
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
         args: Kick.Args = event.args
-        return (Effect("member_kicked", (args.chat, args.user, lane_of(event.id)), {"kicked": event.id}),)
+        yield Effect("member_kicked", (args.chat, args.user, lane_of(event.id)), {"kicked": event.id})
+        yield from _ended(event, args.user, args.seen)
 
     @staticmethod
     def audience(event: Event) -> Audience:

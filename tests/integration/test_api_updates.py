@@ -316,6 +316,24 @@ async def test_a_mark_covers_what_the_stream_has_brought_and_no_more(api: ApiDc,
         assert reply.status == 400 and all(field.startswith("at") for field in reply.fields), reply
 
 
+async def test_a_former_member_keeps_what_the_kick_knew_of_every_lane_and_no_more() -> None:
+    async with two_dcs() as (fra, nyc):
+        chat = await chat_of(fra.user("Uada"), "supergroup", "Ugrace")
+        await nyc.dc.pull(fra.dc)
+        cursor = await cursor_of(fra.user("Ugrace"))
+        await nyc.user("Uada").send(chat, "known")
+        await fra.dc.pull(nyc.dc)
+        await nyc.user("Uada").send(chat, "unknown")
+        await fra.user("Uada").ok("DELETE", f"/v1/chats/{chat}/members/Ugrace")
+        await fra.dc.pull(nyc.dc)
+        await nyc.dc.pull(fra.dc)
+        for dc in (fra, nyc):
+            grace = dc.user("Ugrace")
+            shown = await grace.ok("GET", f"/v1/dialogs/{chat}/messages")
+            assert [message["text"] for message in shown["messages"]] == ["known"]
+            assert texts((await grace.updates(cursor))[0]) == ["known"]
+
+
 @pytest.mark.parametrize("seed", range(12))
 async def test_a_roaming_client_misses_nothing(seed: int) -> None:
     """Hostile histories: writes in both DCs, replication now and then, a client that pages, stops and moves."""

@@ -66,7 +66,8 @@ class OneDc:
     ) -> Event:
         """One write: resolve and commit."""
         kind = ACTIONS[action]
-        origin = Origin(actor, key, self.name, wall_clock_ms(), self.view, entropy, position)
+        v = self.applier.progress.v
+        origin = Origin(actor, key, self.name, wall_clock_ms(), self.view, entropy, position, v=v)
         args = await kind.resolve(kind.Request.model_validate(fields), origin)
         return await self.writer.commit(action, kind.version, actor, key, b"fingerpr", args)
 

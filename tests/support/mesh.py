@@ -149,7 +149,9 @@ class Mesh:
     ) -> Event:
         """One call of the API at one DC. Raises what `resolve` and the request's validation raise."""
         here = self.dcs[dc]
-        origin = Origin(actor, key, here.name, here.wall(), here.view, self._entropy.randbytes, position)
+        origin = Origin(
+            actor, key, here.name, here.wall(), here.view, self._entropy.randbytes, position, v=lambda: here.v
+        )
         kind = ACTIONS[action]
         args = run(kind.resolve(kind.Request.model_validate(request), origin))
         return self.commit(dc, action, actor, args, key=key, lane=lane)

@@ -70,6 +70,7 @@ def members_of(state: State, chat: str) -> dict[str, Membership]:
         state.rows("member_adds", of),
         state.rows("member_left", of),
         state.rows("member_kicked", of),
+        state.rows("member_seen", of),
         state.rows("members", of),
         by="user",
     )

@@ -21,8 +21,8 @@ A, B, C, D = USERS = ("Ua", "Ub", "Uc", "Ud")
 class World(Mesh):
     """Two DCs, four users, a group of A (owner) and B, a supergroup of A and B."""
 
-    def __init__(self) -> None:
-        super().__init__(dcs=2)
+    def __init__(self, off_ms: tuple[int, ...] = ()) -> None:
+        super().__init__(dcs=2, off_ms=off_ms)
         for user in USERS:
             self.write(0, "user.upsert", "sys", {"user": user, "name": user})
         group = {"kind": "group", "title": "g", "users": [B]}
@@ -225,7 +225,7 @@ def test_a_leave_removes_only_what_it_had_seen_and_ends_reading_there(world: Wor
     world.refused(NotFound, "member.leave", B, chat=world.group)
     registers = members_of(world.dcs[0].state, world.group)[B]
     assert not registers.present
-    assert registers.ended_at == left.id
+    assert registers.seen == world.dcs[0].v == {ids.lane_of(left.id): left.id}
     assert registers.left == registers.known_adds()
 
 
@@ -378,9 +378,9 @@ def test_messages_without_a_key_are_different_messages(world: World) -> None:
 
 
 def test_a_former_member_reads_what_was_his_and_what_came_before_his_end() -> None:
-    message = Message(50, (50,), "G1", A, "", "x", 0, False, {}, (A, B), 0, False)
+    message = Message(50 << 16, (50 << 16,), "G1", A, "", "x", 0, False, {}, (A, B), 0, False)
     nobody, former, earlier = Membership(), member(10, left=10), member(10, left=10)
-    former, earlier = former._replace(left_at=60), earlier._replace(left_at=40)
+    former, earlier = former._replace(seen={0: 60 << 16}), earlier._replace(seen={0: 40 << 16, 1: 60 << 16})
     assert may_read(message, A, nobody, "group"), "his own"
     assert may_read(message, B, earlier, "group"), "addressed to him"
     assert may_read(message, C, former, "group"), "before his membership ended"
@@ -388,6 +388,39 @@ def test_a_former_member_reads_what_was_his_and_what_came_before_his_end() -> No
     assert not may_read(message, C, nobody, "group")
     assert may_read(message, C, member(90), "group"), "a member reads the whole history"
     assert not may_read(message, C, member(1), "direct")
+
+
+def test_a_copy_that_the_end_had_seen_is_enough_to_read_a_message() -> None:
+    message = Message(50 << 16, (50 << 16, 60 << 16 | 1), "G1", A, "", "x", 0, False, {}, (A, B), 0, False)
+    assert may_read(message, C, member(10, left=10)._replace(seen={1: 70 << 16}), "group")
+
+
+@pytest.mark.parametrize("dc_ahead", [0, 1])
+@pytest.mark.parametrize("action", ["member.kick", "member.leave"])
+def test_whose_end_is_stamped_an_hour_ahead_reads_nothing_that_was_written_after_it(dc_ahead: int, action: str) -> None:
+    """A datacenter whose clock is wrong must not give a former member an hour of other people's messages."""
+    world = World(off_ms=(0, 3_600_000) if dc_ahead else (3_600_000, 0))
+    before = world.do("message.send", A, to=world.supergroup, text="before")
+    world.settle()
+    actor, more = (A, {"user": B}) if action == "member.kick" else (B, {})
+    world.do(action, actor, dc=dc_ahead, chat=world.supergroup, **more)
+    world.settle()
+    after = world.do("message.send", A, dc=1 - dc_ahead, to=world.supergroup, text="after")
+    world.settle()
+    for dc in (0, 1):
+        membership = members_of(world.dcs[dc].state, world.supergroup)[B]
+        assert not membership.present
+        assert may_read(world.shown(before, dc), B, membership, "supergroup")
+        assert not may_read(world.shown(after, dc), B, membership, "supergroup")
+
+
+def test_a_former_member_reads_what_the_kick_knew_also_where_a_clock_ahead_had_stamped_it() -> None:
+    world = World(off_ms=(0, 3_600_000))
+    ahead = world.do("message.send", A, dc=1, to=world.supergroup, text="ahead")
+    world.settle()
+    world.do("member.kick", A, dc=0, chat=world.supergroup, user=B)
+    membership = members_of(world.dcs[0].state, world.supergroup)[B]
+    assert may_read(world.shown(ahead), B, membership, "supergroup")
 
 
 # -- dialogs
