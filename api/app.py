@@ -42,7 +42,7 @@ class PublicDeps:
     dc: str
     """This DC's name."""
     key: bytes
-    """Signs tokens and cursors; the same in all DCs."""
+    """Signs tokens and cursors, and tells retries apart; the same in all DCs."""
     actions: Mapping[str, type[Action]]
     """`core.action.registry()`."""
     lane_writer: LaneWriter
@@ -92,6 +92,7 @@ def create_public_app(deps: PublicDeps) -> web.Application:
         remote=deps.remote,
         wall=deps.wall,
         entropy=deps.entropy,
+        secret=deps.key,
     )
     clock = ClockHeader(deps.key, deps.clock, deps.wall, deps.progress)
     calls = Calls(tokens, cursors, clock, deps.progress)

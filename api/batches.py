@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from api.intentions import Done, Running, Slot, fingerprint, require_same
+from api.intentions import Done, Running, Slot, require_same
 from api.problems import retry_after_s
 from api.tokens import Caller
 from api.writes import Answer, Writes, done_by, earlier, validated
@@ -106,7 +106,7 @@ class Batch:
                 if isinstance(item, PlanBError):
                     raise item
                 request = validated(self._action, item.fields)
-                mark = fingerprint(self._action.name, item.fields)
+                mark = self._writes.mark(self._action, item.fields)
                 slot = (self._caller.user, item.key)
                 if item.key and (held := self._held.get(slot)) is not None:
                     require_same(held[0].fingerprint, mark)
@@ -136,7 +136,7 @@ class Batch:
                     self._outcomes[one.at] = earlier(found, one.mark)
                     continue
                 action, caller = self._action, self._caller
-                args = await self._writes.resolve(action, one.request, caller, one.key, self._position)
+                args = await self._writes.resolve(action, one.request, caller, one.key, one.mark, self._position)
             except (PlanBError, EpochLost) as error:
                 judged = self._outcomes[one.at] = self._judge(_ours(error))
                 if _passes(judged):
@@ -175,7 +175,7 @@ class Batch:
         assert isinstance(item, Item), "only an item has a key"
         running = self._writes.running[self._caller.user, item.key]
         try:
-            require_same(running.fingerprint, fingerprint(self._action.name, item.fields))
+            require_same(running.fingerprint, self._writes.mark(self._action, item.fields))
             self._outcomes[at] = await running.outcome()
         except (PlanBError, EpochLost) as error:
             self._outcomes[at] = self._judge(_ours(error))

@@ -9,6 +9,7 @@ from core.errors import KeyReused, OutcomeUnknown
 from core.tables import canonical
 
 _FINGERPRINT_BYTES = 8
+_PERSON = b"fingerprint"
 
 Slot = tuple[str, str]
 """(actor, key)."""
@@ -49,13 +50,22 @@ class Running:
         self._told.exception()  # whoever asked may have gone
 
 
-def fingerprint(action: str, fields: Mapping[str, Any]) -> bytes:
-    """8 bytes of BLAKE2b over the action's name and the canonical JSON of the request."""
-    return hashlib.blake2b(action.encode() + b"\0" + canonical(fields), digest_size=_FINGERPRINT_BYTES).digest()
+def fingerprint(key: bytes, action: str, fields: Mapping[str, Any]) -> bytes:
+    """8 bytes of BLAKE2b over the action's name and the canonical JSON of the request.
+
+    Keyed with what only DCs know: it goes into logs, and a message's class, which clients see, follows from it. Without
+    a key, a recalled text or a password could be found by trying words.
+    """
+    text = action.encode() + b"\0" + canonical(fields)
+    return hashlib.blake2b(text, digest_size=_FINGERPRINT_BYTES, key=key, person=_PERSON).digest()
+
+
+def fingerprint_key(secret: bytes) -> bytes:
+    """`key` for `fingerprint`, from the secret that all DCs share."""
+    return hashlib.blake2b(secret, digest_size=32, person=_PERSON).digest()
 
 
 def require_same(known: bytes, now: bytes) -> None:
-    """KeyReused for another request under the key of this one. Of what hot state was rebuilt from, messages don't
-    know their request (b""): under such a key any will do."""
-    if known and known != now:
+    """KeyReused for another request under the key of this one."""
+    if known != now:
         raise KeyReused()

@@ -36,9 +36,11 @@ mean: applied at the origin.
   the overshoot stays and blocks further adds.
 - A lww write that lost against one which did not know it is listed as a conflict, alike in every datacenter
   (`GET /sys/v1/conflicts`). Passwords are not listed.
-- An `Idempotency-Key` names one intention of one user. Its answer is kept for 24 h in every datacenter that has applied
-  the event. In one that has not, the same key makes a second event: two messages are then shown as one, and two
-  creations are one thing.
+- An `Idempotency-Key` with its request names one intention of one user, for ever. Its answer is kept for 24 h in every
+  datacenter that has applied the event; meanwhile another request under the key is refused there. In a datacenter that
+  has not, or later, the same call makes a second event: two messages are then shown as one, two creations in two
+  datacenters are one thing, and what is known to be made is not made again (`conflict`). Another request under the key
+  is something else: nothing is folded into it.
 - A former member still reads what was addressed to him, what he wrote, and what the origin of the leave or kick that
   ended his membership had applied.
 

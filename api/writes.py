@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import pydantic
 
-from api.intentions import Done, Running, Slot, fingerprint, require_same
+from api.intentions import Done, Running, Slot, fingerprint, fingerprint_key, require_same
 from api.problems import of_validation
 from api.tokens import Caller
 from core import limits
@@ -76,7 +76,9 @@ class Writes:
         remote: RemoteDurability,
         wall: Clock,
         entropy: Entropy,
+        secret: bytes,
     ) -> None:
+        """`secret` is shared by all DCs: what one takes for a retry, all do."""
         self.lane_writer = lane_writer
         self.results = results
         self.running: dict[Slot, Running] = {}
@@ -87,6 +89,7 @@ class Writes:
         self._remote = remote
         self._wall = wall
         self._entropy = entropy
+        self._fingerprint_key = fingerprint_key(secret)
 
     async def submit(
         self,
@@ -103,7 +106,7 @@ class Writes:
         `prefer` is "", "local" or "remote". Writes reach the log in the order in which they are started.
         """
         request = validated(action, fields)
-        mark = fingerprint(action.name, fields)
+        mark = self.mark(action, fields)
         replayed = False
         if not key:
             done = await self._write(action, request, caller, self.new_key(), mark, position)
@@ -115,12 +118,16 @@ class Writes:
         remote = (prefer or action.durability) == "remote" and await self.is_remote(lane_of(done.id))
         return Answer(done.id, done.body, 200, "remote" if remote else "local", replayed)
 
+    def mark(self, action: type[Action], fields: Mapping[str, Any]) -> bytes:
+        """The request's fingerprint: tells a retry from a key that is used again."""
+        return fingerprint(self._fingerprint_key, action.name, fields)
+
     def new_key(self) -> str:
         """For a write that came without one."""
         return self._entropy(_KEY_BYTES).hex()
 
     def resolve(
-        self, action: type[Action], request: Any, caller: Caller, key: str, position: Position | None
+        self, action: type[Action], request: Any, caller: Caller, key: str, mark: bytes, position: Position | None
     ) -> Awaitable[Any]:
         """The action's `Args`, as this DC knows things now."""
         origin = Origin(
@@ -133,6 +140,7 @@ class Writes:
             position,
             caller.session,
             self._progress.v,
+            mark,
         )
         return action.resolve(request, origin)
 
@@ -166,7 +174,7 @@ class Writes:
     async def _write(
         self, action: type[Action], request: Any, caller: Caller, key: str, mark: bytes, position: Position | None
     ) -> Done:
-        args = await self.resolve(action, request, caller, key, position)
+        args = await self.resolve(action, request, caller, key, mark, position)
         event = await self.lane_writer.commit(action.name, action.version, caller.user, key, mark, args)
         return done_by(action, event)
 

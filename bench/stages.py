@@ -19,7 +19,7 @@ from api.clock_header import ClockHeader
 from api.decoding import decode_object
 from api.front import Front, Wire, ok
 from api.guard import Guard
-from api.intentions import fingerprint
+from api.intentions import fingerprint, fingerprint_key
 from api.metrics import Metrics
 from api.tokens import Caller, Tokens
 from api.writes import validated
@@ -114,6 +114,7 @@ class Stages:
             b'{"to":"Ub%d","text":"%b"}' % (n % USERS ^ 1, TEXT.encode()) for n in range(SIZE * BATCHES)
         ]  # fmt: skip
         self._keys = [entropy(16).hex() for _ in self._raw]
+        self._fingerprint_key = fingerprint_key(entropy(32))
         self._callers: list[Caller] = []
         self._requests: list[tuple[Any, bytes]] = []
         self._args: list[Any] = []
@@ -203,7 +204,7 @@ class Stages:
     async def _validate(self, numbers: range) -> None:
         for n in numbers:
             fields = decode_object(self._raw[n])
-            self._requests.append((validated(Send, fields), fingerprint(Send.name, fields)))
+            self._requests.append((validated(Send, fields), fingerprint(self._fingerprint_key, Send.name, fields)))
 
     async def _earlier(self, numbers: range) -> None:
         await asyncio.gather(*(self._parts.hot.result(self._callers[n].user, self._keys[n]) for n in numbers))
@@ -211,7 +212,15 @@ class Stages:
     async def _resolve(self, numbers: range) -> None:
         for n in numbers:
             caller = self._callers[n]
-            origin = Origin(caller.user, self._keys[n], "fra", wall_clock_ms(), self._parts.view, entropy)
+            origin = Origin(
+                caller.user,
+                self._keys[n],
+                "fra",
+                wall_clock_ms(),
+                self._parts.view,
+                entropy,
+                fingerprint=self._requests[n][1],
+            )
             self._args.append(await Send.resolve(self._requests[n][0], origin))
 
     async def _encode(self, numbers: range) -> None:

@@ -165,6 +165,8 @@ class Origin(NamedTuple):
     session: str = ""
     v: Callable[[], Mapping[int, int]] = dict
     """lane -> the last id that this DC has applied without a gap."""
+    fingerprint: bytes = b""
+    """Of the request: together with actor and key it names the intention."""
 
 
 class Action:

@@ -94,6 +94,7 @@ def direct_conversation(a: str, b: str) -> str:
     return f"D{derived_id('direct', low, high)}"
 
 
-def class_of(sender: str, key: str) -> int:
-    """The number that all copies of one message share (a retry through another DC is a second event)."""
-    return derived_id("message", sender, key)
+def class_of(sender: str, key: str, conversation: str, fingerprint: bytes) -> int:
+    """The number that all copies of one message share: a retry through another DC is a second event. Another request
+    under the same key is another message."""
+    return derived_id("message", sender, key, conversation, fingerprint.hex())

@@ -1,7 +1,7 @@
 """A message is a fold of grow-only rows: the send, its copies, edits, recalls and reactions, in any order.
 
-Copies: a retry through another DC makes a second event with equal (sender, key). All such ids form one class; the
-smallest is canonical, and operations on any of them are folded together.
+Copies: a retry through another DC makes a second event of the same request under the same key. All such ids form one
+class; the smallest is canonical, and operations on any of them are folded together.
 """
 
 from collections.abc import Iterable
@@ -30,6 +30,8 @@ class Message(NamedTuple):
     conversation: str
     sender: str
     key: str
+    class_: int
+    """The same for all copies, in every DC: what a client knows it by."""
     text: str | None
     """None when recalled."""
     edited: int
@@ -50,6 +52,7 @@ class Message(NamedTuple):
             "conversation": self.conversation,
             "from": self.sender,
             "key": self.key,
+            "class": str(self.class_),
             "text": self.text,
             "edited": str(self.edited) if self.edited else None,
             "recalled": self.recalled,
@@ -95,6 +98,7 @@ def fold(rows: Iterable[Row]) -> Message | None:
         conversation=first.conversation,
         sender=first.actor,
         key=body.get("key", ""),
+        class_=first.class_,
         text=None if recalled else (edit.body["text"] if edit else body["text"]),
         edited=0 if recalled or edit is None else edit.event,
         recalled=recalled,

@@ -128,7 +128,7 @@ MESSAGE_TABLE = Table(
         "message": Column(Law.INSERT, I),  # the message this row is about; for kind "send" its own id
         "kind": Column(Law.INSERT, T),  # "send" | "edit" | "recall" | "react"
         "actor": Column(Law.INSERT, T),
-        "class_": Column(Law.INSERT, I),  # ids.class_of(sender, key) for "send", else 0
+        "class_": Column(Law.INSERT, I),  # ids.class_of(...) for "send", else 0
         "body": Column(Law.INSERT, J),
     },
 )

@@ -63,7 +63,7 @@ def stamped(planned: Iterable[Planned]) -> list[Stamped]:
 
 
 def relational_results(planned: Iterable[Planned]) -> list[Result]:
-    """The results that message rows do not already carry (a send row holds sender and key)."""
+    """The results that message rows do not already carry (a send row holds sender, key and fingerprint)."""
     return [item.result for item in planned if item.result is not None and item.event.action != "message.send"]
 
 

@@ -50,9 +50,9 @@ async def _results(epoch: int, relational: RelationalStore, messages: MessageSto
     for row in await messages.sends_since(since):
         key = row.body.get("key", "")
         if key:
-            # The row does not hold the request's fingerprint; b"" accepts any body under the key.
             answer = {"id": str(row.event), "conversation": row.conversation}
-            found.append(Result(row.actor, key, row.event, "message.send", b"", answer))
+            mark = bytes.fromhex(row.body["fingerprint"])
+            found.append(Result(row.actor, key, row.event, "message.send", mark, answer))
     for part in _parts(found):
         await hot.apply(HotBatch(epoch, {}, results=part))
 

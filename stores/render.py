@@ -84,6 +84,7 @@ def just_sent(entry: Entry, send: Row) -> dict[str, Any]:
             "conversation": send.conversation,
             "from": send.actor,
             "key": body.get("key", ""),
+            "class": str(send.class_),
             "text": body["text"],
             "edited": None,
             "recalled": False,

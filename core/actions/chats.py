@@ -13,6 +13,7 @@ from core.actions.conversations import (
     ChatArgs,
     audience_of,
     live_chat,
+    made_before,
     new_id,
     reach_of,
     require_manager,
@@ -21,9 +22,9 @@ from core.actions.conversations import (
     standing,
 )
 from core.actions.fields import About, Avatar, ChatId, Name, Users
-from core.errors import Forbidden, Full, Gone, NotFound
+from core.errors import Conflict, Forbidden, Full, Gone, NotFound
 from core.event import Event
-from core.ids import lane_of
+from core.ids import lane_of, time_ms_of
 from core.tables import Effect
 
 
@@ -55,8 +56,12 @@ class _Create(action.Action):
         users = tuple(sorted({origin.actor, *request.users}))
         await require_users(origin.view, users)
         require_room(cls.prefix, 0, len(users))
+        chat = new_id(cls.prefix, cls.name, origin)
+        made = await origin.view.chat(chat)
+        if made is not None:
+            raise made_before(chat, time_ms_of(min(made.stamps.values())), origin)
         return _CreateArgs(
-            chat=new_id(cls.prefix, cls.name, origin),
+            chat=chat,
             title=request.title,
             about=request.about,
             avatar=request.avatar,
@@ -101,12 +106,13 @@ class CreateGroup(_Create):
     kind, prefix = "group", "G"
     summary = "Create a group (up to 20 members)"
     consistency = (
-        "The row only appears (insert) and the creator is its owner. The id follows from the creator and the key, so "
-        "two creations of one thing in two datacenters are one group."
+        "The row only appears (insert) and the creator is its owner. The id follows from the creator, the key and the "
+        "request, so two creations of one thing in two datacenters are one group. It is made once: when its answer is "
+        "forgotten (24 h), the same call is refused."
     )
     route = Route("POST", "/v1/chats", when=(("kind", "group"),))
     example = {"kind": "group", "title": "Lunch", "users": ["Ugrace"]}
-    errors = (NotFound, Full)
+    errors = (NotFound, Conflict, Full)
 
     class Request(_CreateRequest):
         kind: Literal["group"]
@@ -127,7 +133,7 @@ class CreateSupergroup(_Create):
     consistency = CreateGroup.consistency.replace("one group", "one supergroup")
     route = Route("POST", "/v1/chats", when=(("kind", "supergroup"),))
     example = {"kind": "supergroup", "title": "Announcements"}
-    errors = (NotFound,)
+    errors = (NotFound, Conflict)
 
     class Request(_CreateRequest):
         kind: Literal["supergroup"]

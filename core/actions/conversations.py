@@ -11,7 +11,7 @@ from typing import NamedTuple
 from core import ids, limits
 from core.access import kind_of, may_read
 from core.action import Args, Audience, ChatView, Origin, View
-from core.errors import Forbidden, Full, Gone, Invalid, NotFound
+from core.errors import Conflict, Forbidden, Full, Gone, Invalid, NotFound, OutcomeUnknown, PlanBError
 from core.membership import Membership
 from core.messages import Message
 from core.ownership import owner_of
@@ -46,10 +46,20 @@ def audience_of(conversation: str, to: Iterable[str], knew: dict[int, int]) -> A
 
 
 def new_id(prefix: str, action: str, origin: Origin) -> str:
-    """The id of a thing created by this call: the same for every retry under one key, in any DC."""
+    """The id of a thing created by this call: the same for every retry under one key, in any DC, and for ever. Another
+    request under the key makes another thing."""
     if origin.key:
-        return f"{prefix}{ids.derived_id(action, origin.actor, origin.key)}"
+        return f"{prefix}{ids.derived_id(action, origin.actor, origin.key, origin.fingerprint.hex())}"
     return f"{prefix}{int.from_bytes(origin.entropy(8)) & ids.ID_MAX}"
+
+
+def made_before(thing: str, made_ms: int, origin: Origin) -> PlanBError:
+    """What to answer where the thing of this key is here already, and what made it no longer answers for the key:
+    Conflict. To make it again would undo what was done to it since. OutcomeUnknown while its answer must be on its way:
+    a store has the row first."""
+    if origin.now_ms - made_ms < limits.RESULT_KEPT_S * 1000:
+        return OutcomeUnknown(f"{thing} is being made")
+    return Conflict(f"this key made {thing} long ago; take a new key for another one", made=thing)
 
 
 async def known_chat(view: View, chat: str) -> ChatView:

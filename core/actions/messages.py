@@ -68,8 +68,9 @@ class Send(action.Action):
     name = "message.send"
     summary = "Send a message to a user, a group or a supergroup"
     consistency = (
-        "The row only appears (insert). One message is the class of ids with equal sender and key, so a retry through "
-        "another datacenter shows once: the smallest id is canonical and operations on any of them count for it."
+        "The row only appears (insert). One message is the class of ids of one request under one key, so a retry "
+        "through another datacenter shows once: the smallest id is canonical and operations on any of them count for "
+        "it. Another request under the key is another message."
     )
     route = Route("POST", "/v1/messages")
     example = {"to": "Ugrace", "text": "Hello"}
@@ -109,7 +110,9 @@ class Send(action.Action):
             body["reply_to"] = str(args.reply_to)
         if args.knew:
             body["knew"] = {str(lane): id for lane, id in args.knew.items()}
-        class_ = ids.class_of(event.actor, event.key or str(event.id))
+        if event.key:
+            body["fingerprint"] = event.fingerprint.hex()
+        class_ = ids.class_of(event.actor, event.key or str(event.id), args.conversation, event.fingerprint)
         yield row(event, args.conversation, event.id, "send", body, class_)
         if kind_of(args.conversation) == "direct":
             yield Effect("directs", (args.conversation,), {"low": args.to[0], "high": args.to[-1]})

@@ -7,25 +7,26 @@ from typing import Any
 
 from core import action, limits
 from core.action import Audience, Origin, Route, Touch
-from core.actions.conversations import new_id, require_users
+from core.actions.conversations import made_before, new_id, require_users
 from core.actions.fields import Device, SessionId, UserId
-from core.errors import Forbidden, NotFound
+from core.errors import Conflict, Forbidden, NotFound
 from core.event import Event
 from core.tables import Effect
 
-_DAY_MS = 86_400_000
+_LIFE_MS = limits.TOKEN_DAYS * 86_400_000
 
 
 class Issue(action.Action):
     name = "token.issue"
     summary = "Open a session for a user's device"
     consistency = (
-        "The session is a row that only appears (insert); its id follows from the caller and the key, so a retry in "
-        "any datacenter names the same session. The token itself is made from the row and never stored."
+        "The session is a row that only appears (insert); its id follows from the caller, the key and the request, so "
+        "a retry in any datacenter names the same session. It is made once: when its answer is forgotten (24 h), the "
+        "same call is refused. The token itself is made from the row and never stored."
     )
     route = Route("POST", "/sys/v1/tokens", listener="sys")
     example = {"user": "Uada", "device": "phone"}
-    errors = (Forbidden, NotFound)
+    errors = (Forbidden, NotFound, Conflict)
 
     class Request(action.Request):
         user: UserId
@@ -42,11 +43,15 @@ class Issue(action.Action):
         if origin.actor not in ("sys", request.user):
             raise Forbidden("a session may be opened by the user or by the customer's own system")
         await require_users(origin.view, (request.user,))
+        session = new_id("s", Issue.name, origin)
+        made = await origin.view.session(session)
+        if made is not None:
+            raise made_before(session, made.expires_ms - _LIFE_MS, origin)
         return Issue.Args(
-            session=new_id("s", Issue.name, origin),
+            session=session,
             user=request.user,
             device=request.device,
-            expires_ms=origin.now_ms + limits.TOKEN_DAYS * _DAY_MS,
+            expires_ms=origin.now_ms + _LIFE_MS,
         )
 
     @staticmethod

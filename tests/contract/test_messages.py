@@ -27,7 +27,7 @@ def send(at_s: float, key: str = "", *, conversation: str = "G1", sender: str = 
     id = id_at(at_s, lane)
     key = key or f"k{at_s}"
     body = {"text": f"at {at_s}", "key": key, "to": ["Ub", "Uc"]}
-    return Row(id, conversation, id, "send", sender, class_of(sender, key), body)
+    return Row(id, conversation, id, "send", sender, class_of(sender, key, "G1", b""), body)
 
 
 def about(message: int, at_s: float, kind: str, body: dict[str, Any] | None = None, conversation: str = "G1") -> Row:

@@ -32,7 +32,7 @@ def any_rows(draw: st.DrawFn) -> list[Row]:
         if draw(st.booleans()):
             key = draw(st.sampled_from(KEYS))
             body = {"text": key, "key": key}
-            rows.append(Row(event, conversation, event, "send", "Ua", class_of("Ua", key), body))
+            rows.append(Row(event, conversation, event, "send", "Ua", class_of("Ua", key, "G1", b""), body))
         else:
             kind = draw(st.sampled_from(["edit", "recall", "react"]))
             rows.append(Row(event, conversation, draw(st.sampled_from(IDS)), kind, "Ub", 0, {"n": event}))
@@ -139,7 +139,8 @@ async def test_reads_stay_right_while_puts_and_writes_go_on(monkeypatch: pytest.
             for n in range(300):
                 id, copy = id_at(n, 1), id_at(n + 0.5, 2)
                 for event in (id, copy):
-                    row = Row(event, "G1", event, "send", "Ua", class_of("Ua", f"k{n}"), {"text": "", "key": f"k{n}"})
+                    class_ = class_of("Ua", f"k{n}", "G1", b"")
+                    row = Row(event, "G1", event, "send", "Ua", class_, {"text": "", "key": f"k{n}"})
                     await store.ready()
                     store.put([row], {})
                     put.append(row)

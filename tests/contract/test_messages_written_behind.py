@@ -27,7 +27,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteMessageStore]:
 
 def send(n: int, size: int = 10) -> Row:
     id = id_at(n)
-    return Row(id, "G1", id, "send", "Ua", class_of("Ua", f"k{n}"), {"text": "x" * size, "key": f"k{n}"})
+    return Row(id, "G1", id, "send", "Ua", class_of("Ua", f"k{n}", "G1", b""), {"text": "x" * size, "key": f"k{n}"})
 
 
 async def in_file(path: Path) -> int:

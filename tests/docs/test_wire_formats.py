@@ -12,7 +12,7 @@ import pytest
 from api import internal_auth
 from api.clock_header import ClockHeader
 from api.cursors import Cursor, Cursors
-from api.intentions import fingerprint
+from api.intentions import fingerprint, fingerprint_key
 from api.tokens import Tokens
 from core import ids
 from core.action import Touch, registry
@@ -33,6 +33,7 @@ PAGE = ROOT / "docs/wire-formats.md"
 TEXT = PAGE.read_text()
 WALL_MS = int(datetime(2026, 1, 2, 3, 4, 5, 670_000, tzinfo=UTC).timestamp() * 1000)
 KEY = bytes(range(32))
+MARK = fingerprint(fingerprint_key(KEY), "message.send", {"to": "Ugrace", "text": "Hello"})
 LANE = Lane(1, 0, 0).number
 IDS = [ids.make_id(ids.tick_at(WALL_MS) + n, LANE) for n in (1, 2)]
 
@@ -58,9 +59,8 @@ def records() -> list[Record]:
     """The two records of the example, by the code."""
     signer = Signer(KEY)
     conversation = ids.direct_conversation("Uada", "Ugrace")
-    asked = {"to": "Ugrace", "text": "Hello"}
     args = registry()["message.send"].Args(conversation=conversation, to=("Uada", "Ugrace"), text="Hello")
-    event = Event(IDS[1], "message.send", 1, "Uada", "k1", fingerprint("message.send", asked), args)
+    event = Event(IDS[1], "message.send", 1, "Uada", "k1", MARK, args)
     bodies = [(KIND_OPEN, codec.encode_opened(Opened("fra host", WALL_MS))), (KIND_EVENT, codec.encode(event))]
     made, hash = [], GENESIS
     for seq, (kind, body) in enumerate(bodies, 1):
@@ -81,7 +81,9 @@ def test_the_example_of_an_id() -> None:
 
 def test_the_examples_of_derived_ids() -> None:
     assert f"`{ids.direct_conversation('Ugrace', 'Uada')}`" in TEXT
-    assert f"`{ids.class_of('Uada', 'k1')}`" in TEXT
+    conversation = ids.direct_conversation("Ugrace", "Uada")
+    assert f"`{ids.class_of('Uada', 'k1', conversation, MARK)}`" in TEXT
+    assert f"`{MARK.hex()}`" in TEXT
 
 
 def test_the_example_of_a_signing_key() -> None:
@@ -112,7 +114,10 @@ def test_an_event_is_the_array_that_its_table_says() -> None:
     plain = msgspec.msgpack.decode(records()[1].body)
     assert plain[:5] == [IDS[1], "message.send", 1, "Uada", "k1"]
     canonical = b'{"text":"Hello","to":"Ugrace"}'
-    assert plain[5] == hashlib.blake2b(b"message.send\0" + canonical, digest_size=8).digest()
+    person = b"fingerprint"
+    secret = hashlib.blake2b(KEY, digest_size=32, person=person).digest()
+    mark = hashlib.blake2b(b"message.send\0" + canonical, digest_size=8, key=secret, person=person)
+    assert plain[5] == mark.digest()
     assert list(plain[6]) == ["conversation", "to", "text", "reply_to", "knew"]
 
 

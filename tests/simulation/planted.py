@@ -360,8 +360,8 @@ BUGS = (
         (
             (
                 "core.actions.messages:Send.effects",
-                "class_ = ids.class_of(event.actor, event.key or str(event.id))",
-                "class_ = ids.class_of(event.actor, str(event.id))",
+                "class_ = ids.class_of(event.actor, event.key or str(event.id), args.conversation, event.fingerprint)",
+                "class_ = ids.class_of(event.actor, str(event.id), args.conversation, event.fingerprint)",
             ),
         ),
         ("cut", "client cut"),

@@ -45,7 +45,7 @@ class User:
         self.chats: list[str] = []
         self.messages: list[tuple[str, str, str]] = []
         """(message id, conversation, sender), as they were shown."""
-        self.firsts: Counter[tuple[str, str]] = Counter()
+        self.firsts: Counter[str] = Counter()
         self.busy = 0
         self.broken: BaseException | None = None
 
@@ -99,7 +99,7 @@ class User:
             if (message.id, message.conversation, message.sender) not in self.messages:
                 self.messages.append((message.id, message.conversation, message.sender))
             if update.first:
-                about = (message.sender, message.key or message.id)
+                about = message.class_
                 self.firsts[about] += 1
                 if self.firsts[about] > 1:
                     self.world.ledger.broken(f"{self.name} was shown {about} as new twice")

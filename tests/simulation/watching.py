@@ -78,8 +78,7 @@ class Watching:
         """By what its origin decided: a recipient, or one whose add the origin did not know, or a former member whose
         membership ended later. Of a supergroup: one who was in it."""
         chat = event.args.conversation
-        class_ = ids.class_of(event.actor, event.key or str(event.id))
-        copies = [self.events[id] for id in self._classes.get(class_, [event.id])]
+        copies = [self.events[id] for id in self._copies(event)]
         if any(user == copy.actor or user in copy.args.to for copy in copies):
             return True
         if chat.startswith("D"):
@@ -90,6 +89,10 @@ class Watching:
         if any(id > copy.args.knew.get(ids.lane_of(id), 0) for id in adds for copy in copies):
             return True
         return bool(adds) and any(end >= event.id for end in self._ends.get((chat, user), []))
+
+    def _copies(self, send: Event) -> list[int]:
+        row = next(effect for effect in registry_effects(send) if effect.table == MESSAGE_ROWS)
+        return self._classes[row.columns["class_"]]
 
     # -- a mark covers nothing unseen
 
@@ -111,8 +114,7 @@ class Watching:
                 continue
             if not earlier.get(lane, 0) < sent.id <= marks.get(lane, 0) or not self._may(user.name, sent):
                 continue
-            copies = self._classes.get(ids.class_of(sent.actor, sent.key or str(sent.id)), [sent.id])
-            if had.isdisjoint(copies):
+            if had.isdisjoint(self._copies(sent)):
                 self.world.ledger.broken(f"{user.name}: {event.action} {id} covers {sent.id}, which he was never shown")
 
     # -- V never lies, and pts mean one thing

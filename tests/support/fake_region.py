@@ -97,6 +97,7 @@ class FakeRegion:
             "conversation": "D1",
             "from": sender,
             "key": key or f"k{event}",
+            "class": f"{sender} {key or event}",
             "text": text,
             "edited": None,
             "recalled": False,

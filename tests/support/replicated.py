@@ -194,6 +194,7 @@ class ReplicatedDc:
             remote=self.remote,
             wall=wall_clock_ms,
             entropy=entropy,
+            secret=KEY,
         )
         calls: Calls = SysCalls(tokens, cursors, clock, self.progress)
         self.replay = Replay(

@@ -44,7 +44,7 @@ def rows_of(seed: int, n: int) -> list[Row]:
     for at in range(source.randint(1, 40)):
         event = id_at(n, at)
         body = {"text": "x" * source.randrange(300), "key": str(event)}
-        rows.append(Row(event, f"G{at % 5}", event, "send", "Ua", class_of("Ua", str(event)), body))
+        rows.append(Row(event, f"G{at % 5}", event, "send", "Ua", class_of("Ua", str(event), "G1", b""), body))
     return rows
 
 

@@ -118,7 +118,7 @@ def test_two_creations_of_one_thing_are_one_chat(world: World) -> None:
     here = world.do("group.create", A, key="same", kind="group", title="x")
     there = world.do("group.create", A, dc=1, key="same", kind="group", title="x")
     other = world.do("group.create", B, key="same", kind="group", title="x")
-    assert here.args.chat == there.args.chat == f"G{ids.derived_id('group.create', A, 'same')}"
+    assert here.args.chat == there.args.chat == f"G{ids.derived_id('group.create', A, 'same', '')}"
     assert other.args.chat != here.args.chat
 
 
@@ -378,7 +378,7 @@ def test_messages_without_a_key_are_different_messages(world: World) -> None:
 
 
 def test_a_former_member_reads_what_was_his_and_what_came_before_his_end() -> None:
-    message = Message(50 << 16, (50 << 16,), "G1", A, "", "x", 0, False, {}, (A, B), 0, False)
+    message = Message(50 << 16, (50 << 16,), "G1", A, "", 0, "x", 0, False, {}, (A, B), 0, False)
     nobody, former, earlier = Membership(), member(10, left=10), member(10, left=10)
     former, earlier = former._replace(seen={0: 60 << 16}), earlier._replace(seen={0: 40 << 16, 1: 60 << 16})
     assert may_read(message, A, nobody, "group"), "his own"
@@ -391,7 +391,7 @@ def test_a_former_member_reads_what_was_his_and_what_came_before_his_end() -> No
 
 
 def test_a_copy_that_the_end_had_seen_is_enough_to_read_a_message() -> None:
-    message = Message(50 << 16, (50 << 16, 60 << 16 | 1), "G1", A, "", "x", 0, False, {}, (A, B), 0, False)
+    message = Message(50 << 16, (50 << 16, 60 << 16 | 1), "G1", A, "", 0, "x", 0, False, {}, (A, B), 0, False)
     assert may_read(message, C, member(10, left=10)._replace(seen={1: 70 << 16}), "group")
 
 

@@ -90,4 +90,4 @@ def test_derived_ids_differ_where_their_parts_do(one: list[str], other: list[str
 def test_derived_ids_never_change() -> None:
     """They are in the log: another hash would make two things of one."""
     assert ids.direct_conversation("Uada", "Ugrace") == "D8892645424837079414"
-    assert ids.class_of("Uada", "k") == 3386636842390900946
+    assert ids.class_of("Uada", "k", "G1", b"\x01") == 4377537886037229916

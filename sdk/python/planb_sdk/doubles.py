@@ -3,7 +3,7 @@
 An update shows a thing as it is where it is rendered. After a change of datacenter an event may come again; it is a
 double only if it shows what was shown last. A datacenter that lags behind the one before shows an older state for a
 while, and then the same event again brings it back: dropped by its event id alone, it would leave the client behind
-for good. Messages are known by (sender, key), so a copy accepted in another datacenter is no second message.
+for good. Messages are known by their class, so a copy accepted in another datacenter is no second message.
 """
 
 import hashlib
@@ -66,11 +66,11 @@ def _message(update: Json) -> Json | None:
 
 
 def about(update: Json) -> Key:
-    """The thing that it shows. A message is known by (sender, key), one that has not arrived by its id."""
+    """The thing that it shows. A message is known by its class, one that has not arrived by its id."""
     kind = update["type"]
     message = _message(update)
     if message is not None:
-        return ("message", message["from"], message["key"] or message["id"])
+        return ("message", message["class"])
     if kind == "message":
         return ("missing", update["message"]["id"])
     if kind == "hidden":

@@ -43,6 +43,8 @@ class Message:
     conversation: str
     sender: str
     key: str
+    class_: str
+    """The same for all copies of one message, in every DC: what it is known by."""
     text: str | None
     """None when it was recalled."""
     edited: str | None
@@ -59,6 +61,7 @@ class Message:
             body["conversation"],
             body["from"],
             body["key"],
+            body["class"],
             body["text"],
             body["edited"],
             body["recalled"],

@@ -28,7 +28,7 @@ class State:
     revoked: set[str] = field(default_factory=set)
     loaded: bool = False
     hidden: dict[str | Key, None] = field(default_factory=dict)
-    """Ids and (sender, key) of messages that I hid since: a copy that comes late stays hidden."""
+    """Ids and classes of messages that I hid since: a copy that comes late stays hidden."""
     stale: dict[str, None] = field(default_factory=dict)
     """Conversations to be loaded again: my membership changed, so what I may read did."""
 
