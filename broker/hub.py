@@ -26,6 +26,7 @@ LISTEN_AGAIN_S = 0.2
 DRAIN_SHARE = 200
 """Connections told to move at a time, so that not all of them knock at the next door at once."""
 DRAIN_PAUSE_S = 0.05
+VERIFIED_AT_A_TIME = 200
 MEMBERSHIP_TYPES = frozenset(("chat", "member"))
 
 
@@ -42,6 +43,8 @@ class Hub:
         self._due: list[tuple[Connection, dict[str, int]]] = []
         self._epoch: int | None = None
         self._look = asyncio.Event()
+        self._doubted = False
+        """A revocation may have been missed: all tokens are checked at the next look."""
         self._tasks: list[asyncio.Task[None]] = []
         self._counts: Counter[str] = Counter()
         self.sockets = 0
@@ -141,6 +144,8 @@ class Hub:
     def _missed_some(self) -> None:
         self.count("interrupted")
         self._resume(self._everyone(), "epoch")
+        self._doubted = True
+        self._look.set()
 
     async def _heard(self, frame: bytes) -> None:
         self.count("announcements")
@@ -212,6 +217,7 @@ class Hub:
                 async with asyncio.timeout_at(tick):
                     await self._look.wait()
                     self._look.clear()
+                    await self._verify_doubted()
                     await self._check_epoch()
                     # Doubles come in bursts; one look in this time is enough.
                     await asyncio.sleep(self._deps.tick_s / 4)
@@ -231,7 +237,7 @@ class Hub:
         try:
             await self._check_epoch()
             await asyncio.gather(*(self._lease(one, self._deps.heartbeat_s * 2 + 5) for one in slot))
-            await asyncio.gather(*(self._verify(one) for one in slot))
+            await asyncio.gather(*(self.verify(one) for one in slot))
             # The announcement of a membership may have been lost: who joined would never hear of the supergroup, and
             # who was kicked would go on hearing it.
             await asyncio.gather(*(self.refresh(one) for one in slot))
@@ -263,7 +269,20 @@ class Hub:
         self._epoch = epoch
         self._resume([one for one in self._everyone() if one.epoch and one.epoch != epoch], "epoch")
 
-    async def _verify(self, connection: Connection) -> None:
+    async def _verify_doubted(self) -> None:
+        if not self._doubted:
+            return
+        self._doubted = False
+        everyone = self._everyone()
+        try:
+            for begin in range(0, len(everyone), VERIFIED_AT_A_TIME):
+                await asyncio.gather(*map(self.verify, everyone[begin : begin + VERIFIED_AT_A_TIME]))
+        except PlanBError as error:  # each is checked at its next heartbeat
+            self.count("beats_failed")
+            log.warning("tokens can't be checked: %s", error)
+
+    async def verify(self, connection: Connection) -> None:
+        """Ends it if its token is not valid any more. StoreUnavailable."""
         try:
             await self._deps.verify_token(connection.token)
         except Unauthenticated as error:

@@ -120,7 +120,6 @@ class _Stream:
         id = urlsafe_b64encode(self._deps.entropy(9)).decode()
         transport = request.transport
         connection = Connection(id, holder.user, holder.session, holder.token, socket, transport)
-        # Added without waiting after the token was checked, so no revocation falls between the two.
         self._hub.add(connection)
         try:
             await self._greet(connection, position)
@@ -131,6 +130,11 @@ class _Stream:
 
     async def _greet(self, connection: Connection, position: Position | None) -> None:
         try:
+            # From here on a revocation that is announced ends it. One that was announced before is seen now; when the
+            # upgrade, or the ticket, was looked at is long ago.
+            await self._hub.verify(connection)
+            if connection.ended is not None:
+                return
             await self._hub.refresh(connection)
             await self._hub.present(connection)
             greeting = Greeting(self._deps, connection, position)

@@ -175,7 +175,7 @@ async def served(heartbeat_s: int = 20, tick_s: float = 0.05) -> AsyncIterator[W
     deps = BrokerDeps(
         hot=world.hot,
         view=world.view,
-        verify_token=world.verify,
+        verify_token=lambda token: world.verify(token),
         open_cursor=world.open_cursor,
         entropy=entropy,
         clock=wall_clock_ms,
@@ -473,6 +473,64 @@ async def test_a_revocation_whose_announcement_was_lost_is_found_at_the_heartbea
         await peer.next("resume")
         world.revoked.add("s1")
         assert (await peer.closed())[0] == Close.UNAUTHENTICATED
+
+
+async def revoke(world: World, session: str) -> None:
+    """As an apply does: first it is so, then it is told."""
+    world.revoked.add(session)
+    await world.announce([], [], [session])
+
+
+async def test_a_session_that_is_revoked_between_the_upgrade_and_the_hello_gets_no_stream(world: World) -> None:
+    with_header = await world.raw(Authorization="Bearer Uada/s1")
+    async with world.http.post(
+        f"{world.url}/v1/stream/ticket", headers={"Authorization": "Bearer Uada/s1"}
+    ) as answer:
+        ticket = (await answer.json())["ticket"]
+    with_ticket = await world.raw(f"?ticket={ticket}")
+    await revoke(world, "s1")
+    for peer in (with_header, with_ticket):
+        await peer.socket.send_json({"type": "hello"})
+        assert (await peer.closed())[0] == Close.UNAUTHENTICATED
+        assert peer.frames == []
+
+
+@pytest.mark.parametrize("look", [1, 2])
+async def test_a_session_that_is_revoked_while_it_is_looked_at_gets_no_stream(look: int) -> None:
+    """Whoever looked just before the revocation finds it valid, and says so just after it was announced."""
+    looks, found, told = itertools.count(1), asyncio.Event(), asyncio.Event()
+
+    async with served(heartbeat_s=60, tick_s=1) as world:
+        verify = world.verify
+
+        async def late(token: str) -> tuple[str, str]:
+            holder = await verify(token)
+            if next(looks) == look:
+                found.set()
+                await told.wait()
+            return holder
+
+        world.verify = late  # type: ignore[method-assign]
+        peer = await world.raw()
+        await peer.socket.send_json({"type": "hello", "token": "Uada/s1"})
+        await found.wait()
+        await revoke(world, "s1")
+        while world.hub.metrics()["announcements"] < 1:  # noqa: ASYNC110  (the hub hears in its own time)
+            await asyncio.sleep(0.002)
+        told.set()
+        assert (await peer.closed())[0] in (Close.UNAUTHENTICATED, Close.REVOKED)
+
+
+async def test_after_an_interruption_every_session_is_looked_at_again_at_once() -> None:
+    async with served(heartbeat_s=60, tick_s=1) as world:
+        gone, stays = await world.connect("Uada", token="Uada/s1"), await world.connect("Ueve")
+        await gone.next("resume")
+        await stays.next("resume")
+        world.revoked.add("s1")
+        await world.hot.announce(b"")
+        assert (await gone.closed())[0] == Close.UNAUTHENTICATED
+        await world.say("Ueve")
+        assert await stays.pts(1) == [1]
 
 
 async def test_a_new_epoch_tells_everybody_to_fetch_and_pts_begin_again(world: World) -> None:
