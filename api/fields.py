@@ -1,7 +1,7 @@
 """The fields of a request, from path, query and body, each in its place and none that is unknown."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -15,18 +15,28 @@ from core.errors import Invalid, TooLarge
 async def body_of(request: web.Request, bytes_max: int = limits.REQUEST_BYTES_MAX) -> dict[str, Any]:
     """The JSON object of the body. TooLarge beyond `bytes_max`, TooSlow when it does not arrive in time: a slow sender
     must not keep a place among the requests in flight."""
+    return decode_object(await raw_body_of(request, bytes_max))
+
+
+async def raw_body_of(request: web.Request, bytes_max: int) -> bytes:
+    """As it came; b"" for none. Errors as above, and Invalid for one that is compressed."""
     if not request.body_exists:
-        return {}
+        return b""
     if "Content-Encoding" in request.headers:
         raise refused("send the body uncompressed", "Content-Encoding")
-    if request.content.is_eof():
-        raw = await request.read()
+    if request.content.is_eof() or request.content_length is not None:
+        announced(request, bytes_max)
+        raw = await _in_time(request.read())
         if len(raw) > bytes_max:
             raise too_large(bytes_max)
-        return decode_object(raw)
+        return raw
+    return await _in_time(_counted(request, bytes_max))
+
+
+async def _in_time(reading: Awaitable[bytes]) -> bytes:
     try:
         async with asyncio.timeout(limits.BODY_WAIT_MS_MAX / 1000):
-            return decode_object(await _arrived(request, bytes_max))
+            return await reading
     except TimeoutError as error:
         raise TooSlow from error
 
@@ -48,8 +58,8 @@ def too_large(bytes_max: int) -> TooLarge:
     return TooLarge(f"the body of this call holds at most {bytes_max} bytes")
 
 
-async def _arrived(request: web.Request, bytes_max: int) -> bytes:
-    """The whole body; counted while it comes, for one in chunks does not say its length."""
+async def _counted(request: web.Request, bytes_max: int) -> bytes:
+    """A body in chunks, which does not say its length."""
     parts, size = [], 0
     async for part in request.content.iter_any():
         size += len(part)

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from api import health
 from api.decoding import decode_object, refused
-from api.fields import query_of
+from api.fields import query_of, raw_body_of
 from api.guard import Guard, Handler
 from api.health import Check
 from api.internal_auth import SCHEME, InternalAuth, Sender
@@ -33,6 +33,8 @@ from stores.apply import Applier
 from stores.ports import RelationalStore
 
 _OPEN = frozenset({"/livez", "/readyz", "/metrics"})
+_BODY_BYTES_MAX = {"/sys/v1/replay": limits.REPLAY_BODY_BYTES_MAX, "/sys/v1/pull": limits.BODY_BYTES_MAX}
+"""Of calls that may bring more than REQUEST_BYTES_MAX."""
 _WAIT_S_MAX = 30.0
 _SENDER: web.RequestKey[Sender] = web.RequestKey("sender", Sender)
 
@@ -59,14 +61,15 @@ class SysDeps:
 
 def create_sys_app(deps: SysDeps) -> web.Application:
     """The application of the internal listener; its owner runs the replicator."""
-    guard = Guard(deps.metrics, deps.entropy, refuse_dc_header=False)
+    guard = Guard(deps.metrics, deps.entropy, refuse_dc_header=False, bodies_bytes_max=limits.SYS_BODIES_BYTES_MAX)
     doorkeeper = _Doorkeeper(deps.auth)
     app = web.Application(
-        client_max_size=limits.REPLAY_BYTES_MAX + limits.BODY_BYTES_MAX,
+        client_max_size=limits.REPLAY_BODY_BYTES_MAX,
         middlewares=[doorkeeper.sign_answers, guard.middleware, doorkeeper.authenticate],
     )
     for method, path, handler in _Routes(deps).table():
-        app.router.add_route(method, path, guard.bounded(f"{method} {path}", handler))
+        most = _BODY_BYTES_MAX.get(path, limits.REQUEST_BYTES_MAX)
+        app.router.add_route(method, path, guard.bounded(f"{method} {path}", doorkeeper.proven(handler, most), most))
     _replication_gauges(deps.metrics, deps.replicator)
 
     async def shutdown(_: web.Application) -> None:
@@ -85,13 +88,24 @@ class _Doorkeeper:
 
     @web.middleware
     async def authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Who sent it, into the request."""
+        """Who sent it, by its head, into the request."""
         if request.path not in _OPEN:
-            authorization = request.headers.get("Authorization")
-            self._auth.check_form(authorization)
-            body = await request.read()
-            request[_SENDER] = self._auth.verify(authorization, request.method, request.raw_path, body)
+            # Known before it is admitted: a refusal of the latter is signed.
+            sender = request[_SENDER] = self._auth.verify(request.method, request.raw_path, request.headers)
+            self._auth.admit(request.method, request.headers, sender)
         return await handler(request)
+
+    @staticmethod
+    def proven(handler: Handler, bytes_max: int) -> Handler:
+        """Lets a request through whose body is the one that was signed."""
+
+        async def check(request: web.Request) -> web.StreamResponse:
+            if request.body_exists and request.content_length is None and not request.content.is_eof():
+                raise refused("send the body with its length", "Content-Length")
+            request[_SENDER].check_body(await raw_body_of(request, bytes_max))
+            return await handler(request)
+
+        return check
 
     @web.middleware
     async def sign_answers(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -34,7 +34,7 @@ class World:
 
     def sys(self, name: str) -> SysClient:
         """The internal listener of a DC."""
-        return SysClient(f"http://127.0.0.1:{self.planet.site(name).ports.sys}", self.planet.sys_key)
+        return SysClient(name, f"http://127.0.0.1:{self.planet.site(name).ports.sys}", self.planet.sys_key)
 
     def pids(self, names: Sequence[str] = ()) -> dict[str, int]:
         """ "<dc> api" / "<dc> log" / "<dc> hot" -> process."""

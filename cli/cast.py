@@ -107,7 +107,7 @@ class Cast:
 
     def sys(self, name: str) -> SysClient:
         """The internal listener of a DC."""
-        return SysClient(self._places[name].sys_url, self._sys_key)
+        return SysClient(name, self._places[name].sys_url, self._sys_key)
 
     @contextlib.asynccontextmanager
     async def _all_sys(self, names: Iterable[str]) -> AsyncIterator[dict[str, SysClient]]:

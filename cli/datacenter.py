@@ -141,8 +141,8 @@ class Datacenter:
         self.view = StoreView(dc.name, self.relational, self.messages, self.hot)
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=SYS_CONNECTIONS_MAX))
         self._closers.append(session.close)
-        self.auth = InternalAuth(self._sys_key, dc.name, wall_clock_ms)
-        links = {name: HttpLink(session, peer.sys_url, self.auth) for name, peer in self.settings.peers.items()}
+        self.auth = InternalAuth(self._sys_key, dc.name, wall_clock_ms, entropy)
+        links = {name: HttpLink(session, name, peer.sys_url, self.auth) for name, peer in self.settings.peers.items()}
         archive = Archive(self.objects)
         incarnation = await self._incarnation(links, archive)
         self.lane = Lane(dc.number, incarnation, 0).number
@@ -179,7 +179,7 @@ class Datacenter:
             dc=dc.name,
             dcs={name: number for number, name in self.settings.names.items()},
             links=links,
-            target=HttpLink(session, own, self.auth),
+            target=HttpLink(session, dc.name, own, self.auth),
             event_log=self.log,
             verifier=verifier,
             live=lambda: frozenset({self.lane}),

@@ -222,7 +222,7 @@ async def _peer_lanes(settings: Settings) -> set[int]:
     they know beyond the archive shows when the DC starts."""
     auth = InternalAuth(configuration.secret(settings.secrets.sys_key_file), settings.dc.name, wall_clock_ms)
     async with aiohttp.ClientSession() as session:
-        sources = {name: PeerTops(HttpLink(session, peer.sys_url, auth)) for name, peer in settings.peers.items()}
+        sources = {name: PeerTops(HttpLink(session, name, peer.sys_url, auth)) for name, peer in settings.peers.items()}
         return {lane for tops in (await ask(sources, ASK_S_MAX)).values() for lane in tops}
 
 
@@ -263,7 +263,7 @@ async def verify(args: argparse.Namespace) -> dict[str, Any]:
     answer_s_max = max(args.wait, ANSWER_S_MIN)  # a peer behind a cut link never answers
     async with contextlib.AsyncExitStack() as stack:
         clients = {
-            name: await stack.enter_async_context(SysClient(url, key, settings.dc.name, answer_s_max))
+            name: await stack.enter_async_context(SysClient(name, url, key, settings.dc.name, answer_s_max))
             for name, url in urls.items()
         }
         found = await equal_frontiers(clients, args.wait)

@@ -30,8 +30,9 @@ class SysRefused(PlanBError):
 class SysClient:
     """One datacenter's syssvc. An async context manager."""
 
-    def __init__(self, url: str, key: bytes, name: str = "operator", answer_s_max: float = CALL_S_MAX) -> None:
-        """`name`: who signs. `answer_s_max`: of one call, seconds."""
+    def __init__(self, dc: str, url: str, key: bytes, name: str = "operator", answer_s_max: float = CALL_S_MAX) -> None:
+        """`dc`: who is called. `name`: who signs. `answer_s_max`: of one call, seconds."""
+        self._dc = dc
         self._url = url.rstrip("/")
         self._answer_s_max = answer_s_max
         self._auth = InternalAuth(key, name, wall_clock_ms)
@@ -41,7 +42,7 @@ class SysClient:
     def of(cls, settings: Settings) -> "SysClient":
         """The datacenter that these settings describe."""
         key = configuration.secret(settings.secrets.sys_key_file)
-        return cls(f"http://{settings.sys.host}:{settings.sys.port}", key)
+        return cls(settings.dc.name, f"http://{settings.sys.host}:{settings.sys.port}", key)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._answer_s_max))
@@ -57,9 +58,8 @@ class SysClient:
         """The JSON answer. SysRefused for a problem, Unavailable when it can't be reached."""
         assert self._session is not None, "use it as a context manager"
         body = b"" if fields is None else json.dumps(fields).encode()
-        headers = self._auth.sign(method, path, body) | {"Content-Type": "application/json"}
-        if key:
-            headers["Idempotency-Key"] = key
+        signed = self._auth.sign(self._dc, method, path, body, {"Idempotency-Key": key} if key else {})
+        headers = signed | {"Content-Type": "application/json"}
         try:
             async with self._session.request(method, self._url + path, data=body or None, headers=headers) as answer:
                 found: dict[str, Any] = await answer.json(content_type=None)

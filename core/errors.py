@@ -61,6 +61,10 @@ class ClockAhead(Conflict):
     code, title = "clock_ahead", "X-Clock lies too far ahead"
 
 
+class AlreadyReceived(Conflict):
+    code, title = "already_received", "This signed request was received before"
+
+
 class Gone(PlanBError):
     code, status, exit_code, title = "gone", 410, 5, "It was dissolved, recalled or revoked"
 

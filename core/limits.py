@@ -58,6 +58,10 @@ INBOX_RECORDS_MAX = 20_000
 REPLAY_RECORDS_MAX = 1_000
 """Records in one batch for /sys/v1/replay; at least one whole group commit."""
 REPLAY_BYTES_MAX = 16_777_216
+REPLAY_BODY_BYTES_MAX = REPLAY_BYTES_MAX + BODY_BYTES_MAX
+"""The body of one; the last record may exceed the bound of the batch."""
+SYS_BODIES_BYTES_MAX = 134_217_728
+"""As BODIES_BYTES_MAX, of the internal listener."""
 REPLAY_POSTS_MAX = 4
 """Batches of different lanes on their way to /sys/v1/replay at once."""
 PEER_CONNECTIONS_MAX = 8
@@ -73,6 +77,8 @@ LAG_SAMPLES_MAX = 2_048
 """The newest lags per origin DC that percentiles are computed over."""
 INTERNAL_AUTH_WINDOW_MS = 60_000
 """A signed internal request further from our clock than this is refused."""
+NONCES_MAX = 200_000
+"""Signed requests that are remembered until they would be out of time; beyond it the oldest second's is over."""
 REMOTE_WAITERS_MAX = 8_192
 """Writes that wait for another DC; beyond it they are answered as local."""
 PARKED_MAX = 10_000
@@ -181,6 +187,7 @@ assert 12 * TEXT_FIELD_CHARS_MAX + 1_024 < ANONYMOUS_BYTES_MAX < REQUEST_BYTES_M
 assert 10 * BODY_BYTES_MAX <= BODIES_BYTES_MAX
 assert KEPT_MAX + SUPERGROUP_ADD_MAX + 8 * BATCH_MESSAGES_MAX < JSON_VALUES_MAX
 assert BATCH_MESSAGES_MAX <= LANE_BATCH_MAX
+assert REPLAY_POSTS_MAX * REPLAY_BODY_BYTES_MAX < SYS_BODIES_BYTES_MAX
 # In the log nothing is escaped; beside its text a message has recipients and what its origin knew.
 assert 2 * BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX <= LANE_BATCH_BYTES_MAX <= REPLAY_BYTES_MAX
 assert RECENT_KEPT_MAX <= UPDATES_KEPT_MAX

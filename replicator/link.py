@@ -20,8 +20,10 @@ T = TypeVar("T")
 class Credentials(Protocol):
     """How requests and answers are proven (api/internal_auth.py)."""
 
-    def sign(self, method: str, path: str, body: bytes) -> Mapping[str, str]:
-        """Headers of a request."""
+    def sign(
+        self, to: str, method: str, path: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> Mapping[str, str]:
+        """`headers` and what proves them, for one request to the DC `to`."""
         ...
 
     def check_answer(self, sent: Mapping[str, str], status: int, received: Mapping[str, str], body: bytes) -> None:
@@ -63,10 +65,11 @@ class ReplayTarget(Protocol):
 
 
 class HttpLink:
-    """A peer's (or our own) internal listener at `base` ("http://host:port")."""
+    """The internal listener of the DC `dc`, a peer's or our own, at `base` ("http://host:port")."""
 
-    def __init__(self, session: aiohttp.ClientSession, base: str, credentials: Credentials) -> None:
+    def __init__(self, session: aiohttp.ClientSession, dc: str, base: str, credentials: Credentials) -> None:
         self._session = session
+        self._dc = dc
         self._base = base.rstrip("/")
         self._credentials = credentials
 
@@ -93,13 +96,13 @@ class HttpLink:
         return _decode(answer, _Replayed).applied
 
     async def _call(self, method: str, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str]) -> bytes:
-        signed = self._credentials.sign(method, path, body)
+        signed = self._credentials.sign(self._dc, method, path, body, headers)
         try:
             async with self._session.request(
                 method,
                 self._base + path,
                 data=body or None,
-                headers={"Content-Type": "application/octet-stream", **signed, **headers},
+                headers={"Content-Type": "application/octet-stream", **signed},
                 timeout=aiohttp.ClientTimeout(total=timeout_s, connect=_CONNECT_S),
                 allow_redirects=False,
             ) as response:

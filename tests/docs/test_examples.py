@@ -71,11 +71,13 @@ async def test_the_example_of_the_customers_own_system_makes_a_user_and_a_token(
     exec(compile(code.text, code.where, "exec"), names)
     async with World("fra") as world:
         base = f"http://127.0.0.1:{world['fra'].port}"
-        token = await asyncio.to_thread(names["sign_up"], base, KEY)
+        token = await asyncio.to_thread(names["sign_up"], base, "fra", KEY)
         assert token.startswith("PB1.")
         user = await world["fra"].one.view.user("Uada")
         assert user is not None and user.name == "Ada" and user.password.startswith("scrypt$")
-        assert await asyncio.to_thread(names["sign_up"], base, KEY) == token, "the same intention, the same session"
+        assert await asyncio.to_thread(names["sign_up"], base, "fra", KEY) == token, (
+            "the same intention, the same session"
+        )
 
 
 # -- tables that repeat what the code says

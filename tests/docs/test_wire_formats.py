@@ -149,9 +149,14 @@ def test_internal_calls_are_signed_as_the_page_says() -> None:
     def mac(*lines: str) -> str:
         return hmac.new(KEY, "\n".join(lines).encode(), "sha256").hexdigest()
 
-    headers = internal_auth.sign_headers(KEY, "iad", "POST", "/sys/v1/pull?x=1", body, WALL_MS)
-    request = mac("request", "iad", str(WALL_MS), "POST", "/sys/v1/pull?x=1", digest)
-    assert headers == {"Authorization": f"PlanB-HMAC iad:{WALL_MS}:{request}"}
+    given = {"Idempotency-Key": "k1", "dc": "iad"}
+    nonce = "0123456789abcdef" * 2
+    headers = internal_auth.sign_headers(KEY, "iad", "fra", "POST", "/sys/v1/pull?x=1", body, WALL_MS, nonce, given)
+    signed = ("iad", "k1", "", "", "")
+    request = mac("request", "iad", "fra", str(WALL_MS), nonce, "POST", "/sys/v1/pull?x=1", digest, *signed)
+    assert headers == given | {"Authorization": f"PlanB-HMAC iad:fra:{WALL_MS}:{nonce}:{digest}:{request}"}
+    listed = re.findall(r"^\| `([A-Za-z-]+)` \|  \|$", TEXT, re.MULTILINE)
+    assert tuple(listed) == internal_auth.SIGNED
     answer = internal_auth.sign_answer(KEY, "fra", request, 200, body)
     assert answer == {"PlanB-Answer": f"fra:{mac('answer', 'fra', request, '200', digest)}"}
 

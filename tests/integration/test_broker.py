@@ -483,9 +483,7 @@ async def revoke(world: World, session: str) -> None:
 
 async def test_a_session_that_is_revoked_between_the_upgrade_and_the_hello_gets_no_stream(world: World) -> None:
     with_header = await world.raw(Authorization="Bearer Uada/s1")
-    async with world.http.post(
-        f"{world.url}/v1/stream/ticket", headers={"Authorization": "Bearer Uada/s1"}
-    ) as answer:
+    async with world.http.post(f"{world.url}/v1/stream/ticket", headers={"Authorization": "Bearer Uada/s1"}) as answer:
         ticket = (await answer.json())["ticket"]
     with_ticket = await world.raw(f"?ticket={ticket}")
     await revoke(world, "s1")

@@ -1,5 +1,7 @@
 """What the internal listener refuses, and that a refusal changes nothing."""
 
+import asyncio
+import gzip
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -150,9 +152,10 @@ async def test_a_body_that_is_not_records_is_refused(fra: ReplicatedDc) -> None:
 )  # fmt: skip
 async def test_every_call_needs_a_signature(fra: ReplicatedDc, method: str, path: str) -> None:
     url = f"http://127.0.0.1:{fra.port}{path}"
-    foreign = InternalAuth(b"another key, long enough", "ams", wall_clock_ms).sign(method, path, b"")
-    late = InternalAuth(KEY, "ams", lambda: wall_clock_ms() - 61_000).sign(method, path, b"")
-    for headers in ({}, {"Authorization": "Bearer PB1.x.y"}, foreign, late):
+    foreign = InternalAuth(b"another key, long enough", "ams", wall_clock_ms).sign("fra", method, path, b"")
+    late = InternalAuth(KEY, "ams", lambda: wall_clock_ms() - 61_000).sign("fra", method, path, b"")
+    elsewhere = InternalAuth(KEY, "ams", wall_clock_ms).sign("nyc", method, path, b"")
+    for headers in ({}, {"Authorization": "Bearer PB1.x.y"}, foreign, late, elsewhere):
         async with fra.session.request(method, url, headers=headers) as response:
             problem = msgspec.json.decode(await response.read())
             assert (response.status, problem["code"]) == (401, "unauthenticated")
@@ -173,7 +176,7 @@ async def test_a_pull_is_for_the_one_who_signs_it(fra: ReplicatedDc) -> None:
     assert code == 403
     auth = InternalAuth(KEY, "ams", wall_clock_ms)
     url = f"http://127.0.0.1:{fra.port}/sys/v1/pull"
-    async with fra.session.post(url, data=body, headers=auth.sign("POST", "/sys/v1/pull", body)) as response:
+    async with fra.session.post(url, data=body, headers=auth.sign("fra", "POST", "/sys/v1/pull", body)) as response:
         header, records = decode_answer(await response.read())
     assert (header.dc, [record.seq for record in records]) == ("fra", [1])
 
@@ -191,6 +194,50 @@ async def test_the_customers_system_makes_users_and_opens_sessions(fra: Replicat
     assert msgspec.json.decode(body) == answer, "a retry names the same session"
     code, body = await fra.call("POST", "/sys/v1/tokens", b'{"user": "Unobody", "device": "phone"}')
     assert (code, msgspec.json.decode(body)["code"]) == (404, "not_found")
+
+
+async def test_a_captured_write_is_not_done_again(fra: ReplicatedDc) -> None:
+    path, url = "/sys/v1/users/Uada", f"http://127.0.0.1:{fra.port}/sys/v1/users/Uada"
+    captured = {}
+    for number, name in enumerate((b"Ada", b"Augusta")):
+        body = b'{"name": "%b"}' % name
+        headers = fra.auth.sign("fra", "PUT", path, body, {"Idempotency-Key": f"k{number}"})
+        captured[body] = headers
+        async with fra.session.put(url, data=body, headers=headers) as answer:
+            assert answer.status == 200
+    before = await everything(fra)
+    old, new = captured
+    for body, headers, status, code in (
+        (old, captured[old], 409, "already_received"),
+        (old, captured[old] | {"Idempotency-Key": "k2"}, 401, "unauthenticated"),
+        (old, {k: v for k, v in captured[old].items() if k != "Idempotency-Key"}, 401, "unauthenticated"),
+        (old, captured[new], 409, "already_received"),
+        (old, fra.auth.sign("fra", "PUT", path, new), 401, "unauthenticated"),
+    ):
+        async with fra.session.put(url, data=body, headers=headers) as answer:
+            problem = msgspec.json.decode(await answer.read())
+            assert (answer.status, problem["code"]) == (status, code)
+    assert await everything(fra) == before
+    user = await fra.one.view.user("Uada")
+    assert user is not None and user.name == "Augusta"
+
+
+async def test_of_a_sender_without_the_key_no_body_is_read(fra: ReplicatedDc) -> None:
+    """It would be unpacked, hashed and kept: the answer comes at the head."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", fra.port)
+    foreign = InternalAuth(b"another key, long enough", "ams", wall_clock_ms)
+    lines = ["POST /sys/v1/replay HTTP/1.1", "Host: x", "Content-Length: 1000000", "Content-Encoding: gzip", "dc: ams"]
+    lines += [f"Authorization: {foreign.sign('fra', 'POST', '/sys/v1/replay', b'')['Authorization']}", "", ""]
+    writer.write("\r\n".join(lines).encode())
+    async with asyncio.timeout(5):
+        assert b" 401 " in await reader.readline()
+    writer.close()
+
+
+async def test_a_compressed_body_is_refused(fra: ReplicatedDc) -> None:
+    packed = gzip.compress(b"".join(map(encode, GOOD)))
+    code, body = await fra.call("POST", "/sys/v1/replay", packed, **{"dc": "ams", "Content-Encoding": "gzip"})
+    assert (code, msgspec.json.decode(body)["code"]) == (400, "invalid")
 
 
 async def test_status_tops_digest_and_conflicts_answer(fra: ReplicatedDc) -> None:

@@ -74,7 +74,7 @@ Make = Callable[..., Awaitable[Follower]]
 
 async def follower(planet: Planet, user: str, *regions: str) -> Follower:
     site = planet.site(regions[0])
-    async with SysClient(f"http://127.0.0.1:{site.ports.sys}", planet.sys_key) as sys:
+    async with SysClient(regions[0], f"http://127.0.0.1:{site.ports.sys}", planet.sys_key) as sys:
         await sys.call("PUT", f"/sys/v1/users/{user}", {"name": user}, key=str(uuid.uuid4()))
         fields = {"user": user, "device": "test"}
         token = (await sys.call("POST", "/sys/v1/tokens", fields, key=str(uuid.uuid4())))["token"]

@@ -201,7 +201,7 @@ class Home:
         session = Session(self.world.network)
         auth = InternalAuth(SYS_KEY, self.name, self.world.wall_ms)
         sources = {
-            name: PeerTops(HttpLink(session, peer.sys_url, auth))  # type: ignore[arg-type]
+            name: PeerTops(HttpLink(session, name, peer.sys_url, auth))  # type: ignore[arg-type]
             for name, peer in self.settings.peers.items()
         }
         peer_lanes = {lane for tops in (await ask(sources, 3.0)).values() for lane in tops}

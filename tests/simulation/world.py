@@ -142,7 +142,7 @@ class World:
             auth = InternalAuth(SYS_KEY, "customer", self.wall_ms)
             body = json.dumps(fields).encode()
             while True:
-                headers = auth.sign(method, path, body) | ({"Idempotency-Key": key} if key else {})
+                headers = auth.sign(home.name, method, path, body, {"Idempotency-Key": key} if key else {})
                 try:
                     async with Session(self.network).request(
                         method, f"http://{home.name}:{SYS}{path}", data=body, headers=headers

@@ -31,7 +31,7 @@ PACE_S = 0.004
 
 
 def sys_of(planet: Planet, name: str) -> SysClient:
-    return SysClient(f"http://127.0.0.1:{planet.site(name).ports.sys}", planet.sys_key)
+    return SysClient(name, f"http://127.0.0.1:{planet.site(name).ports.sys}", planet.sys_key)
 
 
 async def user(planet: Planet, name: str, region: str = "fra") -> str:

@@ -155,7 +155,7 @@ class ReplicatedDc:
         """Everything: stores, lane, listener, replicator. `peers`: name -> port."""
         await self.one.applier.start()
         self.links = {
-            name: self.wrap_link(HttpLink(self.session, f"http://127.0.0.1:{port}", self.auth))
+            name: self.wrap_link(HttpLink(self.session, name, f"http://127.0.0.1:{port}", self.auth))
             for name, port in peers.items()
         }
         live = frozenset({self.lane})
@@ -163,7 +163,7 @@ class ReplicatedDc:
             dc=self.name,
             dcs=NUMBERS,
             links=self.links,
-            target=HttpLink(self.session, f"http://127.0.0.1:{self.port}", self.auth),
+            target=HttpLink(self.session, self.name, f"http://127.0.0.1:{self.port}", self.auth),
             event_log=self.log,
             verifier=verifier(),
             live=lambda: live,
@@ -258,7 +258,7 @@ class ReplicatedDc:
 
     async def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
         """A signed call to this DC's own internal listener."""
-        signed = {**self.auth.sign(method, path, body), **headers}
+        signed = self.auth.sign(self.name, method, path, body, headers)
         url = f"http://127.0.0.1:{self.port}{path}"
         async with self.session.request(method, url, data=body or None, headers=signed) as response:
             return response.status, await response.read()
