@@ -5,7 +5,7 @@ was applied; with another request it is refused. Between two datacenters, or bef
 become a second event; it is accepted everywhere as an alias of the first (docs/semantics.md).
 """
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import pydantic
@@ -13,6 +13,7 @@ import pydantic
 from api.intentions import Done, Running, Slot, fingerprint, fingerprint_key, require_same
 from api.problems import of_validation
 from api.tokens import Caller
+from api.turns import Turns
 from core import limits
 from core.action import Action, Origin, Position, View
 from core.event import Event
@@ -89,6 +90,7 @@ class Writes:
         self._remote = remote
         self._wall = wall
         self._entropy = entropy
+        self.turns = Turns()
         self._fingerprint_key = fingerprint_key(secret)
 
     async def submit(
@@ -171,7 +173,21 @@ class Writes:
         running.settle(done)
         return done, found is not None
 
-    async def _write(
+    def _write(
+        self, action: type[Action], request: Any, caller: Caller, key: str, mark: bytes, position: Position | None
+    ) -> Coroutine[Any, Any, Done]:
+        done = self._commit(action, request, caller, key, mark, position)
+        turn = action.turn(request)
+        return self._in_turn(turn, done) if turn else done
+
+    async def _in_turn(self, turn: str, done: Coroutine[Any, Any, Done]) -> Done:
+        try:
+            async with self.turns.of(turn):
+                return await done
+        finally:
+            done.close()  # cancelled while it waited: never begun
+
+    async def _commit(
         self, action: type[Action], request: Any, caller: Caller, key: str, mark: bytes, position: Position | None
     ) -> Done:
         args = await self.resolve(action, request, caller, key, mark, position)

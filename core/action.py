@@ -195,6 +195,12 @@ class Action:
     """`resolve` asks for `Origin.position`: the client's cursor comes in the body's field `cursor`."""
 
     @staticmethod
+    def turn(request: Any) -> str:
+        """What this write has to itself from `resolve` until it is applied, in its datacenter: the name of a thing
+        whose limit `resolve` looks at. "" for most."""
+        return ""
+
+    @staticmethod
     async def resolve(request: Any, origin: Origin) -> Any:
         """Request -> Args, or an error of core.errors. Runs only at the origin, before the event exists."""
         raise NotImplementedError

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from core import action, limits
+from core.access import kind_of
 from core.action import Audience, Origin, Route, Touch
 from core.actions.conversations import (
     ChatArgs,
@@ -62,6 +63,10 @@ async def _add(origin: Origin, chat: str, users: Iterable[str]) -> _AddArgs:
 
 class _MemberAction(action.Action):
     """What adds and joins share."""
+
+    @staticmethod
+    def turn(request: "Add.Request | Join.Request") -> str:
+        return request.chat if kind_of(request.chat) == "group" else ""
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:

@@ -1,0 +1,104 @@
+"""Limits over several rows hold within one datacenter, however many come at once."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from api.tokens import Caller
+from core import limits
+from core.errors import LogUnavailable
+from tests.support.api import ApiDc, Reply, User, api_dc
+from tests.support.dc import ACTIONS
+
+CROWD = [f"Uguest{number}" for number in range(60)]
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[ApiDc]:
+    async with api_dc() as started:
+        await started.sign_up("Uada", *CROWD)
+        yield started
+
+
+async def group_of(ada: User, *users: str, kind: str = "group") -> str:
+    body = {"kind": kind, "title": "Lunch", "users": list(users)}
+    return str((await ada.ok("POST", "/v1/chats", body))["chat"])
+
+
+def codes(replies: list[Reply]) -> Counter[str]:
+    return Counter(reply.code for reply in replies)
+
+
+async def test_of_sixty_who_join_at_once_as_many_get_in_as_there_is_room_for(api: ApiDc) -> None:
+    ada = api.user("Uada")
+    chat = await group_of(ada)
+    replies = await asyncio.gather(*(api.user(one).post(f"/v1/chats/{chat}/join") for one in CROWD))
+    room = limits.GROUP_MEMBERS_MAX - 1
+    assert codes(replies) == {"": room, "group_full": len(CROWD) - room}
+    assert (await ada.ok("GET", f"/v1/chats/{chat}/members"))["count"] == limits.GROUP_MEMBERS_MAX
+
+
+async def test_adds_and_joins_share_the_room(api: ApiDc) -> None:
+    ada = api.user("Uada")
+    chat = await group_of(ada, *CROWD[:10])
+    adds = (ada.post(f"/v1/chats/{chat}/members", {"users": CROWD[at : at + 3]}) for at in range(10, 40, 3))
+    joins = (api.user(one).post(f"/v1/chats/{chat}/join") for one in CROWD[40:])
+    await asyncio.gather(*adds, *joins)
+    assert (await ada.ok("GET", f"/v1/chats/{chat}/members"))["count"] == limits.GROUP_MEMBERS_MAX
+
+
+async def test_a_write_that_failed_or_was_cancelled_holds_no_place(
+    api: ApiDc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = api.user("Uada")
+    chat = await group_of(ada, *CROWD[:18])
+    started = asyncio.Event()
+
+    async def failing(*write: object) -> None:
+        raise LogUnavailable()
+
+    async def hanging(*write: object) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    path = f"/v1/chats/{chat}/join"
+    with monkeypatch.context() as patch:
+        patch.setattr(api.dc.writer, "commit", failing)
+        assert (await api.user(CROWD[20]).post(path)).code == "log_unavailable"
+        patch.setattr(api.dc.writer, "commit", hanging)
+        writes, caller = api.parts.writes, Caller(CROWD[21], "s1", 0)
+        leaving = asyncio.create_task(writes.submit(ACTIONS["member.join"], {"chat": chat}, caller))
+        await started.wait()
+        waiting = asyncio.create_task(writes.submit(ACTIONS["member.join"], {"chat": chat}, Caller(CROWD[22], "s1", 0)))
+        await asyncio.sleep(0)
+        for task in (waiting, leaving):
+            task.cancel()
+        await asyncio.gather(waiting, leaving, return_exceptions=True)
+    replies = await asyncio.gather(*(api.user(one).post(path) for one in CROWD[23:26]))
+    assert codes(replies) == {"": 1, "group_full": 2}
+    assert not api.parts.writes.turns.held, "nothing is kept of a chat where nobody waits"
+
+
+async def test_a_supergroup_and_other_chats_wait_for_nobody(api: ApiDc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that hangs in one group holds up nothing but limited writes of that group."""
+    ada = api.user("Uada")
+    busy, other, open_to_all = await group_of(ada), await group_of(ada), await group_of(ada, kind="supergroup")
+    commit, started = api.dc.writer.commit, asyncio.Event()
+
+    async def hanging(action: str, version: int, actor: str, *write: object) -> object:
+        if actor == CROWD[0]:
+            started.set()
+            await asyncio.Event().wait()
+        return await commit(action, version, actor, *write)
+
+    monkeypatch.setattr(api.dc.writer, "commit", hanging)
+    submit = api.parts.writes.submit
+    stuck = asyncio.create_task(submit(ACTIONS["member.join"], {"chat": busy}, Caller(CROWD[0], "s1", 0)))
+    await started.wait()
+    for chat in (other, open_to_all):
+        await api.user(CROWD[1]).ok("POST", f"/v1/chats/{chat}/join")
+    await ada.send(busy, "still here")
+    stuck.cancel()
+    await asyncio.gather(stuck, return_exceptions=True)
