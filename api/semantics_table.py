@@ -32,8 +32,9 @@ mean: applied at the origin.
 - The **stamp** of a write is the id of its event. The greater one is the later one, in every datacenter.
 - A write that was accepted is never thrown away because of a concurrent kick or dissolve: it was allowed where it was
   accepted.
-- A limit over several rows (20 members of a group) is checked at the origin. Two datacenters may overshoot together;
-  the overshoot stays and blocks further adds.
+- A limit over several rows (20 members of a group; reactions and revisions of a message) is checked at the origin. In
+  one datacenter it holds, however many come at once. Two datacenters may overshoot together; the overshoot stays and
+  blocks further adds.
 - A lww write that lost against one which did not know it is listed as a conflict, alike in every datacenter
   (`GET /sys/v1/conflicts`). Passwords are not listed.
 - An `Idempotency-Key` with its request names one intention of one user, for ever. Its answer is kept for 24 h in every

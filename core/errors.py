@@ -53,6 +53,10 @@ class Full(Conflict):
     code, title = "group_full", "The group has all the members it can have"
 
 
+class MessageFull(Conflict):
+    code, title = "message_full", "The message has all the reactions or revisions that it can have"
+
+
 class NotYetHere(Conflict):
     code, title = "not_yet_here", "This datacenter does not know it yet; try again shortly"
 

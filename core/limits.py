@@ -14,6 +14,15 @@ GROUP_MEMBERS_MAX = 20
 SUPERGROUP_ADD_MAX = 200
 """Members named in one call."""
 EMOJI_CHARS_MAX = 32
+EMOJI_PER_MESSAGE_MAX = 20
+"""Different emoji on one message."""
+REACTIONS_PER_USER_MAX = 5
+"""Emoji of one user on one message."""
+MESSAGE_REACTIONS_MAX = 200
+"""Reactions set and taken back on one message, ever: each is a row, and whoever shows the message reads them all (about
+1 ms of CPU for so many). What is on can still be taken back."""
+MESSAGE_EDITS_MAX = 50
+"""Revisions of one message."""
 KEY_CHARS_MAX = 64
 BATCH_MESSAGES_MAX = 100
 REQUEST_BYTES_MAX = 131_072
@@ -191,6 +200,9 @@ assert REPLAY_POSTS_MAX * REPLAY_BODY_BYTES_MAX < SYS_BODIES_BYTES_MAX
 # In the log nothing is escaped; beside its text a message has recipients and what its origin knew.
 assert 2 * BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX <= LANE_BATCH_BYTES_MAX <= REPLAY_BYTES_MAX
 assert RECENT_KEPT_MAX <= UPDATES_KEPT_MAX
+assert REACTIONS_PER_USER_MAX <= EMOJI_PER_MESSAGE_MAX <= MESSAGE_REACTIONS_MAX
+# A group in which everybody reacts as much as he may.
+assert GROUP_MEMBERS_MAX * REACTIONS_PER_USER_MAX <= MESSAGE_REACTIONS_MAX
 assert MESSAGE_WRITE_ROWS <= MESSAGE_QUEUE_ROWS_MAX
 assert LANE_BATCH_MAX <= REPLAY_RECORDS_MAX
 # A group commit is replayed whole, because its last record vouches for it.

@@ -43,6 +43,10 @@ class Message(NamedTuple):
     """Recipients as decided at the origin; empty for a supergroup."""
     reply_to: int
     system: bool
+    edits: int = 0
+    """Revisions, whichever is shown."""
+    reacted: int = 0
+    """Reactions that were set or taken back, in all."""
 
     def shown(self) -> dict[str, Any]:
         """The JSON form in histories and updates; ids are strings of digits. `copies` only where there are any."""
@@ -70,17 +74,21 @@ def fold(rows: Iterable[Row]) -> Message | None:
     """
     sends: dict[int, Row] = {}
     edit: Row | None = None
+    edits: set[int] = set()
+    reacted: set[int] = set()
     recalled = False
     votes: dict[tuple[str, str], tuple[int, bool]] = {}
     for row in rows:
         if row.kind == "send":
             sends[row.event] = row
         elif row.kind == "edit":
+            edits.add(row.event)
             if edit is None or row.event > edit.event:
                 edit = row
         elif row.kind == "recall":
             recalled = True
         elif row.kind == "react":
+            reacted.add(row.event)
             vote = (row.actor, row.body["emoji"])
             if row.event > votes.get(vote, (0, False))[0]:
                 votes[vote] = (row.event, row.body["on"])
@@ -106,4 +114,6 @@ def fold(rows: Iterable[Row]) -> Message | None:
         to=tuple(sorted({user for send in sends.values() for user in send.body.get("to", ())})),
         reply_to=int(body.get("reply_to", 0)),
         system=bool(body.get("system", False)),
+        edits=len(edits),
+        reacted=len(reacted),
     )

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from core.action import Touch
-from core.messages import Message, Row
+from core.messages import Row
 from stores.view import StoreView
 
 
@@ -38,25 +38,21 @@ def decode(entry: bytes) -> Entry:
     return _decoder.decode(entry)
 
 
-async def render_all(
-    view: StoreView, entries: Sequence[Entry], user: str, known: Mapping[int, Message] | None = None
-) -> list[dict[str, Any]]:
-    """The JSON of each entry for `user`; messages are read in one go, `known` ones not at all."""
-    messages = dict(known or {})
-    missing = {id for entry in entries if (id := entry.message()) is not None and id not in messages}
-    if missing:
-        messages |= await view.messages(missing)
-    return [await _render(view, entry, user, messages) for entry in entries]
+async def render_all(view: StoreView, entries: Sequence[Entry], user: str) -> list[dict[str, Any]]:
+    """The JSON of each entry for `user`; messages are read in one go."""
+    wanted = {id for entry in entries if (id := entry.message()) is not None}
+    messages = await view.messages(wanted) if wanted else {}
+    shown = {id: message.shown() for id, message in messages.items()}
+    return [await _render(view, entry, user, shown) for entry in entries]
 
 
-async def _render(view: StoreView, entry: Entry, user: str, messages: Mapping[int, Message]) -> dict[str, Any]:
+async def _render(view: StoreView, entry: Entry, user: str, messages: Mapping[int, Any]) -> dict[str, Any]:
     head: dict[str, Any] = {"event": str(entry.event), "type": entry.type}
     ref = [str(part) for part in entry.ref]
     if entry.type == "message":
-        message = messages.get(int(ref[1]))
         # An edit, recall or reaction can come before its message; the message's own update will show it all.
-        shown = message.shown() if message else {"id": ref[1], "conversation": ref[0], "missing": True}
-        return head | {"message": shown}
+        missing = {"id": ref[1], "conversation": ref[0], "missing": True}
+        return head | {"message": messages.get(int(ref[1]), missing)}
     if entry.type == "hidden":
         return head | {"conversation": ref[0], "message": ref[1]}
     if entry.type == "chat":

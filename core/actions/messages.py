@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core import action, ids
+from core import action, ids, limits
 from core.access import kind_of
 from core.action import Audience, Origin, Route, Touch
 from core.actions.conversations import (
@@ -25,7 +25,7 @@ from core.actions.conversations import (
     standing,
 )
 from core.actions.fields import MessageId, Peer, Text
-from core.errors import Forbidden, Gone, Invalid, NotFound, TooLarge
+from core.errors import Forbidden, Gone, Invalid, MessageFull, NotFound, TooLarge
 from core.event import Event
 from core.tables import MESSAGE_ROWS, Effect
 
@@ -54,6 +54,11 @@ def row(event: Event, conversation: str, message: int, kind: str, body: dict[str
 
 class AboutMessage(action.Action):
     """What writes about a message share: whom they concern and what they touch."""
+
+    @staticmethod
+    def turn(request: Any) -> str:
+        """What is about one message is bounded."""
+        return str(int(request.message))
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -160,7 +165,7 @@ class Edit(AboutMessage):
     )
     route = Route("PATCH", "/v1/messages/{message}")
     example = {"text": "Hello, Grace"}
-    errors = (Forbidden, NotFound, Gone, TooLarge)
+    errors = (Forbidden, NotFound, Gone, MessageFull, TooLarge)
 
     class Request(action.Request):
         message: MessageId
@@ -176,6 +181,8 @@ class Edit(AboutMessage):
             raise Forbidden("only its sender may edit a message")
         if message.recalled:
             raise Gone("the message was recalled")
+        if message.edits >= limits.MESSAGE_EDITS_MAX:
+            raise MessageFull(f"a message has at most {limits.MESSAGE_EDITS_MAX} revisions")
         await require_may_write(origin.view, message.conversation, origin.actor)
         reach = await reach_about(origin.view, message)
         return Edit.Args(
@@ -200,7 +207,7 @@ class Recall(AboutMessage):
         "also to those who are no longer in the chat."
     )
     route = Route("DELETE", "/v1/messages/{message}", query=("for",), when=(("for", "all"),))
-    errors = (Forbidden, NotFound)
+    errors = (Forbidden, NotFound, Gone)
     Args = MessageArgs
 
     class Request(action.Request):
@@ -217,6 +224,8 @@ class Recall(AboutMessage):
             chat = await known_chat(view, message.conversation)
             if await standing(view, chat, origin.actor) not in ("owner", "admin"):
                 raise Forbidden("only its sender, the owner and admins may recall a message")
+        if message.recalled:
+            raise Gone("the message was recalled")
         reach = await reach_about(view, message)
         return MessageArgs(
             conversation=message.conversation,

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterable
 
-from core import action
+from core import action, limits
 from core.action import Origin, Route
 from core.actions.conversations import reach_about, readable, require_may_write
 from core.actions.fields import Emoji, MessageId
 from core.actions.messages import AboutMessage, MessageArgs, row
-from core.errors import Forbidden, Gone, NotFound
+from core.errors import Forbidden, Gone, MessageFull, NotFound
 from core.event import Event
+from core.messages import Message
 from core.tables import Effect
 
 _RULE = (
     "A row that only appears; per message, user and emoji the greatest stamp is shown, across all ids of the message. "
-    "Counts are derived from the rows, so they can not drift."
+    "Counts are derived from the rows, so they can not drift. How many a message may have is looked at where a "
+    "reaction is taken; two datacenters may overshoot together."
 )
 
 
@@ -26,11 +28,12 @@ class _Request(action.Request):
     emoji: Emoji
 
 
-async def _resolve(request: _Request, origin: Origin) -> ReactionArgs:
+async def _resolve(request: _Request, origin: Origin, on: bool) -> ReactionArgs:
     message = await readable(origin.view, origin.actor, int(request.message))
     if message.recalled:
         raise Gone("the message was recalled")
     await require_may_write(origin.view, message.conversation, origin.actor)
+    _require_room(message, origin.actor, request.emoji, on)
     reach = await reach_about(origin.view, message)
     return ReactionArgs(
         conversation=message.conversation,
@@ -39,6 +42,21 @@ async def _resolve(request: _Request, origin: Origin) -> ReactionArgs:
         knew=reach.knew,
         emoji=request.emoji,
     )
+
+
+def _require_room(message: Message, user: str, emoji: str, on: bool) -> None:
+    """MessageFull. What is on may always be taken back, and nothing else once there are too many rows."""
+    mine = [one for one, users in message.reactions.items() if user in users]
+    if emoji in mine and not on:
+        return
+    if message.reacted >= limits.MESSAGE_REACTIONS_MAX:
+        raise MessageFull(f"a message has at most {limits.MESSAGE_REACTIONS_MAX} reactions, those taken back included")
+    if not on or emoji in mine:
+        return
+    if len(mine) >= limits.REACTIONS_PER_USER_MAX:
+        raise MessageFull(f"you have {len(mine)} reactions to this message: take one back first")
+    if emoji not in message.reactions and len(message.reactions) >= limits.EMOJI_PER_MESSAGE_MAX:
+        raise MessageFull(f"a message has at most {limits.EMOJI_PER_MESSAGE_MAX} different emoji; use one of those")
 
 
 def _effect(event: Event, on: bool) -> Effect:
@@ -51,13 +69,13 @@ class Set(AboutMessage):
     summary = "React to a message"
     consistency = _RULE
     route = Route("PUT", "/v1/messages/{message}/reactions/{emoji}")
-    errors = (Forbidden, NotFound, Gone)
+    errors = (Forbidden, NotFound, Gone, MessageFull)
     Request = _Request
     Args = ReactionArgs
 
     @staticmethod
     async def resolve(request: _Request, origin: Origin) -> ReactionArgs:
-        return await _resolve(request, origin)
+        return await _resolve(request, origin, True)
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
@@ -69,13 +87,13 @@ class Clear(AboutMessage):
     summary = "Take a reaction back"
     consistency = _RULE
     route = Route("DELETE", "/v1/messages/{message}/reactions/{emoji}")
-    errors = (Forbidden, NotFound, Gone)
+    errors = (Forbidden, NotFound, Gone, MessageFull)
     Request = _Request
     Args = ReactionArgs
 
     @staticmethod
     async def resolve(request: _Request, origin: Origin) -> ReactionArgs:
-        return await _resolve(request, origin)
+        return await _resolve(request, origin, False)
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:

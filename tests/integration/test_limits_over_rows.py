@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -49,9 +50,7 @@ async def test_adds_and_joins_share_the_room(api: ApiDc) -> None:
     assert (await ada.ok("GET", f"/v1/chats/{chat}/members"))["count"] == limits.GROUP_MEMBERS_MAX
 
 
-async def test_a_write_that_failed_or_was_cancelled_holds_no_place(
-    api: ApiDc, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_write_that_failed_or_was_cancelled_holds_no_place(api: ApiDc, monkeypatch: pytest.MonkeyPatch) -> None:
     ada = api.user("Uada")
     chat = await group_of(ada, *CROWD[:18])
     started = asyncio.Event()
@@ -102,3 +101,77 @@ async def test_a_supergroup_and_other_chats_wait_for_nobody(api: ApiDc, monkeypa
     await ada.send(busy, "still here")
     stuck.cancel()
     await asyncio.gather(stuck, return_exceptions=True)
+
+
+# -- what one message can be made to carry
+
+
+async def shown(user: User, chat: str) -> dict[str, Any]:
+    (message,) = (await user.ok("GET", f"/v1/dialogs/{chat}/messages"))["messages"]
+    return dict(message)
+
+
+async def react(user: User, message: str, emoji: str, method: str = "PUT") -> Reply:
+    return await user.call(method, f"/v1/messages/{message}/reactions/{emoji}")
+
+
+async def test_one_user_has_so_many_reactions_on_a_message_at_once(api: ApiDc) -> None:
+    ada = api.user("Uada")
+    chat = await group_of(ada)
+    message = await ada.send(chat, "Hello")
+    most = limits.REACTIONS_PER_USER_MAX
+    replies = await asyncio.gather(*(react(ada, message.zfill(18 + n % 2), f"e{n}") for n in range(3 * most)))
+    assert codes(replies) == {"": most, "message_full": 2 * most}
+    mine = sorted((await shown(ada, chat))["reactions"])
+    assert len(mine) == most
+    assert (await react(ada, message, mine[0], "DELETE")).status == 200
+    assert (await react(ada, message, "another")).status == 200
+    assert (await react(ada, message, "one-more")).code == "message_full"
+
+
+async def test_a_message_shows_so_many_different_emoji(api: ApiDc) -> None:
+    ada = api.user("Uada")
+    chat = await group_of(ada, kind="supergroup")
+    message = await ada.send(chat, "Hello")
+    most, each = limits.EMOJI_PER_MESSAGE_MAX, limits.REACTIONS_PER_USER_MAX
+    crowd = [api.user(one) for one in CROWD[: most // each + 2]]
+    for one in crowd:
+        await one.ok("POST", f"/v1/chats/{chat}/join")
+    calls = (react(one, message, f"e{at * each + n}") for at, one in enumerate(crowd) for n in range(each))
+    assert codes(await asyncio.gather(*calls)) == {"": most, "message_full": 2 * each}
+    taken = sorted((await shown(ada, chat))["reactions"])
+    assert len(taken) == most
+    assert (await react(crowd[-1], message, taken[0])).status == 200, "one that is there already"
+
+
+async def test_reactions_on_and_off_end_and_what_is_on_can_still_be_taken_back(
+    api: ApiDc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MESSAGE_REACTIONS_MAX", 6)
+    ada = api.user("Uada")
+    chat = await group_of(ada, CROWD[0])
+    message = await ada.send(chat, "Hello")
+    for method in ("PUT", "DELETE", "PUT", "DELETE", "DELETE", "PUT"):
+        assert (await react(ada, message, "+1", method)).status == 200
+    guest = api.user(CROWD[0])
+    assert (await react(guest, message, "+1")).code == "message_full"
+    assert (await react(guest, message, "+1", "DELETE")).code == "message_full", "nothing of his to take back"
+    assert (await react(ada, message, "+1", "DELETE")).status == 200
+    assert (await react(ada, message, "+1", "DELETE")).code == "message_full"
+    assert (await shown(ada, chat))["reactions"] == {}
+
+
+async def test_a_message_has_so_many_revisions(api: ApiDc) -> None:
+    ada = api.user("Uada")
+    message = await ada.send("Uada", "0")
+    most = limits.MESSAGE_EDITS_MAX
+    edits = (ada.call("PATCH", f"/v1/messages/{message}", {"text": f"text {n}"}) for n in range(most + 10))
+    assert codes(await asyncio.gather(*edits)) == {"": most, "message_full": 10}
+    assert (await ada.call("DELETE", f"/v1/messages/{message}?for=all")).status == 200
+
+
+async def test_a_message_is_recalled_once(api: ApiDc) -> None:
+    ada = api.user("Uada")
+    message = await ada.send("Uada", "Hello")
+    recalls = (ada.call("DELETE", f"/v1/messages/{message}?for=all") for _ in range(5))
+    assert codes(await asyncio.gather(*recalls)) == {"": 1, "gone": 4}
