@@ -1,11 +1,11 @@
 """apisvc: the public listener, put together from what a process hands it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from api import health, openapi
+from api import docs_page, health, openapi
 from api.calls import Calls
 from api.clock_header import ClockHeader
 from api.cursors import Cursors
@@ -13,7 +13,7 @@ from api.front import Plain
 from api.guard import Guard, Handler
 from api.health import Check
 from api.metrics import Metrics
-from api.operations import Read, grouped, plain_first
+from api.operations import Other, Read, grouped, plain_first
 from api.queries.dialogs import Dialogs
 from api.queries.history import History
 from api.queries.login import Login
@@ -21,6 +21,7 @@ from api.queries.people import People
 from api.queries.standpoint import Standpoint
 from api.queries.updates import Updates
 from api.reads import ReadRoutes
+from api.schemas import Schema
 from api.tokens import Tokens
 from api.write_routes import WriteRoutes, is_plain
 from api.writes import LaneWriter, RemoteDurability, Writes
@@ -57,6 +58,8 @@ class PublicDeps:
     entropy: Entropy
     checks: Mapping[str, Check] = field(default_factory=dict)
     """What `/readyz` asks: name -> what is missing."""
+    others: Sequence[Other] = ()
+    """Calls that somebody else adds to the application, as they describe them."""
     metrics: Metrics = field(default_factory=Metrics)
     in_flight_max: int = limits.REQUESTS_IN_FLIGHT_MAX
     bodies_bytes_max: int = limits.BODIES_BYTES_MAX
@@ -74,6 +77,8 @@ class PublicParts:
     guard: Guard
     plain: Mapping[str, Plain]
     """Path of a POST -> who answers it past the framework (api/front.py)."""
+    describe: Callable[[], Schema]
+    """Makes the OpenAPI document."""
 
 
 PARTS = web.AppKey("parts", PublicParts)
@@ -113,7 +118,6 @@ def create_public_app(deps: PublicDeps) -> web.Application:
         handlers[place] = routes.handler(actions)
         if place[0] == "POST" and is_plain(actions):
             plain[place[1]] = routes.plain_handler(actions[0])
-    app[PARTS] = PublicParts(tokens, cursors, writes, deps.metrics, guard, plain)
     reads = _reads(deps, tokens, cursors, writes)
     read_routes = ReadRoutes(calls, clock)
     body_bytes_max = {("POST", BATCH_PATH): limits.BODY_BYTES_MAX}
@@ -124,7 +128,13 @@ def create_public_app(deps: PublicDeps) -> web.Application:
         most = body_bytes_max.get((method, path), limits.REQUEST_BYTES_MAX)
         app.router.add_route(method, path, guard.bounded(f"{method} {path}", handler, most))
     health.add_routes(app, deps.metrics, deps.checks)
-    openapi.add_routes(app, openapi.document(deps.actions.values(), reads))
+    others = [*health.others(), *docs_page.others(), *deps.others]
+
+    def describe() -> Schema:
+        return openapi.document(deps.actions.values(), reads, others, deps.dc)
+
+    docs_page.add_routes(app, describe)
+    app[PARTS] = PublicParts(tokens, cursors, writes, deps.metrics, guard, plain, describe)
     return app
 
 

@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from aiohttp import web
 
 from api.metrics import Metrics
+from api.operations import Other
 from api.reads import json_response
+from core.errors import ForbiddenHeader
 
 log = logging.getLogger("planb.api")
 Check = Callable[[], Awaitable[str]]
@@ -20,6 +23,36 @@ async def _asked(name: str, check: Check) -> str:
     except Exception as error:
         log.error("the check %s failed: %r", name, error)
         return "the check failed"
+
+
+def others() -> list[Other]:
+    """How OpenAPI describes the three."""
+    missing = {"type": "object", "additionalProperties": {"type": "string"}}
+    ready = {
+        "type": "object",
+        "required": ["ready", "missing"],
+        "properties": {"ready": {"type": "boolean"}, "missing": missing},
+    }
+    alive = {"type": "object", "required": ["alive"], "properties": {"alive": {"const": True}}}
+    metrics = {"description": "In Prometheus's text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    return [
+        _other("livez", "Whether the process runs", {"200": _json("It does", alive)}),
+        _other(
+            "readyz",
+            "Whether it serves, and what is missing",
+            {"200": _json("It does", ready), "503": _json("Not now", ready)},
+        ),
+        _other("metrics", "Its figures", {"200": metrics}),
+    ]
+
+
+def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _other(name: str, summary: str, responses: dict[str, Any]) -> Other:
+    head = {"operationId": name, "summary": summary, "tags": ["operation"], "security": []}
+    return Other("GET", f"/{name}", head | {"responses": responses}, (ForbiddenHeader,))
 
 
 def add_routes(app: web.Application, metrics: Metrics, checks: Mapping[str, Check]) -> None:

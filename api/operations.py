@@ -4,11 +4,12 @@ Writes come from the registry of actions; reads and the few calls that are neith
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pydantic
 
+from api.answers import Answer
 from api.calls import Call
 from core import limits
 from core.action import Action, Request
@@ -27,17 +28,32 @@ class Read:
     summary: str
     consistency: str
     answer: Answerer
+    Answer: type[Answer]
+    """The shape of what is answered: described and tested, not checked at run time."""
     Request: type[Request] = Request
     errors: Sequence[type[PlanBError]] = ()
     example: Mapping[str, Any] | None = None
     """An example body."""
-    example_answer: Mapping[str, Any] | None = None
     public: bool = False
     """Needs no token."""
+    writes: bool = False
+    """Commits an event, so it takes a key and may fail as a write."""
 
     @property
     def body_bytes_max(self) -> int:
         return limits.ANONYMOUS_BYTES_MAX if self.public else limits.REQUEST_BYTES_MAX
+
+
+@dataclass(frozen=True)
+class Other:
+    """A call that is neither: `operation` describes it as OpenAPI has it, but for its errors."""
+
+    method: str
+    path: str
+    operation: Mapping[str, Any]
+    errors: Sequence[type[PlanBError]] = ()
+    schemas: Mapping[str, Any] = field(default_factory=dict)
+    """Components that the operation refers to."""
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,13 @@ from api.app import PARTS, PublicDeps, create_public_app
 from api.clock_header import ClockHeader
 from api.front import Front
 from api.internal_auth import InternalAuth
+from api.operations import Other
 from api.replay import Replay
 from api.sys_app import SysDeps, create_sys_app
 from api.sys_status import Figures, Status
 from api.sys_writes import SysCalls, SysWriteRoutes
 from broker.deps import BrokerDeps
+from broker.description import described as stream_described
 from broker.hub import Hub
 from broker.routes import add_routes as add_stream
 from cli import settings as configuration
@@ -216,6 +218,7 @@ class Datacenter:
             wall=wall_clock_ms,
             entropy=entropy,
             checks=self.serving.checks,
+            others=[Other(*one) for one in stream_described()],
         )
         self.public = create_public_app(deps)
         parts = self.public[PARTS]

@@ -186,6 +186,8 @@ class Action:
     """The errors of `core.errors` that `resolve` may raise, for OpenAPI."""
     example: ClassVar[dict[str, Any]] = {}
     """An example request body."""
+    answer: ClassVar[Mapping[str, Any]] = {}
+    """Members of the answer besides `id`: name -> type (core/actions/fields.py). As `result` gives them."""
     upcasters: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
     """Version in the log -> plain args of that version to plain args of the next. Every version that was ever
     released has one, for ever."""
@@ -222,7 +224,7 @@ class Action:
 
     @staticmethod
     def result(event: Event) -> dict[str, Any]:
-        """The members of the answer besides `id`. Pure, so that a retry anywhere gets the same answer."""
+        """The members of the answer besides `id`, those of `answer`. Pure, so that a retry anywhere gets the same."""
         return {}
 
 

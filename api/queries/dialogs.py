@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from api import answers
 from api.calls import Call
 from api.cursors import Cursors
 from api.decoding import refused
@@ -63,14 +64,9 @@ class Dialogs:
                 "whatever this answer lacks. Keep the cursor of the first page. Dialogs of chats that I was removed "
                 "from, or that were dissolved, stay. Unread is derived from messages beyond the read mark.",
                 self.dialogs,
+                answers.Dialogs,
                 DialogsRequest,
                 errors=(Invalid,),
-                example_answer={
-                    "dialogs": [],
-                    "after": None,
-                    "cursor": "PC1.…",
-                    "position": {"dc": "fra", "epoch": 3, "pts": 7, "channels": {}},
-                },
             )
         ]
 

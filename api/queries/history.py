@@ -4,6 +4,7 @@ from typing import Any
 
 import pydantic
 
+from api import answers
 from api.calls import Call
 from api.operations import Read
 from api.queries.paging import LIMIT_DEFAULT, Limit
@@ -43,14 +44,9 @@ class History:
                 "Each message is the fold of its rows that this datacenter has applied; order is by id. A late message "
                 "takes its place among those that were shown before: updates bring it, a history does not repeat it.",
                 self.messages,
+                answers.History,
                 HistoryRequest,
                 errors=(Invalid, NotFound),
-                example_answer={
-                    "conversation": "D1234567890123456789",
-                    "messages": [],
-                    "next_before": None,
-                    "next_after": None,
-                },
             )
         ]
 

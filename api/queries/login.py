@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import pydantic
 
+from api import answers
 from api.calls import Call
 from api.operations import Read
 from api.tokens import Caller, Tokens
@@ -12,7 +13,7 @@ from api.writes import Writes
 from core import limits, passwords
 from core.action import Action, Request
 from core.actions.fields import Device, UserId
-from core.errors import NotFound, Overloaded, Unauthenticated
+from core.errors import Conflict, NotFound, Overloaded, Unauthenticated
 from stores.view import StoreView
 
 _NOBODYS = f"scrypt${'00' * passwords.SALT_BYTES}${'00' * 32}"
@@ -47,11 +48,12 @@ class Login:
                 "A new session (token.issue) in this datacenter. The token is signed and works in every datacenter at "
                 "once, also before the session's row has arrived there.",
                 self.login,
+                answers.LoggedIn,
                 LoginRequest,
-                errors=(Unauthenticated, Overloaded),
+                errors=(Conflict, Unauthenticated, Overloaded),
                 example={"user": "Uada", "password": "correct horse", "device": "phone"},
-                example_answer={"token": "PB1.…", "session": "s1", "user": "Uada", "expires_ms": 1_900_000_000_000},
                 public=True,
+                writes=True,
             ),
             Read(
                 "logout",
@@ -61,8 +63,9 @@ class Login:
                 "As session.revoke: set once and never unset. Answered when another datacenter holds it durably, if "
                 "one is reachable.",
                 self.logout,
+                answers.LoggedOut,
                 errors=(NotFound,),
-                example_answer={"id": "1234567890123456789", "session": "s1", "durability": "remote"},
+                writes=True,
             ),
         ]
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import pydantic
 
+from api import answers
 from api.calls import Call
 from api.decoding import refused
 from api.operations import Read
@@ -56,9 +57,17 @@ class People:
 
     def reads(self) -> list[Read]:
         return [
-            Read("me.get", "GET", "/v1/me", "My profile", _LOCAL, self.me, errors=(NotFound,)),
+            Read("me.get", "GET", "/v1/me", "My profile", _LOCAL, self.me, answers.Me, errors=(NotFound,)),
             Read(
-                "user.get", "GET", "/v1/users/{user}", "A profile", _LOCAL, self.user, UserRequest, errors=(NotFound,)
+                "user.get",
+                "GET",
+                "/v1/users/{user}",
+                "A profile",
+                _LOCAL,
+                self.user,
+                answers.Profile,
+                UserRequest,
+                (NotFound,),
             ),
             Read(
                 "presence.get",
@@ -67,11 +76,30 @@ class People:
                 "Who is connected",
                 "Of this datacenter's websockets alone; a lease, so it may be late by a few heartbeats.",
                 self.presence,
+                answers.Presences,
                 PresenceRequest,
                 (Invalid,),
             ),
-            Read("sessions.list", "GET", "/v1/sessions", "My sessions that are still valid", _LOCAL, self.sessions),
-            Read("chat.get", "GET", "/v1/chats/{chat}", "A chat of mine", _LOCAL, self.chat, ChatRequest, (NotFound,)),
+            Read(
+                "sessions.list",
+                "GET",
+                "/v1/sessions",
+                "My sessions that are still valid",
+                _LOCAL,
+                self.sessions,
+                answers.Sessions,
+            ),
+            Read(
+                "chat.get",
+                "GET",
+                "/v1/chats/{chat}",
+                "A chat of mine",
+                _LOCAL,
+                self.chat,
+                answers.ChatOfMine,
+                ChatRequest,
+                (NotFound,),
+            ),
             Read(
                 "members.list",
                 "GET",
@@ -79,6 +107,7 @@ class People:
                 "Who is in a chat of mine, by user id",
                 f"{_LOCAL} The owner in force follows from the members' registers, so it is the same everywhere.",
                 self.members,
+                answers.Members,
                 MembersRequest,
                 (Forbidden, NotFound),
             ),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pydantic
 
+from api import answers
 from api.calls import Call
 from api.cursors import Cursor, Cursors
 from api.operations import Read
@@ -95,17 +96,10 @@ class Updates:
                 "`event`, and take the new cursor whole. `reset` says that something was trimmed beyond your cursor: "
                 "begin again from GET /v1/dialogs.",
                 self.updates,
+                answers.Updates,
                 UpdatesRequest,
                 errors=(Invalid, NotServing),
                 example={"cursor": "PC1.…", "limit": 50},
-                example_answer={
-                    "updates": [{"pts": 7, "update": {"event": "1234567890123456789", "type": "chat", "chat": {}}}],
-                    "cursor": "PC1.…",
-                    "position": {"dc": "fra", "epoch": 3, "pts": 7, "channels": {}},
-                    "more": False,
-                    "reset": False,
-                    "uncovered": [],
-                },
             ),
             Read(
                 "state.get",
@@ -114,13 +108,9 @@ class Updates:
                 "A cursor at the present",
                 "Take it before you load anything else: it covers what you load afterwards; updates bring the rest.",
                 self.state,
+                answers.State,
                 StateRequest,
                 errors=(NotServing,),
-                example_answer={
-                    "user": "Uada",
-                    "cursor": "PC1.…",
-                    "position": {"dc": "fra", "epoch": 3, "pts": 7, "channels": {}},
-                },
             ),
         ]
 

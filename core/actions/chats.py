@@ -48,6 +48,7 @@ class _Create(action.Action):
     """What both creations do; they differ in kind and id."""
 
     Args = _CreateArgs
+    answer = {"chat": ChatId}
     kind: str
     prefix: str
 

@@ -62,6 +62,9 @@ def _id_range(text: str) -> str:
 
 UserId = Annotated[str, Field(pattern=r"^U[A-Za-z0-9._-]{1,63}$", description="User id")]
 ChatId = Annotated[str, Field(pattern=r"^[GC][0-9]{1,19}$", description="Group (G) or supergroup (C) id")]
+ConversationId = Annotated[
+    str, Field(pattern=r"^[DGC][0-9]{1,19}$", description="Direct (D), group (G) or supergroup (C) id")
+]
 Peer = Annotated[
     str,
     Field(

@@ -24,7 +24,7 @@ from core.actions.conversations import (
     require_users,
     standing,
 )
-from core.actions.fields import MessageId, Peer, Text
+from core.actions.fields import ConversationId, MessageId, Peer, Text
 from core.errors import Forbidden, Gone, Invalid, MessageFull, NotFound, TooLarge
 from core.event import Event
 from core.tables import MESSAGE_ROWS, Effect
@@ -79,6 +79,7 @@ class Send(action.Action):
     )
     route = Route("POST", "/v1/messages")
     example = {"to": "Ugrace", "text": "Hello"}
+    answer = {"conversation": ConversationId}
     errors = (Invalid, Forbidden, NotFound, Gone, TooLarge)
 
     class Request(action.Request):

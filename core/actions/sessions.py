@@ -8,7 +8,7 @@ from typing import Any
 from core import action, limits
 from core.action import Audience, Origin, Route, Touch
 from core.actions.conversations import made_before, new_id, require_users
-from core.actions.fields import Device, SessionId, UserId
+from core.actions.fields import Device, SessionId, UntilMs, UserId
 from core.errors import Conflict, Forbidden, NotFound
 from core.event import Event
 from core.tables import Effect
@@ -26,6 +26,7 @@ class Issue(action.Action):
     )
     route = Route("POST", "/sys/v1/tokens", listener="sys")
     example = {"user": "Uada", "device": "phone"}
+    answer = {"session": SessionId, "user": UserId, "device": Device, "expires_ms": UntilMs}
     errors = (Forbidden, NotFound, Conflict)
 
     class Request(action.Request):

@@ -27,6 +27,7 @@ class _Profile(action.Action):
     """What both profile writes do with their arguments."""
 
     Args = _ProfileArgs
+    answer = {"user": UserId}
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:

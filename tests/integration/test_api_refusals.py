@@ -410,20 +410,14 @@ def filled(path: str, **others: str) -> str:
     return path.format(**(FILLED | others))
 
 
-async def test_every_route_is_in_the_document_and_the_other_way_round(api: ApiDc, ada: User) -> None:
-    served = {
-        (route.method, route.resource.canonical)
-        for route in api.app.router.routes()
-        if route.resource and route.resource.canonical.startswith("/v1/")
-    }
-    paths = (await ada.get("/openapi.json")).body["paths"]
-    described = {(method.upper(), path) for path, group in paths.items() for method in group}
-    assert served == described
-
-
 async def paths_of(ada: User) -> list[tuple[str, str, dict[str, Any]]]:
     paths = (await ada.get("/openapi.json")).body["paths"]
-    return [(method.upper(), path, one) for path, group in paths.items() for method, one in group.items()]
+    return [
+        (method.upper(), path, one)
+        for path, group in paths.items()
+        for method, one in group.items()
+        if path.startswith("/v1/")
+    ]
 
 
 async def test_every_route_refuses_a_stranger_and_the_dc_header(api: ApiDc, ada: User) -> None:

@@ -1,6 +1,7 @@
 """DCs with their public listener, for tests: memory adapters, real HTTP on loopback."""
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -9,10 +10,18 @@ from aiohttp.test_utils import TestClient, TestServer
 from api.app import PARTS, PublicDeps, PublicParts, create_public_app
 from api.clock_header import ClockHeader
 from core.system import entropy, wall_clock_ms
+from tests.support.conformance import Conformance
 from tests.support.dc import ACTIONS, OneDc
+from tests.support.routes import DOCUMENT
 
 KEY = b"a key that all datacenters share"
 FAR_MS = wall_clock_ms() + 86_400_000
+
+
+@functools.cache
+def conformance() -> Conformance:
+    """One for all tests: to be made takes longer than most of them."""
+    return Conformance(DOCUMENT)
 
 
 class Remote:
@@ -66,6 +75,7 @@ class ApiDc:
             )
         )
         self.http = TestClient(TestServer(self.app))
+        self.conformance = conformance()
 
     @property
     def parts(self) -> PublicParts:
@@ -102,11 +112,9 @@ class User:
         more: dict[str, Any] = {"data": data} if data is not None else {"json": body} if body is not None else {}
         present = {name: value for name, value in sent.items() if value is not None}
         async with self.at.http.request(method, path, headers=present, **more) as answer:
-            text = await answer.text()
-            kind = answer.content_type
-            if answer.status >= 400 and path.startswith("/v1"):
-                assert kind == "application/problem+json", (answer.status, text)
-            return Reply(answer.status, await answer.json(content_type=None) if "json" in kind else {}, answer.headers)
+            found = await answer.json(content_type=None) if "json" in answer.content_type else {}
+            self.at.conformance.check(method, path, answer.status, answer.headers, found)
+            return Reply(answer.status, found, answer.headers)
 
     async def get(self, path: str, **headers: str | None) -> Reply:
         return await self.call("GET", path, **headers)

@@ -4,14 +4,20 @@ from types import SimpleNamespace
 from typing import Any
 
 from api import sys_app
-from api.app import create_public_app
+from api.app import PARTS, create_public_app
 from api.metrics import Metrics
+from api.operations import Other
+from broker import BrokerDeps, add_routes
+from broker.description import described
 from core.action import registry
 from stores.progress import Progress
 
+Route = tuple[str, str]
+"""Method, path template."""
 
-def routes() -> set[tuple[str, str]]:
-    """(method, path template) of both listeners. Nothing is called, so nothing stands behind them."""
+
+def public() -> tuple[dict[str, Any], set[Route]]:
+    """The public listener's description, and what it has routes for. Nothing is called, so nothing stands behind."""
     nothing: Any = SimpleNamespace(dc="fra", key=bytes(32), checks={}, metrics=Metrics(), actions=registry())
     for name in (
         "lane_writer",
@@ -20,7 +26,6 @@ def routes() -> set[tuple[str, str]]:
         "epoch",
         "remote",
         "wall",
-        "entropy",
         "clock",
         "in_flight_max",
         "bodies_bytes_max",
@@ -28,12 +33,19 @@ def routes() -> set[tuple[str, str]]:
     ):
         setattr(nothing, name, None)
     nothing.progress, nothing.entropy = Progress(), bytes
-    public = create_public_app(nothing)
-    found = {(route.method, route.resource.canonical) for route in public.router.routes() if route.resource}
-    found |= {("GET", "/v1/stream"), ("POST", "/v1/stream/ticket")}
+    nothing.others = [Other(*one) for one in described()]
+    app = create_public_app(nothing)
+    add_routes(app, BrokerDeps(*[nothing.view] * 6))
+    served = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource}
+    return app[PARTS].describe(), {route for route in served if route[0] != "HEAD"}
+
+
+def internal() -> set[Route]:
+    nothing: Any = SimpleNamespace(actions=registry(), metrics=Metrics(), checks={})
     nothing.writes = SimpleNamespace(handler=lambda _: None)
     nothing.replicator = SimpleNamespace(names=None)
-    return found | {(method, path) for method, path, _ in sys_app._Routes(nothing).table()}
+    return {(method, path) for method, path, _ in sys_app._Routes(nothing).table()}
 
 
-ROUTES = routes()
+DOCUMENT, PUBLIC = public()
+ROUTES = PUBLIC | internal()

@@ -1,0 +1,102 @@
+"""One example of each answer of a read, for the description of the API. Tests hold them against their types."""
+
+from typing import Any
+
+from api import answers
+from api.answers import Answer
+
+_PROFILE = {"id": "Ugrace", "name": "Grace", "avatar": "", "about": "Compilers"}
+_PLACE = {
+    "cursor": "PC1.…",
+    "position": {"dc": "fra", "epoch": 3, "pts": 7, "channels": {"C1234567890123450999": 44}},
+}
+_CHAT = {
+    "id": "G1234567890123450881",
+    "kind": "group",
+    "title": "Lunch",
+    "about": "",
+    "avatar": "",
+    "creator": "Uada",
+    "owner": "Uada",
+    "dissolved": False,
+}
+_MESSAGE = {
+    "id": "1234567890123456789",
+    "conversation": "D1234567890123456700",
+    "from": "Ugrace",
+    "key": "5c1f7d3e-8a55-4c02-9f0e-0e8b8c7b1a2d",
+    "class": "7127175737515299284",
+    "text": "Hello",
+    "edited": None,
+    "recalled": False,
+    "reactions": {"👍": ["Uada"]},
+    "reply_to": None,
+    "system": False,
+}
+_SETTINGS = {
+    "conversation": "D1234567890123456700",
+    "pin": None,
+    "muted_until_ms": None,
+    "read": {"257": "1234567890123456001"},
+    "cleared": {},
+}
+
+EXAMPLES: dict[type[Answer], dict[str, Any]] = {
+    answers.LoggedIn: {"token": "PB1.…", "session": "s1234", "user": "Uada", "expires_ms": 1_900_000_000_000},
+    answers.LoggedOut: {"id": "1234567890123456789", "session": "s1234", "durability": "remote"},
+    answers.Profile: _PROFILE,
+    answers.Me: {"id": "Uada", "name": "Ada", "avatar": "", "about": "", "session": "s1234"},
+    answers.Presences: {"presence": [{"user": "Ugrace", "online": True}]},
+    answers.Sessions: {
+        "sessions": [{"session": "s1234", "device": "phone", "expires_ms": 1_900_000_000_000, "current": True}]
+    },
+    answers.ChatOfMine: _CHAT | {"me": {"present": True, "role": "owner"}},
+    answers.Members: {
+        "members": [{"user": "Uada", "role": "owner", "joined": "1234567890123450881"}],
+        "count": 1,
+        "after": None,
+    },
+    answers.History: {
+        "conversation": "D1234567890123456700",
+        "messages": [_MESSAGE],
+        "next_before": "1234567890123456789",
+        "next_after": None,
+    },
+    answers.Dialogs: {
+        "dialogs": [
+            _SETTINGS
+            | {
+                "kind": "direct",
+                "peer": {"user": _PROFILE},
+                "present": True,
+                "top": _MESSAGE,
+                "unread": 1,
+                "unread_more": False,
+            }
+        ],
+        "after": None,
+        **_PLACE,
+    },
+    answers.Updates: {
+        "updates": [
+            {"pts": 7, "update": {"event": "1234567890123456789", "type": "message", "message": _MESSAGE}},
+            {
+                "pts": 44,
+                "channel": "C1234567890123450999",
+                "update": {
+                    "event": "1234567890123456790",
+                    "type": "member",
+                    "chat": "C1234567890123450999",
+                    "user": "Ugrace",
+                    "present": True,
+                    "role": "",
+                },
+            },
+        ],
+        "more": False,
+        "reset": False,
+        "uncovered": [],
+        **_PLACE,
+    },
+    answers.State: {"user": "Uada", **_PLACE},
+}

@@ -1,0 +1,290 @@
+"""What reads answer, as types: the description of the API is made from them, and tests hold every answer against it.
+
+Nothing is validated at run time. A client accepts members that it does not know: later versions may add some.
+"""
+
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import Field
+
+from core import limits
+from core.actions.fields import ChatId, ConversationId, Device, SessionId, UserId
+
+EventId = Annotated[
+    str, Field(pattern=r"^[0-9]{1,19}$", description="An event's id, in digits: its identity and its timestamp")
+]
+AnyMessageId = Annotated[str, Field(pattern=r"^[0-9]{1,19}$", description="A message's id: that of its event")]
+SupergroupId = Annotated[str, Field(pattern=r"^C[0-9]{1,19}$", description="Supergroup id")]
+Marks = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[0-9]{1,5}$")], AnyMessageId],
+    Field(description="Lane -> the greatest id that the mark covers"),
+]
+Cursor = Annotated[str, Field(description="Opaque. Take the newest whole; never merge two")]
+Count = Annotated[int, Field(ge=0)]
+TimeMs = Annotated[int, Field(ge=0, description="Milliseconds since 1970-01-01 UTC")]
+Durability = Literal["local", "remote"]
+Role = Literal["owner", "admin", "member"]
+
+
+class Answer(pydantic.BaseModel):
+    """Base of all that is answered."""
+
+
+class Position(Answer):
+    """Where the cursor beside it stands, in clear."""
+
+    dc: str
+    epoch: Count
+    pts: Count
+    channels: dict[SupergroupId, Count]
+
+
+class At(Answer):
+    """An answer with a cursor."""
+
+    cursor: Cursor
+    position: Position
+
+
+# -- people
+
+
+class Profile(Answer):
+    id: UserId
+    name: str
+    avatar: str
+    about: str
+
+
+class Me(Profile):
+    session: Annotated[str, Field(description="The session that the token belongs to")]
+
+
+class Presence(Answer):
+    user: UserId
+    online: bool
+
+
+class Presences(Answer):
+    presence: list[Presence]
+
+
+class Session(Answer):
+    session: SessionId
+    device: Device
+    expires_ms: TimeMs
+    current: Annotated[bool, Field(description="The one that asks")]
+
+
+class Sessions(Answer):
+    sessions: list[Session]
+
+
+class LoggedIn(Answer):
+    token: Annotated[str, Field(description="For the header Authorization, in every datacenter")]
+    session: SessionId
+    user: UserId
+    expires_ms: TimeMs
+
+
+class LoggedOut(Answer):
+    id: EventId
+    session: SessionId
+    durability: Durability
+
+
+# -- chats
+
+
+class Chat(Answer):
+    id: ChatId
+    kind: Literal["group", "supergroup"]
+    title: str
+    about: str
+    avatar: str
+    creator: UserId
+    owner: UserId
+    dissolved: bool
+
+
+class MissingChat(Answer):
+    """Something of it is here before the chat itself, which comes as an update of its own."""
+
+    id: ChatId
+    missing: Literal[True]
+
+
+class Standing(Answer):
+    present: bool
+    role: Annotated[Role | Literal[""], Field(description="Empty for a former member")]
+
+
+class ChatOfMine(Chat):
+    me: Standing
+
+
+class Member(Answer):
+    user: UserId
+    role: Role
+    joined: EventId
+
+
+class Members(Answer):
+    members: list[Member]
+    count: Annotated[int, Field(ge=0, description="Of all members")]
+    after: Annotated[UserId | None, Field(description="For the next page; null at the end")]
+
+
+# -- messages and dialogs
+
+
+class Message(Answer):
+    id: AnyMessageId
+    conversation: ConversationId
+    sender: Annotated[UserId, Field(alias="from")]
+    key: Annotated[str, Field(description="The sender's Idempotency-Key")]
+    class_: Annotated[
+        str, Field(alias="class", pattern="^[0-9]+$", description="The same for all copies of it, in every datacenter")
+    ]
+    text: Annotated[str | None, Field(description="Null when it was recalled")]
+    edited: Annotated[EventId | None, Field(description="The edit that is shown")]
+    recalled: bool
+    reactions: Annotated[dict[str, list[UserId]], Field(description="Emoji -> who")]
+    reply_to: AnyMessageId | None
+    system: bool
+    copies: Annotated[list[AnyMessageId], Field(description="Its further ids, if a retry elsewhere made any")] = []
+
+
+class MissingMessage(Answer):
+    """An edit or reaction came before its message, which comes as an update of its own."""
+
+    id: AnyMessageId
+    conversation: ConversationId
+    missing: Literal[True]
+
+
+class History(Answer):
+    conversation: ConversationId
+    messages: Annotated[list[Message], Field(description="Oldest first", max_length=limits.PAGE_MAX)]
+    next_before: Annotated[AnyMessageId | None, Field(description="Goes on towards older ones; null at the end")]
+    next_after: Annotated[AnyMessageId | None, Field(description="Goes on towards newer ones; null at the end")]
+
+
+class WithUser(Answer):
+    user: Profile
+
+
+class WithChat(Answer):
+    chat: Chat | MissingChat
+
+
+class DialogSettings(Answer):
+    conversation: ConversationId
+    pin: Annotated[str | None, Field(description="Its rank among the pinned; null: not pinned")]
+    muted_until_ms: TimeMs | None
+    read: Marks
+    cleared: Marks
+
+
+class Dialog(DialogSettings):
+    kind: Literal["direct", "group", "supergroup"]
+    peer: WithUser | WithChat
+    present: Annotated[bool, Field(description="False for a chat that I am not in any more")]
+    top: Annotated[Message | None, Field(description="The newest message that I may read")]
+    unread: Count
+    unread_more: Annotated[bool, Field(description="There are more than were counted")]
+
+
+class Dialogs(At):
+    dialogs: list[Dialog]
+    after: Annotated[str | None, Field(description="For the next page; null at the end")]
+
+
+# -- updates
+
+
+class _Update(Answer):
+    event: EventId
+
+
+class MessageUpdate(_Update):
+    type: Literal["message"]
+    message: Message | MissingMessage
+
+
+class HiddenUpdate(_Update):
+    """I have hidden a message."""
+
+    type: Literal["hidden"]
+    conversation: ConversationId
+    message: AnyMessageId
+
+
+class ChatUpdate(_Update):
+    type: Literal["chat"]
+    chat: Chat | MissingChat
+
+
+class MemberUpdate(_Update):
+    """Who came or went. On one about yourself, load that chat's dialog again."""
+
+    type: Literal["member"]
+    chat: ChatId
+    user: UserId
+    present: bool
+    role: Literal["admin", "member", ""]
+
+
+class DialogUpdate(_Update):
+    type: Literal["dialog"]
+    dialog: DialogSettings
+
+
+class UserUpdate(_Update):
+    type: Literal["user"]
+    user: Profile
+
+
+class SessionUpdate(_Update):
+    type: Literal["session"]
+    session: SessionId
+    revoked: bool
+
+
+Update = Annotated[
+    MessageUpdate | HiddenUpdate | ChatUpdate | MemberUpdate | DialogUpdate | UserUpdate | SessionUpdate,
+    Field(discriminator="type"),
+]
+
+
+class Item(Answer):
+    """One update in its list: my own, or a supergroup's."""
+
+    pts: Annotated[int, Field(ge=1)]
+    channel: Annotated[SupergroupId, Field(description="Whose list it is; absent for my own")] = ""
+    update: Update
+
+
+class Updates(At):
+    updates: Annotated[list[Item], Field(max_length=limits.PAGE_MAX)]
+    more: Annotated[bool, Field(description="Ask again with the new cursor")]
+    reset: Annotated[bool, Field(description="Something is not kept any more: load anew, from this cursor on")]
+    uncovered: Annotated[list[EventId], Field(description="Those of `kept` that are not applied here")]
+
+
+class State(At):
+    user: UserId
+
+
+# -- writes
+
+
+class Written(Answer):
+    id: EventId
+
+
+class BatchDone(Answer):
+    id: EventId
+    conversation: ConversationId
+    durability: Durability
