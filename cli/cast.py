@@ -17,7 +17,7 @@ from cli.operate import equal_frontiers
 from cli.regions import Region
 from cli.sys_client import SysClient
 from cli.waiting import until
-from core import ids
+from core import ids, limits
 from core.errors import Unavailable
 from planb_sdk import Client, Message, Options
 
@@ -131,7 +131,7 @@ class Cast:
 
     async def _make_one(self, nick: str, sys: SysClient) -> None:
         user = user_id(nick)
-        await sys.call("PUT", f"/sys/v1/users/{user}", {"name": nick[:128]}, key=str(uuid.uuid4()))
+        await sys.call("PUT", f"/sys/v1/users/{user}", {"name": nick[: limits.NAME_CHARS_MAX]}, key=str(uuid.uuid4()))
         session = await sys.call("POST", "/sys/v1/tokens", {"user": user, "device": "demo"}, key=str(uuid.uuid4()))
         self._tokens[nick] = session["token"]
         self._clients[nick] = self.another(nick, self.region(nick))
@@ -173,6 +173,12 @@ class Cast:
             self._regions[nick] = region
             self._clients[nick].switch(self._places[region].url)
         await self.delivered()
+
+    async def set_password(self, nick: str, password: str) -> None:
+        """With it this user can log in by himself."""
+        async with self.sys(self.region(nick)) as sys:
+            fields = {"name": nick[: limits.NAME_CHARS_MAX], "password": password}
+            await sys.call("PUT", f"/sys/v1/users/{user_id(nick)}", fields, key=str(uuid.uuid4()))
 
     def token(self, nick: str) -> str:
         return self._tokens[nick]

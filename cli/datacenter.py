@@ -48,7 +48,8 @@ from replicator.service import Replicator
 from snapshot.archive import Archive
 from snapshot.archiver import Archiver
 from snapshot.manifest import Place
-from snapshot.restore import ANCHORS, SERVE_AFTER, unfinished
+from snapshot.restore import ANCHORS, SERVE_AFTER
+from snapshot.target import unfinished
 from stores.adapters.directory_objects import DirectoryObjects
 from stores.adapters.sqlite_messages import SqliteMessageStore
 from stores.adapters.sqlite_relational import SqliteRelationalStore
@@ -123,12 +124,14 @@ class Datacenter:
     async def _open_stores(self) -> None:
         stores = self.settings.stores
         folder = stores.make_data_dir()
-        self.objects = DirectoryObjects(stores.objects_dir)
         self.relational = await SqliteRelationalStore.open(folder / "relational.db", clock=wall_clock_ms)
         self._closers.append(self.relational.close)
         unfinished_restore = await unfinished(self.relational)
         if unfinished_restore is not None:
             raise Conflict(f"a restore of {unfinished_restore} did not finish: run `planb restore` again")
+        # One that has run has objects: a folder made anew would hide that their disk is missing.
+        first = await self.relational.meta(META_NAME) is None
+        self.objects = DirectoryObjects(stores.objects_dir, create=first)
         self.messages = await SqliteMessageStore.open(folder / "messages.db")
         self._closers.append(self.messages.close)
         self.hot = ValkeyHot(stores.hot_url)

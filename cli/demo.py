@@ -2,16 +2,19 @@
 
 import argparse
 import asyncio
+import contextlib
 import fcntl
 import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from cli import irc
 from cli.conversation import Conversation, generate
+from cli.ending import Ended, Ending
 from cli.planet import Planet
 from cli.story import Story
 from core.errors import Conflict, Invalid
@@ -20,24 +23,49 @@ NAMES = ("fra", "iad", "nrt")
 
 
 async def run(args: argparse.Namespace) -> Any:
-    conversations = _conversations(args)
-    home = args.home or Path(tempfile.mkdtemp(prefix="planb-demo-"))
-    home.mkdir(parents=True, exist_ok=True)
-    lock = _locked(home)
-    planet = Planet(home, NAMES)
-    _heed_sigterm()
+    """The answer of a headless demo. Ended when a signal came; but who ends a demo that he plays with has nothing to
+    complain of."""
+    ending = Ending()
+    playing = False
     try:
-        await planet.start()
-        if args.headless:
-            return await Story(planet, conversations, args.seed, _say).play()
-        from cli import live
+        conversations = _conversations(args)
+        with _home(args.home) as home:
+            planet = Planet(home, NAMES)
+            ending.hurried_by(planet.kill)
+            try:
+                if not args.headless:
+                    _say(f"starting {', '.join(NAMES)}: for each two Valkeys and a process, in {home}")
+                await planet.start()
+                if args.headless:
+                    return await Story(planet, conversations, args.seed, _say).play()
+                from cli.live import Live
 
-        return await live.run(planet, conversations)
+                playing = True
+                await Live(planet, conversations, args.seed, ending).run()
+            finally:
+                await planet.stop()
+    except asyncio.CancelledError:
+        if ending.number is None:
+            raise
+        if not playing or ending.number == signal.SIGHUP:
+            raise Ended(ending.number) from None
+
+
+@contextlib.contextmanager
+def _home(wanted: Path | None) -> Iterator[Path]:
+    """The demo's folder, for this demo alone; one of ours is removed at the end. Invalid if it can't be used."""
+    home = wanted or Path(tempfile.mkdtemp(prefix="planb-demo-"))
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = _locked(home)
+    except OSError as error:
+        raise Invalid(f"--home {home}: {error.strerror}") from error
+    try:
+        yield home
     finally:
-        await planet.stop()
         lock.close()
-        if args.home is None:
-            await asyncio.to_thread(shutil.rmtree, home, True)
+        if wanted is None:
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def _locked(home: Path) -> IO[bytes]:
@@ -45,17 +73,10 @@ def _locked(home: Path) -> IO[bytes]:
     lock = (home / "demo.lock").open("ab")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         lock.close()
         raise Conflict(f"another demo runs in {home}") from None
     return lock
-
-
-def _heed_sigterm() -> None:
-    """A SIGTERM ends the demo as Ctrl-C does: its servers are stopped, its folder is removed."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def _conversations(args: argparse.Namespace) -> list[Conversation]:

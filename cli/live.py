@@ -2,101 +2,129 @@
 
 import asyncio
 import contextlib
-import json
 import os
-import shlex
+import secrets
 import signal
 import sys
 from collections import deque
 from collections.abc import Iterable
+from datetime import datetime
+from random import Random
 from time import monotonic
 from typing import Any
 
+from cli import hints
 from cli.cast import Cast
 from cli.control import ControlServer
 from cli.conversation import Conversation, user_id
-from cli.narrator import OWNER, Narrator
+from cli.ending import Ending
+from cli.narrator import OWNER, Narrator, title_of
 from cli.planet import Planet, Site
-from cli.screen import DcLine, Screen
+from cli.screen import DcLine, Picture, Screen
 from core.errors import Invalid, PlanBError
 from planb_sdk import PlanBError as SdkError
 
+YOU = "you"
+"""The nick that is a newcomer's to play with."""
 REFRESH_S = 1.0
 REVIVE_S = 1.0
 SNAPSHOT_S = 60.0
 TRICKLE_S = 0.5
 """Between two small pieces of the conversations."""
 TRICKLE_STEPS = 3
-NOTES_KEPT = 6
+ROUND_MESSAGES, ROUND_PER_TICK = 100, 2
+"""When the conversations are told: so many more at a time, and how fast."""
+NOTES_KEPT = 40
 NOTE_CHARS_MAX = 150
 
 
 class Live:
     """One running demo."""
 
-    def __init__(self, planet: Planet, conversations: Iterable[Conversation]) -> None:
+    def __init__(self, planet: Planet, conversations: Iterable[Conversation], seed: int, ending: Ending) -> None:
         self._planet = planet
         self._cast = Cast(planet.regions, planet.sys_key, watched=False)
         self._narrator = Narrator(self._cast, conversations)
+        self._names = tuple(planet.sites)
+        self._ending = ending
+        self._password = secrets.token_urlsafe(9)
+        self._rng = Random(seed)
         self._notes: deque[str] = deque(maxlen=NOTES_KEPT)
-        self._stop = asyncio.Event()
         self._screen = Screen(sys.stdout)
         self._began_s = monotonic()
 
     async def run(self) -> None:
-        """Until Ctrl-C."""
+        """Until it is cancelled."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop.set)
-        control = ControlServer({"link": self._link, "dc": self._dc})
+        loop.add_signal_handler(signal.SIGWINCH, self._redraw)
+        control = ControlServer({"link": self._link, "dc": self._dc, "try": self._try})
         await self._cast.open()
         try:
             self._screen.say("making users and chats …")
-            await self._narrator.prepare()
-            self._screen.introduce(await self._introduction())
+            await self._prepare()
+            for line in self._page():
+                self._screen.say(line)
+            self._screen.hint(hints.short(os.getpid(), self._names))
             await control.start()
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(work) for work in (self._talk(), self._revive(), self._snap(), self._draw())]
-                await self._stop.wait()
-                for task in tasks:
-                    task.cancel()
+                for work in (self._talk(), self._revive(), self._snap(), self._draw()):
+                    group.create_task(work)
         finally:
-            self._screen.leave()
+            loop.remove_signal_handler(signal.SIGWINCH)
+            with contextlib.suppress(OSError):  # a terminal that is gone needs no tidying
+                self._screen.leave()
+                self._screen.say("stopping the datacenters …")
             await control.stop()
             await self._cast.close()
 
+    async def _prepare(self) -> None:
+        self._cast.settle_at(YOU, self._names[0])
+        await self._narrator.prepare([YOU])
+        await self._cast.set_password(YOU, self._password)
+
     # -- what a person is told
 
-    async def _introduction(self) -> list[str]:
-        names = list(self._planet.sites)
-        nick = next((nick for tale in self._narrator.tales for nick in tale.conversation.nicks), OWNER)
-        token = self._cast.token(nick)
-        chat = next((tale.peer for tale in self._narrator.tales if tale.peer), "")
-        first, last = (self._planet.site(name).url for name in (names[0], names[-1]))
-        body = shlex.quote(json.dumps({"to": chat or user_id(nick), "text": f"hello from {names[0]}"}))
-        return [
-            f"You are {user_id(nick)}. In another terminal of this folder:",
-            "",
-            f"  export AUTH='Authorization: Bearer {token}'",
-            f'  curl -H "$AUTH" {first}/v1/me',
-            f'  curl -H "$AUTH" {first}/v1/messages \\',
-            f"       -H 'Content-Type: application/json' -d {body}",
-            f"  # the same, read in {names[-1]}:",
-            f"  curl -H \"$AUTH\" '{last}/v1/dialogs/{chat}/messages?limit=3'",
-            f'  curl -H "$AUTH" {first}/v1/dialogs',
-            f'  curl -H "$AUTH" -X POST {last}/v1/updates',
-            f"  curl {first}/openapi.json   # as a page: {first}/docs",
-            "",
-            f"  .venv/bin/planb link --demo {os.getpid()} cut {names[0]} {names[-1]}   # and: heal, list",
-            f"  .venv/bin/planb dc --demo {os.getpid()} kill {names[-1]}   # then: rebuild {names[-1]}",
-            "",
-        ]
+    @property
+    def _urls(self) -> dict[str, str]:
+        return {name: site.url for name, site in self._planet.sites.items()}
+
+    def _person(self) -> hints.Person:
+        tale = next((tale for tale in self._narrator.tales if tale.peer), None)
+        friends = (nick for one in self._narrator.tales for nick in one.conversation.nicks if nick != YOU)
+        return hints.Person(
+            user=user_id(YOU),
+            password=self._password,
+            token=self._cast.token(YOU),
+            chat=tale.peer if tale else user_id(YOU),
+            title=title_of(tale.conversation) if tale else YOU,
+            friend=user_id(next(friends, OWNER)),
+        )
+
+    def _page(self) -> list[str]:
+        return hints.page(self._urls, self._person(), os.getpid())
+
+    async def _try(self, words: list[str]) -> dict[str, Any]:
+        person = self._person()
+        return {
+            **{key: value for key, value in person._asdict().items() if key != "friend"},
+            "endpoints": self._urls,
+            "variables": hints.variables(self._urls, person),
+            "hints": [hint._asdict() for hint in hints.hints(self._names, person, os.getpid())],
+            "page": self._page(),
+        }
+
+    def _redraw(self) -> None:
+        with contextlib.suppress(OSError):  # gone: its SIGHUP comes, or the next picture notices
+            self._screen.redraw()
 
     async def _draw(self) -> None:
         while True:
             lines = await asyncio.gather(*(self._line(site) for site in self._planet.sites.values()))
             links = {pair: link.cut_now for pair, link in self._planet.links.items() if pair[0] < pair[1]}
-            self._screen.draw(lines, links, list(self._notes), monotonic() - self._began_s)
+            try:
+                self._screen.draw(Picture(lines, links, list(self._notes), monotonic() - self._began_s))
+            except OSError:
+                self._ending.end(signal.SIGHUP)
             await asyncio.sleep(REFRESH_S)  # a period, not a condition
 
     async def _line(self, site: Site) -> DcLine:
@@ -121,25 +149,36 @@ class Live:
             lane=", ".join(status["lanes"]),
         )
 
+    def _note(self, text: str) -> None:
+        short = _short(text)
+        if not self._notes or not self._notes[-1].endswith(short):  # a bad day says the same again and again
+            self._notes.append(f"{datetime.now():%H:%M:%S} {short}")
+
     # -- what goes on
 
     async def _talk(self) -> None:
-        """Tells the conversations slowly; when they end, it is quiet. A bad day is noted and the talk goes on."""
+        """Tells the conversations slowly; when they end, their people go on to talk. A bad day is noted."""
         total = max(len(tale.conversation.steps) for tale in self._narrator.tales)
-        step = 0
-        while step < total:
-            step += TRICKLE_STEPS
+        ticks = total / TRICKLE_STEPS
+        while True:
+            await self._tell(max(1, round(ticks)))
+            self._narrator.go_on(self._rng, ROUND_MESSAGES)
+            ticks = ROUND_MESSAGES / ROUND_PER_TICK
+
+    async def _tell(self, ticks: int) -> None:
+        for tick in range(1, ticks + 1):
             try:
-                await self._narrator.tell(step / total)
+                await self._narrator.tell(tick / ticks)
             except (PlanBError, SdkError) as error:
-                self._notes.append(f"a client says: {error}")
+                self._note(f"a client says: {error}")
             await asyncio.sleep(TRICKLE_S)  # a period, not a condition
 
     async def _revive(self) -> None:
         """What ends by itself is named and started again, as a supervisor would."""
         while True:
             for site in self._planet.sites.values():
-                self._notes.extend(_short(note) for note in await site.revive())
+                for note in await site.revive():
+                    self._note(note)
             await asyncio.sleep(REVIVE_S)  # a period, not a condition
 
     async def _snap(self) -> None:
@@ -148,9 +187,9 @@ class Live:
                 if site.process.running:
                     try:
                         done = await site.snapshot()
-                        self._notes.append(f"snapshot {done['id']}: {done['rows']} rows")
+                        self._note(f"snapshot {done['id']}: {done['rows']} rows")
                     except PlanBError as error:
-                        self._notes.append(f"no snapshot of {site.name}: {error.detail[:150]}")
+                        self._note(f"no snapshot of {site.name}: {error.detail}")
             await asyncio.sleep(SNAPSHOT_S)  # a period, not a condition
 
     # -- verbs of other terminals
@@ -162,7 +201,7 @@ class Live:
                 raise Invalid(f"name two datacenters: planb link {verb} {' '.join(list(self._planet.sites)[:2])}")
             for part in (self._planet, self._cast):
                 (part.cut if verb == "cut" else part.heal)(*names)
-            self._notes.append(f"link {names[0]} – {names[1]} {'is cut' if verb == 'cut' else 'is healed'}")
+            self._note(f"link {names[0]} – {names[1]} {'is cut' if verb == 'cut' else 'is healed'}")
         return {f"{a} → {b}": "cut" if link.cut_now else "ok" for (a, b), link in self._planet.links.items()}
 
     async def _dc(self, words: list[str]) -> dict[str, Any]:
@@ -182,7 +221,7 @@ class Live:
             await site.ready()
         else:
             answer |= await self._planet.rebuild(site.name)
-        self._notes.append({"kill": f"{site.name} was killed", "burn": f"{site.name} burnt down"}.get(
+        self._note({"kill": f"{site.name} was killed", "burn": f"{site.name} burnt down"}.get(
             verb, f"{site.name} is back"))  # fmt: skip
         return answer
 
@@ -190,9 +229,3 @@ class Live:
 def _short(note: str) -> str:
     """What ended, and its very last words."""
     return note if len(note) <= NOTE_CHARS_MAX else f"{note[:40]} … {note[-(NOTE_CHARS_MAX - 43) :]}"
-
-
-async def run(planet: Planet, conversations: Iterable[Conversation]) -> None:
-    """The demo with a person, until Ctrl-C."""
-    with contextlib.suppress(asyncio.CancelledError):
-        await Live(planet, conversations).run()

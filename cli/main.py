@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cli.ending import Ended
 from core.errors import PlanBError
 
 Command = Callable[[argparse.Namespace], Awaitable[Any]]
@@ -38,16 +39,28 @@ async def _to_demo(args: argparse.Namespace) -> Any:
     return await control.call(args.command, args.verb, *args.names, pid=args.demo)
 
 
-async def _snapshot(args: argparse.Namespace) -> Any:
-    from cli import operate
+async def _try(args: argparse.Namespace) -> Any:
+    from cli import control
 
-    return await operate.snapshot(args)
+    return await control.call("try", pid=args.demo)
+
+
+async def _watch(args: argparse.Namespace) -> Any:
+    from cli import watch
+
+    await watch.run(args)
+
+
+async def _snapshot(args: argparse.Namespace) -> Any:
+    from cli import snapshots
+
+    return await snapshots.snapshot(args)
 
 
 async def _restore(args: argparse.Namespace) -> Any:
-    from cli import operate
+    from cli import snapshots
 
-    return await operate.restore(args)
+    return await snapshots.restore(args)
 
 
 async def _verify(args: argparse.Namespace) -> Any:
@@ -81,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"))
+    top.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="run three datacenters on this machine")
@@ -96,7 +109,14 @@ def parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the services of one datacenter")
     serve.add_argument("role", choices=("all",), help="which services")
     _config(serve)
-    serve.set_defaults(run=_serve)
+    serve.set_defaults(run=_serve, log_level_else="info")
+
+    trying = commands.add_parser("try", help="lines to paste while a demo runs: a token, curl, the websocket")
+    watch = commands.add_parser("watch", help="print what the websocket pushes to a user")
+    watch.add_argument("urls", nargs="+", metavar="URL", help="of a datacenter; further ones are used when it is down")
+    watch.set_defaults(run=_watch)
+    watch.add_argument("--json", action="store_true", help="one JSON object per line")
+    watch.epilog = "The token is read from the environment: export PLANB_TOKEN=…"
 
     link = commands.add_parser("link", help="cut or heal a link of the running demo")
     link.add_argument("verb", choices=("cut", "heal", "list"))
@@ -104,26 +124,31 @@ def parser() -> argparse.ArgumentParser:
     dc = commands.add_parser("dc", help="kill, burn and rebuild datacenters of the running demo")
     dc.add_argument("verb", choices=("list", "kill", "burn", "start", "rebuild"))
     dc.add_argument("names", nargs="*", metavar="DC")
-    for command in (link, dc):
+    for command in (link, dc, trying):
         command.add_argument("--demo", type=int, metavar="PID", help="which demo (default: the newest)")
         command.set_defaults(run=_to_demo)
+        _output(command)
+    trying.set_defaults(run=_try)
 
     _snapshot_parser(commands)
 
     status = commands.add_parser("status", help="frontiers, lag, links and stores of a datacenter")
     _config(status)
+    _output(status)
     status.set_defaults(run=_status)
 
     verify = commands.add_parser("verify", help="compare the state digests of datacenters")
     _config(verify)
     verify.add_argument("--against", action="append", default=[], metavar="DC", help="a peer (default: all)")
     verify.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="for equal frontiers")
+    _output(verify)
     verify.set_defaults(run=_verify)
 
     parked = commands.add_parser("parked", help="events that could not be applied")
     parked.add_argument("verb", choices=("list", "retry"))
     parked.add_argument("places", nargs="*", metavar="LANE:SEQ", help="e.g. fra/0.0:17 (default: all)")
     _config(parked)
+    _output(parked)
     parked.set_defaults(run=_parked)
 
     importing = commands.add_parser("import", help="send an IRC log's conversations to running datacenters")
@@ -131,6 +156,7 @@ def parser() -> argparse.ArgumentParser:
     importing.add_argument(
         "--config", action="append", type=Path, required=True, help="of each datacenter (repeatable)"
     )
+    _output(importing)
     importing.set_defaults(run=_import)
     return top
 
@@ -146,7 +172,7 @@ def _snapshot_parser(commands: Any) -> None:
     ):
         command = verbs.add_parser(verb, help=text)
         _config(command)
-        command.add_argument("--json", action="store_true")
+        _output(command)
         if verb in ("show", "verify"):
             command.add_argument("id", nargs="?", help="default: the newest")
     snapshot.set_defaults(run=_snapshot)
@@ -155,8 +181,14 @@ def _snapshot_parser(commands: Any) -> None:
     _config(restore)
     restore.add_argument("--snapshot", metavar="ID", help="default: the newest valid one")
     restore.add_argument("--dry-run", action="store_true", help="say what would be done, change nothing")
-    restore.add_argument("--json", action="store_true")
+    _output(restore)
     restore.set_defaults(run=_restore)
+
+
+def _output(command: argparse.ArgumentParser) -> None:
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the answer as JSON, in one line")
+    form.add_argument("--text", action="store_true", help="the answer as text (default on a terminal; else JSON)")
 
 
 def _config(command: argparse.ArgumentParser) -> None:
@@ -167,7 +199,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     args = parser().parse_args(argv)
     logging.basicConfig(
-        level=args.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=(args.log_level or getattr(args, "log_level_else", "warning")).upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     # What aiohttp can't parse as HTTP it answers with 400; a traceback for each would let anybody fill the log.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
@@ -178,6 +212,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PlanBError as error:
         _problem(args, error)
         return error.exit_code
+    except Ended as ended:
+        return ended.exit_code
     except KeyboardInterrupt:
         return 130
     except asyncio.CancelledError:  # by SIGTERM
@@ -190,8 +226,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show(args: argparse.Namespace, answer: Any) -> None:
+    as_json = getattr(args, "json", False)
+    if getattr(args, "text", False) or (hasattr(args, "text") and not as_json and sys.stdout.isatty()):
+        from cli import text
+
+        shown = text.of(args, answer)
+    else:
+        shown = json.dumps(answer, ensure_ascii=False, indent=None if as_json else 2)
     try:
-        print(json.dumps(answer, ensure_ascii=False, indent=None if getattr(args, "json", False) else 2), flush=True)
+        print(shown, flush=True)
     except BrokenPipeError:  # `planb … | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -201,7 +244,7 @@ def _problem(args: argparse.Namespace, error: PlanBError) -> None:
     if error.private:
         print(f"  cause: {error.private}", file=sys.stderr)
     if getattr(args, "json", False):
-        print(json.dumps({"ok": False, "code": error.code, "detail": error.detail}))
+        print(json.dumps({"ok": False, "code": error.code, "detail": error.detail} | error.members))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ own DC knows of the kick.
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 
 from cli.cast import Cast
+from cli.chatter import texts
 from cli.conversation import Conversation, Join, Kick, Part, Say, Step, user_id
 from core import limits
 from planb_sdk import ApiError, Client, Draft
@@ -50,20 +52,37 @@ class Narrator:
     def messages(self) -> int:
         return sum(len(tale.said) for tale in self.tales)
 
-    async def prepare(self) -> None:
-        """Users and chats; returns when every DC knows them."""
+    async def prepare(self, guests: Sequence[str] = ()) -> None:
+        """Users and chats; returns when every DC knows them. `guests`: nicks that are members of every channel from
+        the beginning, and say nothing."""
         nicks = {nick: None for tale in self.tales for nick in tale.conversation.nicks}
-        await self._cast.make([OWNER, *nicks])
+        await self._cast.make([OWNER, *guests, *nicks])
         owner = self._cast.client(OWNER)
         for tale in self.tales:
             if tale.conversation.kind == "direct":
                 continue
-            watchers = self._cast.watchers
-            fits = len(tale.conversation.nicks) + len(watchers) + 1 <= limits.GROUP_MEMBERS_MAX
-            members = [user_id(nick) for nick in watchers.values()]
+            listeners = {*self._cast.watchers.values(), *guests}
+            fits = len({*tale.conversation.nicks, *listeners, OWNER}) <= limits.GROUP_MEMBERS_MAX
+            members = [user_id(nick) for nick in sorted(listeners)]
             make = owner.create_group if fits else owner.create_supergroup
-            tale.peer = (await make(_title(tale.conversation.name), members)).chat
+            tale.peer = (await make(title_of(tale.conversation), members)).chat
         await self._cast.settled()
+
+    def go_on(self, rng: Random, messages: int) -> None:
+        """Everybody who is still there has more to say: so many messages in all, in place of what was told, so that
+        nothing grows. Nothing if nobody is there."""
+        speaking = [tale for tale in self.tales if tale.conversation.nicks]
+        here = [_present(tale.conversation) for tale in speaking]
+        said: list[list[Step]] = [[] for _ in speaking]
+        for text in texts(rng, messages if speaking else 0):
+            place = rng.randrange(len(speaking))
+            said[place].append(Say(rng.choice(here[place]), text))
+        for tale, nicks, steps in zip(speaking, here, said, strict=True):
+            old = tale.conversation
+            tale.conversation = Conversation(old.name, tuple(steps), tuple(nicks), old.kind)
+            tale.place = 0
+            tale.said.clear()
+            tale.keys.clear()
 
     async def tell(self, share: float) -> None:
         """Goes on until this share (0–1) of every conversation is told."""
@@ -148,6 +167,18 @@ class Narrator:
         await cast.applied(home, done.id, APPLIED_S_MAX)
 
 
-def _title(name: str) -> str:
+def _present(conversation: Conversation) -> list[str]:
+    """Who is there at its end; all, if nobody is: who speaks comes back."""
+    joining = {step.nick for step in conversation.steps if isinstance(step, Join)}
+    here = {nick: None for nick in conversation.nicks if nick not in joining}
+    for step in conversation.steps:
+        if isinstance(step, Join):
+            here[step.nick] = None
+        elif isinstance(step, Part | Kick):
+            here.pop(step.nick, None)
+    return list(here or conversation.nicks)
+
+
+def title_of(conversation: Conversation) -> str:
     """A chat's title: no control characters, not too long, not empty."""
-    return "".join(c for c in name if c.isprintable()).strip()[: limits.NAME_CHARS_MAX] or "channel"
+    return "".join(c for c in conversation.name if c.isprintable()).strip()[: limits.NAME_CHARS_MAX] or "channel"

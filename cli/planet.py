@@ -217,6 +217,11 @@ class Planet:
         for link in self.links.values():
             await link.stop()
 
+    def kill(self) -> None:
+        """kill -9 of all that runs."""
+        for site in self.sites.values():
+            site.kill()
+
     async def rebuild(self, name: str) -> dict[str, Any]:
         """A DC burns, if it has not yet, and comes back: restored from its object storage, then caught up from the
         others. Returns what the restore said, when the DC serves again. Conflict without a snapshot."""

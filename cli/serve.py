@@ -26,7 +26,7 @@ async def run(config: Path) -> None:
     # it: collecting after every 700 of them, the default, cost as much as applying them.
     gc.freeze()
     gc.set_threshold(GC_YOUNG, 20, 100)
-    log.warning("%s serves on port %d", datacenter.settings.dc.name, datacenter.settings.public.port)
+    log.info("%s serves on port %d", datacenter.settings.dc.name, datacenter.settings.public.port)
     ended = asyncio.create_task(stop.wait())
     failed = asyncio.create_task(datacenter.failure())
     try:

@@ -30,7 +30,12 @@ class Invalid(PlanBError):
 
 
 class Unauthenticated(PlanBError):
-    code, status, exit_code, title = "unauthenticated", 401, 3, "A valid token is needed"
+    code, status, exit_code, title = (
+        "unauthenticated",
+        401,
+        3,
+        "Not authenticated",
+    )
 
 
 class Forbidden(PlanBError):

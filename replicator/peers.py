@@ -104,6 +104,8 @@ class PeerLoop:
             try:
                 more = await self._pull(more)
                 self._board.note_link(self.name)
+                if self.error:
+                    log.info("link to %s: well again", self.name)
                 self.error = ""
             except (LinkFailed, Corrupt) as error:
                 if not self.error:

@@ -11,19 +11,20 @@ set, no process of the DC may start; running the same restore again completes it
 """
 
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from core import limits
-from core.errors import ConfigError, Conflict, Corrupt, Forked, NotFound
+from core.errors import ConfigError, Corrupt, Forked, NotFound
 from core.ids import Lane
 from core.messages import Row
 from core.system import Clock
 from core.tables import MESSAGE_ROWS, TABLES
 from events.ports import EventLog, Top
 from events.record import Record
+from snapshot import target
 from snapshot.archive import EMPTY, Archive
 from snapshot.chunks import get_rows
 from snapshot.dump import OVERWRITES, PARKED, RESULTS, Damage, verify
@@ -32,8 +33,6 @@ from stores.ports import Frontier, Mark, MessageStore, ObjectStore, Parked, Rela
 
 _log = logging.getLogger(__name__)
 
-RESTORING = "restoring"
-"""Meta: the snapshot whose restore has begun and not ended; "" or nothing otherwise."""
 SERVE_AFTER = "serve_after"
 """Meta: JSON object lane number -> seq, as strings and integers: serve nothing before all of it is applied."""
 ANCHORS = "anchors"
@@ -75,11 +74,6 @@ class Plan(NamedTuple):
         return sum(lane.end - lane.f0 for lane in self.lanes.values())
 
 
-async def unfinished(relational: RelationalStore) -> str | None:
-    """The snapshot whose restore did not end: with one, nothing of this DC may start."""
-    return await relational.meta(RESTORING) or None
-
-
 async def plan(
     *,
     objects: ObjectStore,
@@ -92,11 +86,14 @@ async def plan(
     """A dry run for the DC with this number; reads only.
 
     Without `snapshot` it takes the newest one that is sound (everything is read: `dump.verify`). `peer_lanes`: all
-    lane numbers that other DCs know of. NotFound when there is no sound snapshot; Corrupt, naming the damage, when the
-    one asked for is not; ConfigError when the DC has used up its incarnations.
+    lane numbers that other DCs know of. NotFound when there is no snapshot; Corrupt, naming each damaged object once,
+    when none is sound, or the one asked for is not; ConfigError when the DC has used up its incarnations.
     """
     skipped: list[tuple[str, str]] = []
+    damaged: dict[str, list[str]] = {}
+    """What is wrong -> the snapshots that it spoils: mostly one object, which several need."""
     for candidate in [snapshot] if snapshot else reversed(await list_snapshots(objects)):
+        damages: list[Damage] = []
         try:
             damages = await verify(candidate, objects=objects, archive=archive, progress=progress)
             if damages:
@@ -110,11 +107,15 @@ async def plan(
             if snapshot:
                 raise
             skipped.append((candidate, error.detail))
+            for what in [damage.what for damage in damages] or [error.detail]:
+                damaged.setdefault(what, []).append(candidate)
             continue
         own = Lane(manifest.number, manifest.incarnation, 0).number
         return Plan(manifest, next_incarnation(number, [*lanes, *peer_lanes, own]), lanes, skipped)
-    reasons = "; ".join(reason for _, reason in skipped)
-    raise NotFound(f"there is no sound snapshot{': ' if reasons else ''}{reasons}")
+    if not skipped:
+        raise NotFound("there is no snapshot")
+    reasons = "; ".join(f"{what} (needed by {len(ids)})" for what, ids in damaged.items())
+    raise Corrupt(f"none of {len(skipped)} snapshots is sound: {reasons}")
 
 
 async def restore(
@@ -137,11 +138,7 @@ async def restore(
     completed). ConfigError for another world, or when no incarnation is left. Corrupt names what is damaged, before
     anything is written.
     """
-    begun = await unfinished(relational)
-    if begun not in (None, snapshot):
-        raise Conflict(f"a restore of {begun} was interrupted here: complete that one, or empty the stores and the log")
-    if begun is None:
-        await _refuse_unless_empty(relational, messages, log)
+    await target.interrupted(relational, messages, log, snapshot)
     planned = await plan(
         objects=objects,
         archive=archive,
@@ -154,7 +151,7 @@ async def restore(
     if world is not None and manifest.world != world:
         raise ConfigError(f"snapshot {snapshot} is of world {manifest.world}, this datacenter belongs to {world}")
 
-    await relational.set_meta(RESTORING, snapshot)
+    await relational.set_meta(target.RESTORING, snapshot)
     await _load_rows(manifest, relational, messages, objects, progress)
     f0: Frontier = {lane: Mark(top.seq, top.id) for lane, top in tops_of(manifest.f0).items() if top.seq}
     await relational.set_frontier(f0)
@@ -167,7 +164,7 @@ async def restore(
     await relational.set_meta(EPOCH, str(epoch))
     await relational.set_meta(SERVE_AFTER, msgspec.json.encode(seqs_of(manifest.f1)).decode())
     await relational.set_meta(ANCHORS, msgspec.json.encode(places).decode())
-    await relational.set_meta(RESTORING, "")
+    await relational.set_meta(target.RESTORING, "")
     return planned
 
 
@@ -222,31 +219,6 @@ async def _begin(archive: Archive, lane: int, wanted: int, f0: int) -> int:
 def _summary(snapshot: str, damages: Sequence[Damage]) -> str:
     more = f" and {len(damages) - 1} more" if len(damages) > 1 else ""
     return f"snapshot {snapshot} is damaged: {damages[0].what}{more}"
-
-
-async def _refuse_unless_empty(relational: RelationalStore, messages: MessageStore, log: EventLog) -> None:
-    found = []
-    if await relational.frontier():
-        found.append("the relational store has a frontier")
-    for table in TABLES:
-        if await _any(relational.dump(table)):
-            found.append(f"table {table} has rows")
-    if await messages.frontier():
-        found.append("the message store has a frontier")
-    if await _any(messages.dump()):
-        found.append("the message store has rows")
-    lanes = await log.tops()
-    if lanes:
-        found.append(f"the event log holds {len(lanes)} lanes")
-    if found:
-        raise Conflict(f"a restore needs empty stores, but {', '.join(found)}")
-
-
-async def _any(pages: AsyncIterator[Sequence[object]]) -> bool:
-    async for page in pages:
-        if page:
-            return True
-    return False
 
 
 # -- doing

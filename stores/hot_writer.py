@@ -144,7 +144,7 @@ class HotWriter:
         # Empty disks do not know the epochs of whoever was here before a fire; clients still hold positions in those.
         epoch = before + 1 if before else max(1, self._now_ms())
         await self._relational.set_meta("epoch", str(epoch))
-        log.warning("hot state is rebuilt: epoch %d", epoch)
+        log.info("hot state is rebuilt: epoch %d", epoch)
         floor = await rebuild_hot(
             epoch=epoch,
             through=through,

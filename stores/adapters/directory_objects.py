@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from core.errors import Invalid, NotFound, StoreUnavailable
+from core.errors import ConfigError, Invalid, NotFound, StoreUnavailable
 from stores.adapters.object_keys import checked, is_key
 
 _TMP = ".tmp"
@@ -24,16 +24,28 @@ _ABANDONED_S = 86_400.0
 
 
 class DirectoryObjects:
-    """Objects below `root`, which is created when missing now; should it vanish later (a disk that was unmounted),
-    every call raises StoreUnavailable instead of showing an empty store. Several processes may share it."""
+    """Objects below `root`. Should it vanish (a disk that was unmounted), every call raises StoreUnavailable instead of
+    showing an empty store. Several processes may share it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, create: bool = True) -> None:
+        """`create`: makes `root` when it is missing, for whoever is the first to write there. Without it a missing
+        folder is a ConfigError, and nothing is written before the first `put`: the disk may be a read-only one."""
         self._root = root
+        self._mark = root / _TMP
+        """While it is there, so are the objects."""
         self._synced: set[Path] = set()
         try:
-            (root / _TMP).mkdir(parents=True, exist_ok=True)
-            self._sweep()
+            if create:
+                self._mark.mkdir(parents=True, exist_ok=True)
+                self._sweep()
+            else:
+                os.scandir(root).close()
+                self._mark = self._mark if self._mark.is_dir() else root
         except OSError as error:
+            if not create and isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise ConfigError(
+                    f"there is no object folder {root}: is the setting right, and the disk mounted?"
+                ) from error
             raise StoreUnavailable(f"the object folder {root} is not usable: {error.strerror}") from error
 
     async def put(self, key: str, data: bytes) -> None:
@@ -68,6 +80,8 @@ class DirectoryObjects:
             if not replace and path.is_file():
                 _sync(path.parent)  # its writer may not have come to this yet, and we promise that it is durable
                 return False
+            if self._mark == self._root:
+                (self._root / _TMP).mkdir(exist_ok=True)
             fd, name = tempfile.mkstemp(dir=self._root / _TMP)
             try:
                 with os.fdopen(fd, "wb") as file:
@@ -150,7 +164,7 @@ class DirectoryObjects:
         self._synced.add(folder)
 
     def _check_root(self, key: str) -> None:
-        if not (self._root / _TMP).is_dir():
+        if not self._mark.is_dir():
             raise StoreUnavailable(f"object {key}: the object folder {self._root} has vanished")
 
     @contextlib.contextmanager

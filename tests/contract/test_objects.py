@@ -2,11 +2,12 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from core.errors import NotFound, StoreUnavailable
+from core.errors import ConfigError, NotFound, StoreUnavailable
 from stores.adapters.directory_objects import DirectoryObjects
 from stores.adapters.memory_objects import MemoryObjects
 from stores.ports import ObjectStore
@@ -128,3 +129,28 @@ class TestDirectoryObjects(ObjectStoreContract):
         assert await listed(store, "../secret") == []
         with pytest.raises(NotFound):
             await store.get("secret")
+
+    async def test_a_missing_root_is_not_made_for_who_only_looks(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"")
+        for root in (tmp_path / "absent", tmp_path / "file", tmp_path / "file" / "objects"):
+            with pytest.raises(ConfigError, match=f"no object folder {root}"):
+                DirectoryObjects(root, create=False)
+        assert os.listdir(tmp_path) == ["file"]
+
+    async def test_who_only_looks_writes_nothing_into_a_root_that_is_there(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_bytes(b"1")
+        store = DirectoryObjects(tmp_path, create=False)
+        assert await listed(store) == ["a"]
+        with pytest.raises(NotFound):
+            await store.get("b")
+        assert os.listdir(tmp_path) == ["a"]
+        await store.put("b", b"2")
+        assert await listed(store) == ["a", "b"]
+
+    async def test_a_root_that_vanishes_under_who_only_looks_is_named(self, tmp_path: Path) -> None:
+        root = tmp_path / "root"
+        await DirectoryObjects(root).put("a", b"1")
+        store = DirectoryObjects(root, create=False)
+        shutil.rmtree(root / ".tmp")  # an empty mount point has none either
+        with pytest.raises(StoreUnavailable, match="vanished"):
+            await store.get("b")

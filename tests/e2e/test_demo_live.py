@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import fcntl
+import json
 import os
 import pty
 import re
 import signal
+import struct
 import sys
-from collections.abc import AsyncIterator
+import termios
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ import pytest_asyncio
 
 from cli.waiting import until
 from tests.support.bad_days import planb
+from tests.support.markdown import ROOT
 
 pytestmark = [
     pytest.mark.e2e,
@@ -23,6 +28,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="/proc, and a death signal for children"),
 ]
 START_S_MAX = 90.0
+HURRY_S_MAX = 8.0
+"""Less than an orderly stop waits for one process that does not end."""
 SERVERS = 9
 """Of a demo: two Valkeys and a process in each of three datacenters."""
 
@@ -74,6 +81,10 @@ def processes() -> dict[int, int]:
     return found
 
 
+def command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
 async def gone(pids: set[int]) -> None:
     async def none_left() -> bool:
         return not pids & processes().keys()
@@ -92,17 +103,54 @@ async def piped(*words: str) -> Demo:
     return Demo(process, process.stdout)
 
 
-async def on_a_terminal() -> Demo:
+class Terminal(Demo):
+    """A demo on a terminal of its own, which is emulated as far as the demo uses one."""
+
+    def __init__(self, process: asyncio.subprocess.Process, output: asyncio.StreamReader, ours: int) -> None:
+        super().__init__(process, output)
+        self._ours = ours
+
+    @property
+    def alternate(self) -> bool:
+        """Whether the picture is shown, and not what was there before."""
+        return self.said.rfind("\x1b[?1049h") > self.said.rfind("\x1b[?1049l")
+
+    @property
+    def picture(self) -> list[str]:
+        """The lines of the last whole picture."""
+        whole = self.said.rpartition("\x1b[J")[0].rpartition("\x1b[H")[2]
+        return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in whole.split("\r\n")]
+
+    def resize(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self.process.send_signal(signal.SIGWINCH)  # the kernel sends it to a foreground group; this one has none
+
+    async def shows(self, check: Callable[[list[str]], bool]) -> None:
+        async def shown() -> bool:
+            assert self.process.returncode is None, self.said[-2000:]
+            return self.alternate and check(self.picture)
+
+        assert await until(shown, START_S_MAX), self.said[-2000:]
+
+    def hang_up(self) -> None:
+        """The window is closed."""
+        self._reading.cancel()
+        os.close(self._ours)
+
+
+async def on_a_terminal(columns: int = 80, lines: int = 24) -> Terminal:
     ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli.main", "demo", "--messages", "60"), stdin=theirs, stdout=theirs, stderr=theirs
-    )
+        *(sys.executable, "-m", "cli.main", "demo", "--messages", "60"), stdin=theirs, stdout=theirs, stderr=theirs,
+        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    )  # fmt: skip
     os.close(theirs)
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", buffering=0)
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", buffering=0, closefd=False)
     )
-    return Demo(process, reader)
+    return Terminal(process, reader, ours)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -125,6 +173,47 @@ async def test_links_are_cut_and_healed_from_another_terminal(demo: Demo) -> Non
     assert (await demo.planb("link", "cut", "fra", "nrt"))[1].count('"cut"') == 2
     await demo.says("link fra – nrt is cut")
     assert (await demo.planb("link", "heal", "fra", "nrt"))[1].count('"ok"') == 6
+
+
+async def test_every_line_that_it_prints_to_be_tried_works(demo: Demo, tmp_path: Path) -> None:
+    """Each as it is pasted: one after the other, in one shell, in this folder."""
+    ran = await planb("try", "--demo", str(demo.process.pid), "--json")
+    assert all(line in demo.said for line in ran.json["page"]), "it was printed at the start, too"
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/planb").write_text(f'#!/bin/sh\nexec {sys.executable} -m cli.main "$@"\n')
+    (tmp_path / ".venv/bin/planb").chmod(0o755)
+    lines = [line for hint in ran.json["hints"] for line in hint["run"]]
+    assert len(lines) > 15
+    for line in lines:
+        assert line in demo.said
+    assert await until(lambda: snapshots(demo, 3), START_S_MAX), "of each datacenter one"
+    script = ["set -e", *ran.json["variables"]]
+    for line in lines:
+        run = f"timeout 20 {line} | head -n 3" if " watch " in line else line
+        script.append(run.replace("curl ", "curl --fail-with-body -sS ") + f"; echo; echo {DONE}")
+    said = await shell("\n".join(script), tmp_path)
+    assert len(said) == len(lines) + 1, said[-1]
+    answers = dict(zip(lines, said, strict=False))
+    for line, answer in answers.items():
+        if "/v1/" in line and not line.startswith("MSG="):
+            json.loads(answer)
+    (watched,) = (answer for line, answer in answers.items() if " watch " in line)
+    assert "message" in watched
+    history = json.loads(next(answer for line, answer in answers.items() if "/messages?limit" in line))
+    assert history["messages"], "in another datacenter"
+
+
+DONE = "-- done --"
+
+
+async def shell(script: str, folder: Path) -> list[str]:
+    """What bash says to a script, parted where it echoes DONE."""
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", script, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await asyncio.wait_for(process.communicate(), START_S_MAX)
+    return out.decode().split(DONE)
 
 
 async def snapshots(demo: Demo, count: int) -> bool:
@@ -181,18 +270,41 @@ async def ends_by(demo: Demo, number: signal.Signals, codes: set[int]) -> None:
     await gone(children)
 
 
-async def test_on_a_terminal_it_draws_a_table_and_ends_by_ctrl_c(demo: Demo) -> None:
+async def test_on_a_terminal_it_draws_a_table_that_fits_and_ends_by_ctrl_c() -> None:
     live = await on_a_terminal()
     try:
-        await live.says("\x1b[2J", "serving", "═", "export")
-        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", live.said)
-        assert all(name in shown for name in ("fra", "iad", "nrt", "lag", "digest"))
+        await live.says("You are Uyou", "export AUTH")
+        assert not live.alternate, "what is to be tried is told on the screen that stays"
+        await live.shows(lambda lines: sum(" serving " in line for line in lines) == 3)
+        assert len(live.picture) <= 24
+        assert max(map(len, live.picture)) < 80
+        assert live.picture[0].startswith("Plan B")
+        assert [line[:3] for line in live.picture[3:6]] == ["fra", "iad", "nrt"]
+        assert any(f"planb try --demo {live.process.pid}" in line for line in live.picture)
+        live.resize(60, 8)
+        await live.shows(lambda lines: len(lines) <= 8 and max(map(len, lines)) < 60)
+        assert [line[:3] for line in live.picture[3:6]] == ["fra", "iad", "nrt"]
+        live.resize(120, 40)
+        await live.shows(lambda lines: any("fra/0.0" in line for line in lines))
         await ends_by(live, signal.SIGINT, {0})
+        assert not live.alternate
     finally:
         live.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_closed_terminal_ends_it_with_all_that_it_began() -> None:
+    live = await on_a_terminal()
+    try:
+        await live.shows(lambda lines: sum(" serving " in line for line in lines) == 3)
+        children = live.children()
+        live.hang_up()
+        assert await asyncio.wait_for(live.process.wait(), START_S_MAX) == 128 + signal.SIGHUP
+        await gone(children)
+    finally:
+        live.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_while_it_starts_ends_it_with_all_that_it_began(number: signal.Signals) -> None:
     demo = await piped("--headless")
     try:
@@ -201,6 +313,23 @@ async def test_a_signal_while_it_starts_ends_it_with_all_that_it_began(number: s
             return len(demo.children()) >= 3
 
         assert await until(began, START_S_MAX)
-        await ends_by(demo, number, {130, 143})
+        await ends_by(demo, number, {128 + number})
+    finally:
+        demo.kill()
+
+
+async def test_a_second_signal_hurries_it(tmp_path: Path) -> None:
+    demo = await piped("--home", str(tmp_path))
+    try:
+        await demo.says("export AUTH")
+        children = demo.children()
+        (serve,) = (pid for pid in children if f"serve all --config {tmp_path}/fra/" in command(pid))
+        os.kill(serve, signal.SIGSTOP)  # it does not end in order
+        demo.process.send_signal(signal.SIGINT)
+        await demo.says("stopping")
+        demo.process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(demo.ended(), HURRY_S_MAX) == 0
+        assert "Traceback" not in demo.said
+        await gone(children)
     finally:
         demo.kill()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
@@ -114,6 +115,10 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+def move_log(settings: Path, port: int) -> None:
+    settings.write_text(re.sub(r'(log_url = "redis://127.0.0.1:)\d+', rf"\g<1>{port}", settings.read_text()))
+
+
 def manifest(spare: Spare, id: str) -> Path:
     return spare.objects / "snapshots" / id / "manifest.json"
 
@@ -186,28 +191,71 @@ async def test_a_damaged_segment_that_every_snapshot_needs_is_named_and_nothing_
     flip(segment)
     name = str(segment.relative_to(spare.objects))
     await refused(spare, world.newer, name)
-    found = await planb("restore", "--config", spare.config, "--json")
-    assert (found.code, found.json["code"]) == (4, "not_found")
-    assert name in found.err
+    for words in ((), ("--dry-run",)):
+        found = await planb("restore", "--config", spare.config, "--json", *words)
+        assert (found.code, found.json["code"]) == (7, "corrupt")
+        assert found.err.count(name) == 1, "it is the segment's fault, not that of each snapshot"
+        assert "none of 2 snapshots is sound" in found.err
     assert not spare.written()
 
 
-async def test_a_restore_wants_empty_stores(spare: Spare) -> None:
+async def test_a_restore_wants_empty_stores_and_a_dry_run_says_so_too(spare: Spare) -> None:
     assert (await planb("restore", "--config", spare.config)).code == 0
-    again = await planb("restore", "--config", spare.config, "--json")
-    assert (again.code, again.json["code"]) == (5, "conflict")
-    assert "empty" in again.err
+    for words in ((), ("--dry-run",)):
+        again = await planb("restore", "--config", spare.config, "--json", *words)
+        assert (again.code, again.json["code"]) == (5, "conflict")
+        assert "empty" in again.err
+
+
+async def test_a_dry_run_says_that_the_log_is_down(spare: Spare) -> None:
+    (port,) = servers.free_ports(1)
+    move_log(Path(spare.config), port)
+    for words in (("--dry-run",), ()):
+        found = await planb("restore", "--config", spare.config, "--json", *words)
+        assert (found.code, found.json["code"]) == (6, "log_unavailable")
+        assert f":{port}" in found.err
+    assert not spare.data.exists()
+
+
+async def test_a_folder_of_objects_that_is_not_there_is_named_and_not_made(world: World, spare: Spare) -> None:
+    shutil.rmtree(spare.objects)
+    for words in (
+        ("restore",), ("restore", "--dry-run"), ("snapshot", "list"), ("snapshot", "show"), ("snapshot", "create"),
+        ("snapshot", "verify", world.newer),
+    ):  # fmt: skip
+        found = await planb(*words, "--config", spare.config)
+        assert found.code == 8, (words, found)
+        assert str(spare.objects) in found.err
+        assert "Traceback" not in found.err
+    assert not spare.objects.exists()
 
 
 async def test_without_objects_there_is_nothing_to_restore(world: World, spare: Spare) -> None:
     shutil.rmtree(spare.objects)
-    for found in await asyncio.gather(
-        planb("restore", "--config", spare.config),
-        planb("snapshot", "show", "--config", spare.config),
-        planb("snapshot", "verify", world.newer, "--config", spare.config),
-    ):
-        assert found.code == 4
+    spare.objects.mkdir()
+    for words in (("restore",), ("snapshot", "show"), ("snapshot", "verify", world.newer)):
+        found = await planb(*words, "--config", spare.config)
+        assert found.code == 4, (words, found)
         assert "Traceback" not in found.err
+    assert (await planb("snapshot", "list", "--config", spare.config)).json == {"snapshots": []}
+    assert list(spare.objects.iterdir()) == []
+
+
+async def test_a_process_that_ran_does_not_make_its_objects_anew(world: World, tmp_path: Path) -> None:
+    site = world.planet.site("iad")
+    text = site.settings.read_text()
+    absent = tmp_path / "unmounted"
+    await site.process.stop()
+    try:
+        site.settings.write_text(text.replace(str(site.objects), str(absent)))
+        found = await finished(await planb_process("serve", "all", "--config", str(site.settings)))
+        assert found.code == 8
+        assert str(absent) in found.err and "Traceback" not in found.err
+        assert not absent.exists()
+    finally:
+        site.settings.write_text(text)
+        await site.start()
+        await site.ready()
 
 
 async def restoring(site: Site) -> bool:

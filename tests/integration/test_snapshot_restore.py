@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from core import limits
-from core.errors import ConfigError, Conflict, Corrupt, Forked, NotFound
+from core.errors import ConfigError, Conflict, Corrupt, Forked, NotFound, StoreUnavailable
 from core.ids import Lane
 from events.adapters.memory import MemoryLog
-from snapshot import dump, restore
+from snapshot import dump, restore, target
 from snapshot.archive import EMPTY, Archive
 from snapshot.chunks import Cutter, get_rows
 from snapshot.manifest import Manifest, decode_manifest, id_at, key_of, list_snapshots, seqs_of, show
@@ -90,7 +90,7 @@ class Site:
     async def empty(self) -> bool:
         rows = await state(self.relational, self.messages)
         frontiers = await self.relational.frontier() or await self.messages.frontier() or await self.log.tops()
-        return not (any(rows.values()) or frontiers or await restore.unfinished(self.relational))
+        return not (any(rows.values()) or frontiers or await target.unfinished(self.relational))
 
 
 # -- what a restore leaves
@@ -109,7 +109,7 @@ async def test_a_restored_dc_knows_what_it_may_and_may_not_do() -> None:
     serve_after = json.loads(await site.relational.meta("serve_after") or "")
     assert {int(lane): seq for lane, seq in serve_after.items()} == seqs_of(manifest.f1)
     assert int(await site.relational.meta("epoch") or 0) > manifest.epoch
-    assert await restore.unfinished(site.relational) is None
+    assert await target.unfinished(site.relational) is None
     for lane, moves in plan.lanes.items():
         assert moves.begin == max(0, moves.f0 - limits.REFEED_RECORDS_MAX - 1)
         assert moves.begin <= moves.f0 <= moves.f1 <= moves.end == (await site.log.tops())[lane].seq
@@ -213,7 +213,7 @@ async def test_a_restore_that_dies_anywhere_is_completed_by_running_it_again(aft
         try:
             await site.restore(manifest.id, crashes)
         except Crash:
-            begun = await restore.unfinished(site.relational)
+            begun = await target.unfinished(site.relational)
             finished = await site.everything() == wanted
             # Whatever is there, the marker says so; without it there is nothing at all, or everything.
             assert begun == manifest.id or await site.empty() or finished
@@ -248,7 +248,7 @@ async def test_over_sqlite_an_interrupted_restore_is_completed_by_the_next_proce
             try:
                 await site.restore(manifest.id, Crashes(at, after=False))
             except Crash:
-                assert await restore.unfinished(relational) == manifest.id
+                assert await target.unfinished(relational) == manifest.id
                 continue
             assert await site.everything() == await whole.everything()
 
@@ -386,7 +386,7 @@ async def test_an_archive_that_leads_from_f0_to_another_f1_is_a_fork(monkeypatch
     site = Site(world)
     with pytest.raises(Forked, match=f"holds another record at seq {manifest.f1[OWN].seq}"):
         await site.restore(manifest.id)
-    assert await restore.unfinished(site.relational) == manifest.id
+    assert await target.unfinished(site.relational) == manifest.id
 
 
 async def test_a_store_that_holds_other_events_than_the_archive_makes_no_snapshot() -> None:
@@ -476,14 +476,52 @@ def restore_site(manifest: Manifest) -> dump.Site:
 
 async def test_without_a_sound_snapshot_it_says_so_and_why() -> None:
     world = World(1)
-    with pytest.raises(NotFound, match="there is no sound snapshot"):
+    with pytest.raises(NotFound, match="there is no snapshot"):
         await restore.plan(objects=world.objects, archive=Archive(world.objects), number=DC)
     with pytest.raises(NotFound, match="there is no snapshot x"):
         await restore.plan(objects=world.objects, archive=Archive(world.objects), number=DC, snapshot="x")
     world, manifest = await lived()
     await damage(world.objects, manifest.key)
-    with pytest.raises(NotFound, match=r"there is no sound snapshot: .*manifest.json"):
+    with pytest.raises(Corrupt, match=r"none of 1 snapshots is sound: .*manifest.json"):
         await restore.plan(objects=world.objects, archive=Archive(world.objects), number=DC)
+
+
+async def test_one_damaged_object_that_every_snapshot_needs_is_named_once() -> None:
+    world, old = await lived()
+    await dump.create(
+        relational=world.relational, messages=world.messages, archive=Archive(world.objects), objects=world.objects,
+        site=restore_site(old), clock=lambda: NOW_MS + 60_000,
+    )  # fmt: skip
+    segment = [key for key in await keys(world.objects) if key.endswith(".seg")][-1]
+    await damage(world.objects, segment)
+    with pytest.raises(Corrupt, match=r"none of 2 snapshots is sound: [^;]*\(needed by 2\)$") as found:
+        await restore.plan(objects=world.objects, archive=Archive(world.objects), number=DC)
+    assert found.value.detail.count(segment) == 1
+
+
+async def test_whatever_is_in_the_stores_already_stops_a_restore_before_it_reads() -> None:
+    world, manifest = await lived()
+    site = Site(world)
+    assert await target.interrupted(site.relational, site.messages, site.log) is None
+    assert await target.interrupted(None, None, site.log) is None, "files that do not exist are empty"
+    with pytest.raises(Conflict, match=r"the relational store has a frontier, table users has rows.*holds \d+ lanes"):
+        await target.interrupted(world.relational, world.messages, world.log)
+    with pytest.raises(Conflict, match=r"but the event log holds \d+ lanes$"):
+        await target.interrupted(None, None, world.log)
+    with pytest.raises(Crash):
+        await site.restore(manifest.id, Crashes(5, after=True))
+    assert await target.interrupted(site.relational, site.messages, site.log) == manifest.id
+    assert await target.interrupted(site.relational, site.messages, site.log, manifest.id) == manifest.id
+    with pytest.raises(Conflict, match=f"a restore of {manifest.id} was interrupted"):
+        await target.interrupted(site.relational, site.messages, site.log, "20990101T000000.000Z-fra")
+
+
+async def test_a_disk_that_surely_can_not_hold_the_rows_is_named() -> None:
+    _, manifest = await lived()
+    needed = sum(chunk.raw_bytes for chunk in manifest.chunks().values())
+    target.check_room(manifest, "/data", needed)
+    with pytest.raises(StoreUnavailable, match=r"^/data has .* bytes left; the rows of .* need more than"):
+        target.check_room(manifest, "/data", needed - 1)
 
 
 def test_ids_of_snapshots_sort_by_time() -> None:

@@ -13,7 +13,7 @@ from events.signing import Signer
 from replicator.bootstrap import ask
 from replicator.link import HttpLink
 from replicator.repair import PeerTops
-from snapshot import dump
+from snapshot import dump, target
 from snapshot import restore as restoring
 from snapshot.archive import Archive
 from snapshot.manifest import Manifest, Site
@@ -67,7 +67,7 @@ class SimDatacenter(Datacenter):
         self.messages: Any = clients.messages
         self.hot: Any = clients.hot
         self.log: Any = clients.log
-        unfinished = await restoring.unfinished(self.relational)
+        unfinished = await target.unfinished(self.relational)
         if unfinished is not None:
             raise Conflict(f"a restore of {unfinished} did not finish")
         self._closers.append(self.messages.close)

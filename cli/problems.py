@@ -1,0 +1,53 @@
+"""What is wrong with a datacenter, in sentences, from what it says of itself."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+BEHIND_MIN = 1_000
+"""So many records that wait to be applied are worth a word; fewer are the moment's."""
+
+
+def problems(status: Mapping[str, Any], config: str) -> list[str]:
+    """The worst first; [] when all is well. `config`: the settings file that commands are to be given."""
+    return [*_stores(status), *_replication(status), *_links(status), *_parked(status, config)]
+
+
+def _stores(status: Mapping[str, Any]) -> Iterator[str]:
+    for name, state in status["stores"].items():
+        if state != "ok":
+            yield f"{name}: {state}"
+
+
+def _replication(status: Mapping[str, Any]) -> Iterator[str]:
+    found = status["replication"]
+    for lane in found["forked"]:
+        yield f"lane {lane} is forked: two processes wrote as one datacenter. It stands still here; keep both logs"
+    for lane, blocked in found["blocked"].items():
+        yield f"replay of {lane} is blocked after {blocked['after']}: {blocked['reason']} ({blocked['tries']} tries)"
+    for lane in found["holes"]:
+        yield f"records of {lane} are missing here and are fetched from the others"
+    if found["repair_error"]:
+        yield f"fetching missing records fails: {found['repair_error']}"
+    behind = sum(found["behind"].values())
+    if behind >= BEHIND_MIN:
+        yield f"{behind:,} records of others wait to be applied"
+
+
+def _links(status: Mapping[str, Any]) -> Iterator[str]:
+    for name, peer in status["peers"].items():
+        if peer["link"] == "ok":
+            if peer["error"]:
+                yield f"what {name} gives can't be stored: {peer['error']}"
+            continue
+        if peer["link"] == "new":
+            yield f"{name} was not reached yet{': ' if peer['error'] else ''}{peer['error']}"
+            continue
+        for_s = (status["now_ms"] - peer["since_ms"]) / 1000 if peer["since_ms"] else 0
+        since = f" for {for_s:,.0f} s" if for_s else ""
+        reason = peer["error"] or peer["last_error"]
+        yield f"link to {name} is {peer['link']}{since}{': ' if reason else ''}{reason}"
+
+
+def _parked(status: Mapping[str, Any], config: str) -> Iterator[str]:
+    if status["parked"]:
+        yield f"{status['parked']} events can't be applied by this version: planb parked list --config {config}"

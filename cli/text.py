@@ -1,0 +1,242 @@
+"""Answers as text, for whoever sits at a terminal: what is wrong comes first, then what was asked for."""
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+Answer = Mapping[str, Any]
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+_THOUSAND = 1_000
+
+
+def of(args: argparse.Namespace, answer: Answer) -> str:
+    """The text of a command's answer. Members that a command's text does not know are shown as they are."""
+    shown = _TEXTS.get((args.command, getattr(args, "verb", "")), _any)
+    return "\n".join(line.rstrip() for line in shown(answer))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Columns as wide as they need to be; numbers stand right. "none" if there is no row."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    if not cells:
+        return ["  none"]
+    right = [all(not text or text[0].isdigit() for text in column) for column in zip(*cells, strict=True)]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    return [
+        "  " + "  ".join(f"{text:>{width}}" if side else f"{text:<{width}}" for text, width, side in
+                         zip(row, widths, right, strict=True))
+        for row in (head, *cells)
+    ]  # fmt: skip
+
+
+def size(count: int) -> str:
+    """Of bytes."""
+    amount = float(count)
+    for unit in _UNITS[:-1]:
+        if amount < _THOUSAND:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= _THOUSAND
+    return f"{amount:.1f} {_UNITS[-1]}"
+
+
+def instant(ms: int) -> str:
+    """Unix milliseconds as a time, UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)
+
+
+def _any(answer: Answer) -> list[str]:
+    """Whatever it is."""
+    lines = []
+    for name, value in answer.items():
+        if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+            head = list(dict.fromkeys(key for one in value for key in one))
+            lines += [f"{name}:", *table(head, ([one.get(key, "") for key in head] for one in value))]
+        elif isinstance(value, dict) and value:
+            lines += [f"{name}:", *table(("", ""), value.items())[1:]]
+        elif not isinstance(value, dict | list):
+            lines.append(f"{name}: {_cell(value)}")
+        else:
+            lines.append(f"{name}: {'none' if not value else ', '.join(map(str, value))}")
+    return lines
+
+
+def _rest(answer: Answer, *known: str) -> list[str]:
+    return _any({name: value for name, value in answer.items() if name not in known})
+
+
+# -- a running datacenter
+
+
+def _status(answer: Answer) -> list[str]:
+    problems = answer["problems"]
+    head = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}" if problems else "all is well"
+    lags, now_ms = answer["lag_ms"], answer["now_ms"]
+    peers = [
+        (name, peer["link"], f"{(now_ms - peer['since_ms']) / 1000:,.0f} s" if peer["since_ms"] else "",
+         lags.get(name, {}).get("p50_ms", ""), lags.get(name, {}).get("p99_ms", ""))
+        for name, peer in answer["peers"].items()
+    ]  # fmt: skip
+    lanes = [
+        (lane, answer["applied"].get(lane, 0), held, held - answer["applied"].get(lane, 0),
+         "this process" if lane in answer["lanes"] else "")
+        for lane, held in answer["durable"].items()
+    ]  # fmt: skip
+    return [
+        f"{answer['dc']}: {head}",
+        *(f"  ✗ {problem}" for problem in problems),
+        "",
+        *table(("peer", "link", "for", "lag ms p50", "p99"), peers),
+        "",
+        *table(("lane", "applied", "held", "behind", "written by"), lanes),
+        "",
+        f"queues: {_pairs(answer['queues'])}",
+        f"stores: {_pairs(answer['stores'])}",
+        f"since the start: {_pairs(answer['counters'])}",
+        f"incarnation {answer['incarnation']}, epoch {answer['epoch']}, {instant(now_ms)} UTC",
+    ]
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_cell(value)}" for name, value in values.items())
+
+
+def _verify(answer: Answer) -> list[str]:
+    digests = answer["digests"]
+    if answer["digests_equal"]:
+        lines = [f"equal: {', '.join(digests)} are in the same state (digest {next(iter(digests.values()))[:16]})"]
+        return lines + _rest(answer, "ok", "digests", "digests_equal")
+    by_digest: dict[str, list[str]] = {}
+    for name, digest in digests.items():
+        by_digest.setdefault(digest, []).append(name)
+    names = list(digests)
+    return [
+        "DIFFERENT: " + "; ".join(f"{' and '.join(dcs)} {digest[:16]}" for digest, dcs in by_digest.items()),
+        "",
+        *table(
+            ("table", "range", *(f"rows in {name}" for name in names)),
+            ([one["table"], one["range"], *(one["rows"][name] for name in names)] for one in answer["differences"]),
+        ),
+        "",
+        "ask once more; then docs/operations.md, “Digests differ”",
+        *_rest(answer, "ok", "digests", "digests_equal", "differences", "exit_code"),
+    ]
+
+
+# -- snapshots
+
+
+def _snapshot_list(answer: Answer) -> list[str]:
+    rows = [
+        (one["id"], "DAMAGED", one["damaged"], "", "", "")
+        if "damaged" in one
+        else (one["id"], one["dc"], instant(one["created_ms"]), one["rows"], size(one["bytes"]), one["incarnation"])
+        for one in answer["snapshots"]
+    ]
+    return table(("snapshot", "of", "made (UTC)", "rows", "size", "incarnation"), rows)
+
+
+def _snapshot_create(answer: Answer) -> list[str]:
+    took_s = answer["took_ms"] / 1000
+    return [f"snapshot {answer['id']}: {answer['rows']:,} rows, {size(answer['bytes'])}, in {took_s:.1f} s"]
+
+
+def _snapshot_show(answer: Answer) -> list[str]:
+    tables = [(name, one["rows"], size(one["bytes"]), one["chunks"]) for name, one in answer["tables"].items()]
+    f0, f1 = answer["f0"], answer["f1"]
+    return [
+        *_snapshot_create(answer),
+        f"of {answer['dc']}, incarnation {answer['incarnation']}, {instant(answer['created_ms'])} UTC,"
+        f" world {answer['world']}, epoch {answer['epoch']}",
+        "",
+        *table(("lane", "F0", "F1"), ((lane, f0.get(lane, 0), f1[lane]) for lane in f1)),
+        "",
+        *table(("table", "rows", "size", "chunks"), tables),
+    ]
+
+
+def _snapshot_verify(answer: Answer) -> list[str]:
+    if answer["ok"]:
+        return [f"snapshot {answer['id']} is sound: every chunk, and the archive behind it"]
+    return [
+        f"snapshot {answer['id']} is DAMAGED:",
+        *(f"  ✗ {one['object']}: {one['what']}" for one in answer["damages"]),
+        "what to do: docs/operations.md, “A snapshot is damaged”",
+    ]
+
+
+def _restore(answer: Answer) -> list[str]:
+    done = answer["done"]
+    lanes = answer["lanes"].items()
+    return [
+        f"{'restored' if done else 'a restore would take'} snapshot {answer['snapshot']}: {answer['rows']:,} rows,"
+        f" {answer['log_records']:,} records into the log, {answer['events_to_replay']:,} of them to be replayed;"
+        f" it writes as incarnation {answer['incarnation']}",
+        *(f"  skipped {one['id']}: {one['reason']}" for one in answer["skipped_snapshots"]),
+        "",
+        *table(("lane", "log from", "F0", "F1", "archived to"),
+               ((name, lane["begin"] + 1, lane["f0"], lane["f1"], lane["end"]) for name, lane in lanes)),
+        "",
+        f"next: {answer['next']}",
+    ]  # fmt: skip
+
+
+# -- parked events, the demo, imports
+
+
+def _parked(answer: Answer) -> list[str]:
+    if not answer["parked"]:
+        return ["no event is parked"]
+    head = list(dict.fromkeys(key for one in answer["parked"] for key in one))
+    return table(head, ([str(one.get(key, "")) for key in head] for one in answer["parked"]))
+
+
+def _retried(answer: Answer) -> list[str]:
+    return [f"{len(answer['applied'])} applied, {len(answer['parked'])} still parked", *_rest(answer)]
+
+
+def _try(answer: Answer) -> list[str]:
+    return list(answer["page"])
+
+
+def _links(answer: Answer) -> list[str]:
+    return table(("link", "state"), answer.items())
+
+
+def _dcs(answer: Answer) -> list[str]:
+    return table(("datacenter", "state"), answer.items())
+
+
+def _import(answer: Answer) -> list[str]:
+    return [
+        f"{answer['messages']:,} messages; lines without a known form {answer['skipped']:,},"
+        f" without a text {answer['empty']:,}, refused {len(answer['refused']):,}",
+        *table(("file", "chat"), ((one["file"], one["chat"] or "(a direct talk)") for one in answer["chats"])),
+        *(f"  ✗ {one['file']}:{one['line']}: {one['nick']}, {one['bytes']:,} bytes: {one['reason']}"
+          for one in answer["refused"]),
+    ]  # fmt: skip
+
+
+_TEXTS: dict[tuple[str, str], Callable[[Answer], list[str]]] = {
+    ("status", ""): _status,
+    ("verify", ""): _verify,
+    ("snapshot", "list"): _snapshot_list,
+    ("snapshot", "create"): _snapshot_create,
+    ("snapshot", "show"): _snapshot_show,
+    ("snapshot", "verify"): _snapshot_verify,
+    ("restore", ""): _restore,
+    ("parked", "list"): _parked,
+    ("parked", "retry"): _retried,
+    ("try", ""): _try,
+    ("link", "cut"): _links,
+    ("link", "heal"): _links,
+    ("link", "list"): _links,
+    ("dc", "list"): _dcs,
+    ("import", ""): _import,
+}

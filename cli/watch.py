@@ -1,0 +1,58 @@
+"""`planb watch`: what the websocket pushes to a user, line by line."""
+
+import argparse
+import json
+import os
+import sys
+from contextlib import aclosing
+from datetime import datetime
+
+from core.errors import Invalid, PlanBError, Unauthenticated, Unavailable
+from planb_sdk import ApiError, Client, Update
+from planb_sdk import PlanBError as SdkError
+from planb_sdk import Unauthenticated as NotLoggedIn
+
+TOKEN = "PLANB_TOKEN"
+
+
+async def run(args: argparse.Namespace) -> None:
+    """Until Ctrl-C. The token comes from the environment: arguments are seen by everybody on the machine."""
+    token = os.environ.get(TOKEN, "")
+    if not token:
+        raise Invalid(f"{TOKEN} is not set: export it with a token, as `planb try` or POST /v1/login gives one")
+    try:
+        async with Client(args.urls, token) as client:
+            me = await client.me()
+            print(f"updates of {me.id} from {client.region}; Ctrl-C ends", file=sys.stderr, flush=True)
+            await client.begin()
+            async with aclosing(client.updates()) as updates:
+                async for update in updates:
+                    print(_as_json(update) if args.json else _as_line(update), flush=True)
+    except BrokenPipeError:  # `planb watch … | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except NotLoggedIn as error:
+        raise Unauthenticated(f"{error.detail}: log in again, or look at {TOKEN}") from error
+    except ApiError as error:
+        raise _refused(error) from error
+    except SdkError as error:
+        raise Unavailable(f"{', '.join(args.urls)}: {error}") from error
+
+
+def _as_json(update: Update) -> str:
+    shown = {"type": update.type, "event": update.event, "pts": update.pts, "channel": update.channel}
+    return json.dumps(shown | {"update": update.body}, ensure_ascii=False)
+
+
+def _as_line(update: Update) -> str:
+    now = datetime.now().strftime("%H:%M:%S")
+    message = update.message
+    if message is None:
+        return f"{now}  {update.type:<9} {json.dumps(update.body, ensure_ascii=False)}"
+    text = "(recalled)" if message.text is None else json.dumps(message.text, ensure_ascii=False)
+    marks = " (edited)" if message.edited and not message.recalled else ""
+    reactions = "".join(f" {emoji}×{len(users)}" for emoji, users in message.reactions.items())
+    return f"{now}  {update.type:<9} {message.conversation}  {message.sender}: {text}{marks}{reactions}"
+
+
+def _refused(error: ApiError) -> PlanBError:
+    return Unavailable(f"the datacenter refused: {error.detail} [{error.code}]")

@@ -1,0 +1,68 @@
+"""Whether a restore may go into a datacenter's stores: looked at first of all, also by a dry run."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from core.errors import Conflict, StoreUnavailable
+from core.tables import TABLES
+from events.ports import EventLog
+from snapshot.manifest import Manifest
+from stores.ports import MessageStore, RelationalStore
+
+RESTORING = "restoring"
+"""Meta: the snapshot whose restore has begun and not ended; "" or nothing otherwise."""
+
+
+async def unfinished(relational: RelationalStore) -> str | None:
+    """The snapshot whose restore did not end: with one, nothing of this DC may start."""
+    return await relational.meta(RESTORING) or None
+
+
+async def interrupted(
+    relational: RelationalStore | None, messages: MessageStore | None, log: EventLog, snapshot: str | None = None
+) -> str | None:
+    """The snapshot whose restore was interrupted in these stores: that one alone can be completed. None if they are
+    empty (None stands for a store that does not exist yet). Conflict if they hold anything else, or if it is not the
+    one that is asked for."""
+    begun = await unfinished(relational) if relational is not None else None
+    if begun is None:
+        await _refuse_unless_empty(relational, messages, log)
+    elif snapshot not in (None, begun):
+        raise Conflict(f"a restore of {begun} was interrupted here: complete that one, or empty the stores and the log")
+    return begun
+
+
+def check_room(manifest: Manifest, where: str, free: int) -> None:
+    """StoreUnavailable if the rows of a snapshot surely do not fit into so many bytes: they take more than in their
+    chunks, unpacked."""
+    needed = sum(chunk.raw_bytes for chunk in manifest.chunks().values())
+    if free < needed:
+        raise StoreUnavailable(f"{where} has {free:,} bytes left; the rows of {manifest.id} need more than {needed:,}")
+
+
+async def _refuse_unless_empty(
+    relational: RelationalStore | None, messages: MessageStore | None, log: EventLog
+) -> None:
+    found = []
+    if relational is not None:
+        if await relational.frontier():
+            found.append("the relational store has a frontier")
+        for table in TABLES:
+            if await _any(relational.dump(table)):
+                found.append(f"table {table} has rows")
+    if messages is not None:
+        if await messages.frontier():
+            found.append("the message store has a frontier")
+        if await _any(messages.dump()):
+            found.append("the message store has rows")
+    lanes = await log.tops()
+    if lanes:
+        found.append(f"the event log holds {len(lanes)} lanes")
+    if found:
+        raise Conflict(f"a restore needs empty stores, but {', '.join(found)}")
+
+
+async def _any(pages: AsyncIterator[Sequence[object]]) -> bool:
+    async for page in pages:
+        if page:
+            return True
+    return False

@@ -1,0 +1,123 @@
+"""Answers as text: what is wrong stands first, and nothing that an answer holds is lost silently."""
+
+from argparse import Namespace
+from typing import Any
+
+import pytest
+
+from cli import text
+from cli.main import parser
+from cli.problems import problems
+
+STATUS: dict[str, Any] = {
+    "dc": "fra",
+    "incarnation": 0,
+    "epoch": 7,
+    "now_ms": 1_795_868_618_272,
+    "lanes": ["fra/0.0"],
+    "durable": {"fra/0.0": 1_234, "iad/0.0": 20},
+    "applied": {"fra/0.0": 1_234, "iad/0.0": 17},
+    "lag_ms": {"iad": {"p50_ms": 12, "p99_ms": 40}},
+    "peers": {
+        "iad": {"link": "ok", "since_ms": 1_795_868_600_000, "error": "", "last_error": "old"},
+        "nrt": {"link": "failed", "since_ms": 1_795_868_378_272, "error": "no route", "last_error": "no route"},
+    },
+    "parked": 2,
+    "replication": {"behind": {}, "blocked": {}, "forked": {}, "holes": {}, "repair_error": ""},
+    "queues": {"inbox": 0, "long_polls": 3},
+    "stores": {"log": "ok", "stores": "ok"},
+    "counters": {"events": 5_000},
+}
+
+
+def shown(command: str, answer: dict[str, Any], verb: str = "") -> list[str]:
+    return text.of(Namespace(command=command, verb=verb), answer).split("\n")
+
+
+def test_a_status_begins_with_what_is_wrong() -> None:
+    found = problems(STATUS, "fra.toml")
+    assert found == [
+        "link to nrt is failed for 240 s: no route",
+        "2 events can't be applied by this version: planb parked list --config fra.toml",
+    ]
+    lines = shown("status", {"problems": found, **STATUS})
+    assert lines[:3] == ["fra: 2 problems", f"  ✗ {found[0]}", f"  ✗ {found[1]}"]
+    assert "  iad/0.0       17     20       3" in lines
+    assert any(line.split()[:2] == ["iad", "ok"] and line.split()[-2:] == ["12", "40"] for line in lines)
+
+
+def test_a_status_without_problems_says_so() -> None:
+    well = STATUS | {"parked": 0, "peers": {"iad": STATUS["peers"]["iad"]}}
+    assert problems(well, "fra.toml") == []
+    assert shown("status", {"problems": [], **well})[0] == "fra: all is well"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"stores": {"log": "the log does not answer", "archive": "ok"}}, "log: the log does not answer"),
+        ({"replication": {"forked": {"iad/0.0": "x"}}}, "iad/0.0 is forked"),
+        ({"replication": {"blocked": {"iad/0.0": {"after": 5, "reason": "why", "tries": 2}}}}, "blocked after 5: why"),
+        ({"replication": {"holes": {"iad/0.0": [[1, 2]]}}}, "records of iad/0.0 are missing"),
+        ({"replication": {"repair_error": "nobody has them"}}, "nobody has them"),
+        ({"replication": {"behind": {"iad/0.0": 5_000}}}, "5,000 records"),
+        ({"peers": {"iad": {"link": "new", "since_ms": 0, "error": "refused", "last_error": ""}}}, "not reached yet"),
+        ({"peers": {"iad": {"link": "ok", "since_ms": 1, "error": "disk", "last_error": ""}}}, "can't be stored: disk"),
+    ],
+)
+def test_each_trouble_is_a_sentence(change: dict[str, Any], words: str) -> None:
+    status = STATUS | {"parked": 0, "peers": {}} | change
+    status["replication"] = STATUS["replication"] | change.get("replication", {})
+    (found,) = problems(status, "x")
+    assert words in found
+
+
+def test_verify_says_who_is_alone() -> None:
+    same = {"ok": True, "digests": {"fra": "ab" * 16, "iad": "ab" * 16}, "digests_equal": True}
+    assert shown("verify", same) == ["equal: fra, iad are in the same state (digest abababababababab)"]
+    assert "unseen: 3" in shown("verify", same | {"unseen": 3}), "what it does not know is shown all the same"
+    differing = {
+        "ok": False,
+        "digests": {"fra": "ab" * 16, "iad": "ab" * 16, "nrt": "cd" * 16},
+        "digests_equal": False,
+        "differences": [{"table": "users", "range": 3, "rows": {"fra": 20, "iad": 20, "nrt": 19}}],
+        "exit_code": 10,
+    }
+    lines = shown("verify", differing)
+    assert lines[0] == "DIFFERENT: fra and iad abababababababab; nrt cdcdcdcdcdcdcdcd"
+    assert any(line.split() == ["users", "3", "20", "20", "19"] for line in lines)
+
+
+def test_tables_are_aligned_and_empty_ones_say_none() -> None:
+    assert text.table(("a", "number"), [("x", 1), ("longer", 2_000)]) == [
+        "  a       number",
+        "  x            1",
+        "  longer   2,000",
+    ]
+    assert text.table(("a",), []) == ["  none"]
+
+
+def test_an_answer_without_a_text_of_its_own_is_shown_whole() -> None:
+    lines = shown("dc", {"dc": "nrt", "list": [{"a": 1, "b": "x"}, {"a": 22}], "map": {"k": "v"}, "no": []}, "kill")
+    assert lines == ["dc: nrt", "list:", "   a  b", "   1  x", "  22", "map:", "  k  v", "no: none"]
+
+
+def test_sizes() -> None:
+    assert [text.size(n) for n in (0, 999, 1_000, 1_234_567, 5 * 10**15)] == [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "1.2 MB",
+        "5000.0 TB",
+    ]
+
+
+def test_every_command_that_answers_can_answer_as_json_and_as_text() -> None:
+    config = ["--config", "x"]
+    for words in (
+        ["status", *config], ["verify", *config], ["parked", "list", *config], ["restore", *config],
+        *(["snapshot", verb, *config] for verb in ("create", "list", "show", "verify")),
+        ["link", "list"], ["dc", "list"], ["try"], ["import", "f", *config],
+    ):  # fmt: skip
+        assert parser().parse_args([*words, "--json"]).json
+        assert parser().parse_args([*words, "--text"]).text
