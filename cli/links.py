@@ -77,7 +77,15 @@ class Link:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(CHUNK_BYTES):
             self.bytes += len(data)
+            _still_there(writer)
             writer.write(data)
             await writer.drain()
+        _still_there(writer)
         if writer.can_write_eof():
             writer.write_eof()
+
+
+def _still_there(writer: asyncio.StreamWriter) -> None:
+    """uvloop answers a write to what was closed under us with a RuntimeError; it is a connection that was lost."""
+    if writer.transport.is_closing():
+        raise ConnectionResetError("the other end is gone")
