@@ -43,7 +43,9 @@ mean: applied at the origin.
   datacenters are one thing, and what is known to be made is not made again (`conflict`). Another request under the key
   is something else: nothing is folded into it.
 - A former member still reads what was addressed to him, what he wrote, and what the origin of the leave or kick that
-  ended his membership had applied.
+  ended his membership had applied. He sees all of it as it was then: no later edit, reaction, title, picture or member,
+  nor how much is written since. Two things that happened later reach him: a recall takes away what he was shown, and a
+  chat is shown as dissolved.
 
 ## Laws of merging
 

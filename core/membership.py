@@ -52,6 +52,11 @@ class Membership(NamedTuple):
         return bool(self.adds)
 
     @property
+    def former(self) -> bool:
+        """Was a member, and is none now."""
+        return self.ever and not self.present
+
+    @property
     def joined_at(self) -> int:
         """The smallest add that still holds; 0 for one who is not a member. Unread counts begin after it."""
         return min((add.id for add in self.live_adds()), default=0)
@@ -60,6 +65,19 @@ class Membership(NamedTuple):
         """Did a former member's last leave or kick come before this event? What its origin had applied came before
         it, and nothing else: a stamp that lies ahead, because a clock does, lets nobody read on."""
         return id > self.seen.get(lane_of(id), 0)
+
+    def as_told_to(self, former: "Membership") -> "Membership":
+        """What a former member's end knew of this one, as far as registers tell: they keep the newest only, so an add
+        that came again since is not known to have been there before."""
+        after = former.ended_before
+        return Membership(
+            {lane: add for lane, add in self.adds.items() if not after(add.id)},
+            {} if after(self.left_at) else self.left,
+            {lane: kick for lane, kick in self.kicked.items() if not after(kick)},
+            "" if after(self.role_at) else self.role,
+            self.role_at,
+            self.left_at,
+        )
 
     @property
     def valid_role(self) -> str:

@@ -4,7 +4,7 @@ Copies: a retry through another DC makes a second event of the same request unde
 class; the smallest is canonical, and operations on any of them are folded together.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 
@@ -66,8 +66,9 @@ class Message(NamedTuple):
         }
 
 
-def fold(rows: Iterable[Row]) -> Message | None:
-    """The message that these rows (of one class) amount to; None while its send is not among them.
+def fold(rows: Iterable[Row], after: Callable[[int], bool] | None = None) -> Message | None:
+    """The message that these rows (of one class) amount to; None while its send is not among them. Edits and reactions
+    that came `after` what the reader may know are left out; a recall never is: it takes away what he was shown.
 
     Any order and repetition of rows gives the same message. Only the sender's edits and a permitted recall are ever
     accepted at an origin, so nothing is decided again here. A recall is final, whatever edits are stamped later.
@@ -81,12 +82,14 @@ def fold(rows: Iterable[Row]) -> Message | None:
     for row in rows:
         if row.kind == "send":
             sends[row.event] = row
+        elif row.kind == "recall":
+            recalled = True
+        elif after is not None and after(row.event):
+            continue
         elif row.kind == "edit":
             edits.add(row.event)
             if edit is None or row.event > edit.event:
                 edit = row
-        elif row.kind == "recall":
-            recalled = True
         elif row.kind == "react":
             reacted.add(row.event)
             vote = (row.actor, row.body["emoji"])

@@ -60,12 +60,14 @@ class Announcer:
         for feed in feeds.feeds:
             if feed.owner in at:
                 at[feed.owner] -= 1
+        former = await self._former(planned, sent)
         updates = _Updates()
         deliveries: list[tuple[str, int, int | None]] = []
-        for owner, _, entry, _ in feeds.feeds:
+        for owner, event, entry, _ in feeds.feeds:
             if owner in at:
                 at[owner] += 1
-                deliveries.append((owner, at[owner], updates.place(owner, entry)))
+                fetch = event in former and owner in former[event]
+                deliveries.append((owner, at[owner], None if fetch else updates.place(owner, entry)))
         deliveries.extend((owner, pts[owner], None) for owner in back_fed if owner in pts)
         rendered = await self._render(updates, sent)
         revoked = [
@@ -75,6 +77,21 @@ class Announcer:
             if effect.table == "sessions" and effect.columns.get("revoked")
         ]
         return _frame.encode((deliveries, rendered, revoked))
+
+    async def _former(self, planned: Sequence[Planned], sent: Mapping[int, Row]) -> dict[int, set[str]]:
+        """event -> who is named by it and no longer in its group: they have to fetch, and are shown what there was at
+        their end. The one rendering for all shows what came after it as well."""
+        found: dict[int, set[str]] = {}
+        for item in planned:
+            chat = item.audience.conversation
+            if chat is None or item.event.id in sent:
+                continue
+            members = await self._view.members(chat)
+            gone = {user for user in item.audience.users if user in members and members[user].former}
+            gone -= {str(touch.ref[1]) for touch in item.touches if touch.type == "member"}  # who hears of his end
+            if gone:
+                found[item.event.id] = gone
+        return found
 
     async def _render(self, updates: "_Updates", sent: Mapping[int, Row]) -> list[bytes]:
         """What was just sent is shown from its row; everything else in its present state."""

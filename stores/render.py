@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from core.action import Touch
+from core.membership import Membership
 from core.messages import Row
 from stores.view import StoreView
 
@@ -25,6 +26,11 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
         """The message id it is about, if it is about one."""
         return int(self.ref[1]) if self.type == "message" else None
 
+    def chat(self) -> str | None:
+        """The group or supergroup that it shows something of, if it does."""
+        about = str(self.ref[0])
+        return about if self.type in ("message", "chat", "member") and about[0] != "D" else None
+
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Entry)
@@ -39,14 +45,24 @@ def decode(entry: bytes) -> Entry:
 
 
 async def render_all(view: StoreView, entries: Sequence[Entry], user: str) -> list[dict[str, Any]]:
-    """The JSON of each entry for `user`; messages are read in one go."""
+    """The JSON of each entry for `user`, "" for anybody who is in the chats concerned. Messages are read in one go."""
+    former = await _former(view, entries, user) if user else {}
     wanted = {id for entry in entries if (id := entry.message()) is not None}
-    messages = await view.messages(wanted) if wanted else {}
+    messages = await view.messages(wanted, former) if wanted else {}
     shown = {id: message.shown() for id, message in messages.items()}
-    return [await _render(view, entry, user, shown) for entry in entries]
+    return [await _render(view, entry, user, shown, former) for entry in entries]
 
 
-async def _render(view: StoreView, entry: Entry, user: str, messages: Mapping[int, Any]) -> dict[str, Any]:
+async def _former(view: StoreView, entries: Sequence[Entry], user: str) -> dict[str, Membership]:
+    """The chats among them that `user` is no longer in: they are shown as his end knew them."""
+    chats = {chat for entry in entries if (chat := entry.chat())}
+    found = {chat: await view.membership(chat, user) for chat in chats}
+    return {chat: membership for chat, membership in found.items() if membership.former}
+
+
+async def _render(
+    view: StoreView, entry: Entry, user: str, messages: Mapping[int, Any], former: Mapping[str, Membership]
+) -> dict[str, Any]:
     head: dict[str, Any] = {"event": str(entry.event), "type": entry.type}
     ref = [str(part) for part in entry.ref]
     if entry.type == "message":
@@ -56,9 +72,11 @@ async def _render(view: StoreView, entry: Entry, user: str, messages: Mapping[in
     if entry.type == "hidden":
         return head | {"conversation": ref[0], "message": ref[1]}
     if entry.type == "chat":
-        return head | {"chat": await chat(view, ref[0])}
+        return head | {"chat": await chat(view, ref[0], former.get(ref[0]))}
     if entry.type == "member":
         registers = await view.membership(ref[0], ref[1])
+        if ref[0] in former and ref[1] != user:
+            registers = registers.as_told_to(former[ref[0]])
         return head | {"chat": ref[0], "user": ref[1], "present": registers.present, "role": registers.valid_role}
     if entry.type == "dialog":
         return head | {"dialog": await dialog(view, user, ref[0])}
@@ -99,12 +117,13 @@ async def profile(view: StoreView, user: str) -> dict[str, Any]:
     return {"id": user, "name": found.name, "avatar": found.avatar, "about": found.about}
 
 
-async def chat(view: StoreView, chat: str) -> dict[str, Any]:
-    """{id, kind, title, about, avatar, creator, owner, dissolved}."""
+async def chat(view: StoreView, chat: str, former: Membership | None = None) -> dict[str, Any]:
+    """{id, kind, title, about, avatar, creator, owner, dissolved}; for a `former` member as his end knew it, save that
+    it was dissolved."""
     found = await view.chat(chat)
     if found is None:
         return {"id": chat, "missing": True}
-    return {
+    shown = {
         "id": chat,
         "kind": found.kind,
         "title": found.title,
@@ -114,6 +133,11 @@ async def chat(view: StoreView, chat: str) -> dict[str, Any]:
         "owner": found.owner,
         "dissolved": found.dissolved,
     }
+    if former is not None:
+        for column, stamp in found.stamps.items():
+            if former.ended_before(stamp):
+                shown[column] = await view.written_before(chat, column, former)
+    return shown
 
 
 async def dialog(view: StoreView, user: str, conversation: str) -> dict[str, Any]:

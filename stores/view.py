@@ -5,18 +5,19 @@ was under way during an invalidation is not kept (`_generation`), so a stale row
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from core import limits
 from core.action import ChatView, DialogView, Position, SessionView, UserView
 from core.membership import Membership
 from core.messages import Message, Row, fold
-from core.tables import Effect
+from core.tables import Effect, canonical
 from stores import registers
 from stores.ports import HotStore, MessageStore, RelationalStore
 
 T = TypeVar("T")
+NOBODY: Mapping[str, Membership] = {}
 _MEMBER_TABLES = ("member_adds", "member_left", "member_kicked", "member_seen", "members")
 
 
@@ -73,6 +74,10 @@ class StoreView:
         """See core.action.View. Within this DC's epoch by delivered pts, else by the cursor's V per lane."""
         if position.dc == self.dc and position.epoch == self.epoch:
             channel = conversation.startswith("C")
+            if channel and conversation not in position.channels:
+                membership = await self.membership(conversation, user)
+                if membership.former:  # cursors leave it out once V covers his end
+                    return {lane: min(id, message) for lane, id in position.v.items()}
             owner = conversation if channel else user
             pts = position.channels.get(conversation, 0) if channel else position.pts
             return await self._hot.seen(owner, conversation, message, pts)
@@ -117,18 +122,33 @@ class StoreView:
         rows = await self._relational.rows("hidden", {"user": user, "conversation": conversation})
         return {row["message"] for row in rows if row["hidden"]}
 
-    async def messages(self, ids: Iterable[int]) -> dict[int, Message]:
-        """id -> the message it belongs to; ids of one class give the same message. Unknown ids are left out."""
+    async def messages(self, ids: Iterable[int], former: Mapping[str, Membership] = NOBODY) -> dict[int, Message]:
+        """id -> the message it belongs to; ids of one class give the same message. Unknown ids are left out.
+        `former`: the chats of which the reader is a former member; their messages are shown as his end knew them."""
         wanted = set(ids)
-        found = folded(await self._messages.rows_of(wanted))
+        found = folded(await self._messages.rows_of(wanted), former)
         return {id: message for message in found for id in message.ids if id in wanted}
 
     async def history(
-        self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int
+        self,
+        conversation: str,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int,
+        former: Mapping[str, Membership] = NOBODY,
     ) -> list[Message]:
-        """Up to `limit` messages next to `before` (the newest ones below it) or `after`, ascending by id."""
+        """Up to `limit` messages next to `before` (the newest ones below it) or `after`, ascending by id. `former` as
+        in `messages`."""
         rows = await self._messages.history(conversation, before=before, after=after, limit=limit)
-        return folded(rows)
+        return folded(rows, former)
+
+    async def written_before(self, chat: str, column: str, end: Membership) -> str:
+        """What a former member's end knew of a chat's lww column; "" where nothing tells (any more)."""
+        where = {"table": "chats", "key": canonical([chat]).decode(), "column": column}
+        rows = await self._relational.rows("overwrites", where)
+        known = [row for row in rows if not end.ended_before(row["stamp"])]
+        return str(max(known, key=lambda row: int(row["stamp"]))["value"]) if known else ""
 
     # -- cache
 
@@ -183,13 +203,19 @@ class StoreView:
         return registers.memberships(adds, left, kicked, seen, members, by)
 
 
-def folded(rows: Sequence[Row]) -> list[Message]:
-    """The messages that these rows amount to, ascending by canonical id; rows of one class come together."""
+def folded(rows: Sequence[Row], former: Mapping[str, Membership] = NOBODY) -> list[Message]:
+    """The messages that these rows amount to, ascending by canonical id; rows of one class come together. `former` as
+    in `StoreView.messages`."""
     class_of = {row.event: row.class_ for row in rows if row.kind == "send"}
     classes: dict[int, list[Row]] = {}
     for row in rows:
         number = class_of.get(row.message)
         if number is not None:
             classes.setdefault(number, []).append(row)
-    found = [message for group in classes.values() if (message := fold(group)) is not None]
+    found = []
+    for group in classes.values():
+        end = former.get(group[0].conversation) if former else None
+        message = fold(group, end.ended_before if end else None)
+        if message is not None:
+            found.append(message)
     return sorted(found, key=lambda message: message.id)

@@ -3,7 +3,7 @@
 Everything an entry shows is read after the cursor of the answer was taken, so the cursor covers no more than is shown.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -77,9 +77,10 @@ class Dialogs:
         memberships = await self._view.memberships_of(user)
         settings = await self._view.dialogs_of(user)
         pinned = [one.conversation for one in _pinned(settings.values())]
-        supergroups = [chat for chat in memberships if chat.startswith("C") and memberships[chat].ever]
+        supergroups = [chat for chat in memberships if chat.startswith("C") and memberships[chat].present]
         after = (place.top, place.conversation) if place else None
         listed = await self._hot.dialogs(user, supergroups, pinned, after, request.limit)
+        listed = _with_former(listed, memberships, pinned, after)[: request.limit]
         last = listed[-1] if len(listed) == request.limit else None
         if place is None and pinned:
             tops = await self._hot.tops(user, pinned)
@@ -125,7 +126,7 @@ class Dialogs:
         return {
             **await render.dialog(self._view, user, name),
             "kind": kind,
-            "peer": await self._peer(user, name, kind),
+            "peer": await self._peer(user, name, kind, membership),
             "present": present,
             "top": message.shown() if message else None,
             # What is written after he was removed is none of a former member's business, nor is how much.
@@ -133,10 +134,10 @@ class Dialogs:
             "unread_more": unread.more if present else False,
         }
 
-    async def _peer(self, user: str, name: str, kind: str) -> dict[str, Any]:
+    async def _peer(self, user: str, name: str, kind: str, membership: Membership) -> dict[str, Any]:
         """{"user": profile} or {"chat": chat}."""
         if kind != "direct":
-            return {"chat": await render.chat(self._view, name)}
+            return {"chat": await render.chat(self._view, name, membership if membership.former else None)}
         low, high = await self._view.direct(name) or (user, user)
         return {"user": await render.profile(self._view, high if low == user else low)}
 
@@ -154,6 +155,27 @@ class Dialogs:
         if place.user != user:
             raise refused("belongs to another user", "after")
         return place
+
+
+def _with_former(
+    listed: Sequence[tuple[str, int]],
+    memberships: Mapping[str, Membership],
+    pinned: Sequence[str],
+    after: tuple[int, str] | None,
+) -> list[tuple[str, int]]:
+    """With the supergroups that he is no longer in, where his end was: their tops go on without him."""
+    former = [
+        (chat, max(membership.seen.values(), default=0))
+        for chat, membership in memberships.items()
+        if chat.startswith("C") and membership.former and chat not in pinned
+    ]
+    here = [one for one in former if after is None or _order(one) > (-after[0], after[1])]
+    return sorted([*listed, *here], key=_order)
+
+
+def _order(one: tuple[str, int]) -> tuple[int, str]:
+    """The newest top first, ties by conversation."""
+    return (-one[1], one[0])
 
 
 def _pinned(settings: Iterable[DialogView]) -> list[DialogView]:

@@ -160,7 +160,8 @@ class People:
         membership = await self._membership(request.chat, user)
         chat = await known_chat(self._view, request.chat)
         mine = {"present": membership.present, "role": await standing(self._view, chat, user)}
-        return await render.chat(self._view, request.chat) | {"me": mine}
+        former = membership if membership.former else None
+        return await render.chat(self._view, request.chat, former) | {"me": mine}
 
     async def members(self, call: Call, request: MembersRequest) -> dict[str, Any]:
         membership = await self._membership(request.chat, call.caller.user)

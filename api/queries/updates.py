@@ -16,7 +16,7 @@ from api.cursors import Cursor, Cursors
 from api.operations import Read
 from api.position import At, ahead
 from api.queries.paging import LIMIT_DEFAULT, CursorText, Limit
-from api.queries.standpoint import Standpoint
+from api.queries.standpoint import Standpoint, concerns
 from core import coverage, limits
 from core.action import Request
 from core.actions.fields import MessageId
@@ -126,7 +126,7 @@ class Updates:
             return await self._reset(user, uncovered)
         old = self._cursors.open(request.cursor, user)
         epoch = self._standpoint.epoch()
-        channels = await self._standpoint.channels(user)
+        channels = await self._standpoint.channels(user, old.v)
         lists = self._lists(ahead(old, request.at), epoch, channels)
         page = _Page(request.limit)
         positions: dict[str, int] = {}
@@ -142,13 +142,14 @@ class Updates:
             return await self._reset(user, uncovered)
         if self._standpoint.epoch() != epoch:
             raise NotServing("hot state was just rebuilt; try again")
+        reached_v = old.v if undrained else v
         fresh = Cursor(
             user,
             self._standpoint.dc,
             epoch,
             positions.pop(user),
-            old.v if undrained else v,
-            positions,
+            reached_v,
+            {chat: pts for chat, pts in positions.items() if concerns(channels[chat], reached_v)},
             tuple(one.owner for one in lists if one.beyond and one.owner in undrained),
         )
         return {

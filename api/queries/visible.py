@@ -34,6 +34,7 @@ class Reader:
         self.conversation = conversation
         self.kind = kind_of(conversation)
         self.membership = membership
+        self._former = {conversation: membership} if membership.former else {}
         self._cleared = cleared
         self._hidden = hidden
 
@@ -70,7 +71,7 @@ class Reader:
         looks = limits.SCAN_MESSAGES_MAX
         while id and len(found) < limit and looks > 0:
             room, size = limit - len(found), _stretch(limit - len(found))
-            chunk = await self._view.history(self.conversation, before=id, limit=size)
+            chunk = await self._view.history(self.conversation, before=id, limit=size, former=self._former)
             looks -= size
             shown = [message for message in reversed(chunk) if self.shows(message)]
             found += shown[:room]
@@ -84,7 +85,7 @@ class Reader:
         more = True
         while more and len(found) < limit and looks > 0:
             room, size = limit - len(found), _stretch(limit - len(found))
-            chunk = await self._view.history(self.conversation, after=id, limit=size)
+            chunk = await self._view.history(self.conversation, after=id, limit=size, former=self._former)
             looks -= size
             shown = [message for message in chunk if self.shows(message)]
             found += shown[:room]

@@ -55,3 +55,12 @@ def test_the_newest_edit_and_each_users_newest_reaction_are_shown(content: list[
     assert message.text == (edits[-1].body["text"] if edits else "sent")
     latest = {r.actor: r.body["on"] for r in rows if r.kind == "react"}
     assert message.reactions.get("+1", ()) == tuple(sorted(user for user, on in latest.items() if on))
+
+
+@given(CONTENT, st.integers(0, 11))
+def test_whoever_may_know_less_sees_what_there_was_but_for_recalls(
+    content: list[tuple[str, str, int]], last: int
+) -> None:
+    rows = rows_of(content)
+    known = [r for r in rows if r.event <= last or r.kind in ("send", "recall")]
+    assert fold(rows, lambda event: event > last) == fold(known)
