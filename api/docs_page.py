@@ -53,13 +53,14 @@ def _operation(openapi: Mapping[str, Any], method: str, path: str, operation: Ma
     parts += [_text(operation["description"], "p")] if "description" in operation else []
     parts.append(_parameters(openapi, operation))
     if "requestBody" in operation:
-        parts += ["<h4>Body</h4>", *_examples(operation["requestBody"]["content"]["application/json"])]
+        content = operation["requestBody"]["content"]["application/json"]
+        parts += ["<h4>Body</h4>", _fields(content["schema"]), *_examples(content)]
     errors = []
     for status, response in operation["responses"].items():
         if int(status) >= 400:
             errors.append(f"<tr><td>{status}<td>{_text(response['description'])}")
             continue
-        parts.append(f"<h4>Answer <code>{status}</code></h4>{_text(response['description'], 'p')}")
+        parts.append(f"<h4>Answer <code>{status}</code></h4>")
         for content in response.get("content", {}).values():
             parts += _examples(content)
     parts.append(f"<h4>Errors</h4><table>{''.join(errors)}</table>" if errors else "")
@@ -81,6 +82,21 @@ def _parameters(openapi: Mapping[str, Any], operation: Mapping[str, Any]) -> str
         shown = " ".join(part for part in (text, values) if part)
         rows.append(f"<tr><td><code>{escape(one['name'])}</code><td>{where}<td>{_text(shown)}")
     return f"<h4>Parameters</h4><table>{''.join(rows)}</table>" if rows else ""
+
+
+def _fields(schema: Mapping[str, Any]) -> str:
+    """The members of a body; of each kind, where there are several."""
+    tables = []
+    for one in schema.get("oneOf", [schema]):
+        rows = []
+        for name, member in one["properties"].items():
+            kinds = [str(kind["type"]) for kind in (member, *member.get("anyOf", ())) if "type" in kind]
+            kind = f"`{member['const']}`" if "const" in member else " or ".join(kinds)
+            needed = ", required" if name in one.get("required", ()) else ""
+            text = _text(member.get("description", ""))
+            rows.append(f"<tr><td><code>{escape(name)}</code><td>{_text(kind)}{needed}<td>{text}")
+        tables.append(f"<table>{''.join(rows)}</table>")
+    return "".join(tables)
 
 
 def _examples(content: Mapping[str, Any]) -> list[str]:

@@ -100,7 +100,7 @@ def _writes(group: Sequence[type[Action]], answers: set[type[Answer]]) -> Schema
     found: Schema = {
         "operationId": "-or-".join(action.name for action in group),
         "summary": " / ".join(action.summary for action in group),
-        "tags": [group[0].name.split(".")[0]],
+        "tags": [_TAGS.get(group[0].name.partition(".")[0], group[0].name.partition(".")[0])],
         "x-consistency": {action.name: action.consistency for action in group},
         "x-durability": {action.name: action.durability for action in group},
         "parameters": _parameters(group, places, requests) + _headers(failures, positioned=positioned, writes=True),
@@ -180,6 +180,8 @@ def _read(read: Read) -> Schema:
 
 
 _TAGS = {
+    "group": "chat",
+    "supergroup": "chat",
     "dialogs": "dialog",
     "login": "session",
     "logout": "session",
@@ -191,7 +193,7 @@ _TAGS = {
     "chat": "chat",
     "state": "updates",
 }
-"""Tag of a read, by the first part of its name, where that is not the tag itself."""
+"""Tag of an operation, by the first part of its name, where that is not the tag itself."""
 
 
 def _example(action: type[Action]) -> dict[str, Any]:

@@ -18,9 +18,8 @@ INFO = {
 _TAGS = {
     "message": "Sending messages, changing them, reading histories",
     "dialog": "My list of conversations, and what I set in each",
-    "chat": "Chats as such",
-    "group": "Up to 20 members; each has every message in his own updates",
-    "supergroup": "Any number of members; they share one list of updates",
+    "chat": "Groups (up to 20 members, each with every message in his own updates) and supergroups (any number of "
+    "members, who share one list of updates)",
     "member": "Who is in a chat",
     "reaction": "Reactions to messages",
     "user": "Profiles and presence",

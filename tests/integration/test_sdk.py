@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from planb_sdk import ApiError, Client, Draft, Options, Receipt, Unauthenticated, Unreachable, Update
@@ -449,3 +451,108 @@ async def test_the_readme_does_what_it_says(fra: FakeRegion) -> None:
     names: dict[str, Any] = {}
     exec(compile(code, "README.md", "exec"), names)
     assert await names["main"]([fra.url], "token") == ["Hello", "one", "two"]
+
+
+# -- what a stranger does
+
+
+async def test_updates_that_were_not_taken_before_the_loop_was_left_come_in_the_next_one(
+    fra: FakeRegion, ada: Client
+) -> None:
+    await ada.begin()
+    for text in "abc":
+        fra.happen(text=text)
+    heard = []
+    for _ in range(3):
+        async with contextlib.aclosing(ada.updates()) as updates:
+            async for update in updates:
+                heard.append(update.message.text if update.message else None)
+                break
+    assert heard == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("end", ["switch", "close"])
+async def test_a_stream_that_is_just_being_opened_hears_of_a_change(fra: FakeRegion, syd: FakeRegion, end: str) -> None:
+    async with aiohttp.ClientSession() as session, client(fra, syd, session=session) as ada:
+        fra.faults.append(Fault("late", "/v1/stream", seconds=0.3))
+        async with followed(ada):
+            await until(lambda: "/v1/stream" in [request.path for request in fra.requests])
+            if end == "close":
+                await ada.close()
+                await until(lambda: len(fra.sockets) == 0 and not ada._follower.following)
+            else:
+                ada.switch(syd.url)
+                await until(lambda: len(syd.sockets) == 1)
+                await until(lambda: len(fra.sockets) == 0)
+
+
+async def test_what_waits_in_the_outbox_is_sent_by_itself_when_the_region_is_back(fra: FakeRegion) -> None:
+    options = Options(request_timeout_s=0.2, give_up_s=0.3, backoff_first_s=0.01, backoff_max_s=0.05)
+    async with Client([fra.url], "token", options=options) as ada:
+        fra.faults.extend([Fault("lost")] * 1_000)
+        with pytest.raises(Unreachable) as away:
+            await ada.send("Ubob", "hi")
+        fra.faults.clear()
+        await until(lambda: list(fra.keys) == [away.value.key])
+        await until(lambda: ada.unsent == 0)
+
+
+async def test_a_client_that_is_started_again_goes_on_where_it_was(fra: FakeRegion, syd: FakeRegion) -> None:
+    async with client(fra, syd) as ada, followed(ada) as got:
+        await until(lambda: len(fra.sockets) == 1)
+        await fra.say(fra.happen(text="had"))
+        await until(lambda: len(got) == 1)
+        kept = await ada.send("Ubob", "only fra has it")
+        await fra.say(fra.item(2))
+        await until(lambda: len(got) == 2)
+        saved = ada.saved()
+    fra.happen(text="meanwhile")
+    async with client(fra, syd, saved=json.loads(json.dumps(saved))) as ada, followed(ada) as got:
+        await until(lambda: texts(got) == ["meanwhile"])
+        assert fra.hellos[-1]["at"]["pts"] == 2
+        ada.switch(syd.url)
+        await ada.settled()
+        assert list(syd.keys) == [kept.key], "the outbox came with it"
+        assert syd.requests[0].clock, "and so did the clock"
+
+
+async def test_what_waited_when_the_client_ended_is_sent_by_the_next_one(fra: FakeRegion) -> None:
+    options = Options(request_timeout_s=0.2, give_up_s=0.3, backoff_first_s=0.01, backoff_max_s=0.05)
+    async with Client([fra.url], "token", options=options) as ada:
+        fra.faults.extend([Fault("lost")] * 1_000)
+        with pytest.raises(Unreachable) as away:
+            await ada.send("Ubob", "hi")
+        saved = ada.saved()
+    assert not fra.keys
+    fra.faults.clear()
+    async with Client([fra.url], "token", options=options, saved=saved) as ada:
+        assert ada.unsent == 1
+        await until(lambda: list(fra.keys) == [away.value.key])
+
+
+async def test_what_is_saved_between_two_updates_of_one_frame_misses_none(fra: FakeRegion, ada: Client) -> None:
+    await ada.begin()
+    for text in "abc":
+        fra.happen(text=text)
+    async with contextlib.aclosing(ada.updates()) as updates:
+        first = await anext(updates)
+        assert first.message is not None and first.message.text == "a"
+        saved = ada.saved()
+    async with client(fra, saved=saved) as again, followed(again) as got:
+        await until(lambda: texts(got)[-2:] == ["b", "c"])
+
+
+async def test_what_was_saved_for_another_user_or_version_is_refused(fra: FakeRegion, ada: Client) -> None:
+    saved = ada.saved()
+    for wrong in (saved | {"version": 99}, saved | {"user": "Ubob"}, {}):
+        with pytest.raises(ValueError, match="saved"):
+            client(fra, saved=wrong)
+
+
+async def test_a_write_that_is_refused_when_it_is_sent_again_is_counted(fra: FakeRegion, syd: FakeRegion) -> None:
+    async with client(fra, syd) as ada:
+        await ada.send("Ubob", "hi")
+        syd.faults.append(Fault("refused", status=403, code="forbidden"))
+        ada.switch(syd.url)
+        await ada.settled()
+        assert ada.stats.refused == 1 and len(ada._writer.outbox) == 0

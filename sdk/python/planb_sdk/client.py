@@ -19,6 +19,7 @@ from planb_sdk.transport import Transport
 from planb_sdk.writer import Writer
 
 Json = dict[str, Any]
+SAVED_VERSION = 1
 
 
 class Client:
@@ -38,20 +39,29 @@ class Client:
         keep_state: bool = False,
         options: Options | None = None,
         session: aiohttp.ClientSession | None = None,
+        saved: Json | None = None,
         entropy: system.Entropy = system.entropy,
     ) -> None:
-        """`keep_state`: hold chats, dialogs and messages in `state`; it needs `user`, or `login`."""
+        """`keep_state`: hold chats, dialogs and messages in `state`; it needs `user`, or `login`. `saved`: what an
+        earlier client of this user answered to `saved()`, in whatever process; ValueError if it is none of his."""
         self.options = options or Options()
         self.stats = Stats()
         self.user = user
         self.state: State | None = State(user, self.options.history_max) if keep_state else None
         self._entropy = entropy
+        if saved is not None:
+            _check(saved, user)
         self._own_session = session is None
         self._session = session or _session(self.options)
         rng = system.generator(entropy)
         self._transport = Transport(regions, token, self._session, self.options, self.stats, rng)
         self._writer = Writer(self._transport, Outbox(self.options, self.stats))
         self._follower = Follower(self._transport, self.state, self._reload, self._writer.doubt)
+        if saved is not None:
+            self._transport.see(saved["clock"])
+            self._follower.restore(saved["follower"])
+            self._writer.outbox.restore(saved["outbox"])
+            self._writer.resume()
 
     @classmethod
     async def login(
@@ -64,10 +74,20 @@ class Client:
         keep_state: bool = False,
         options: Options | None = None,
         session: aiohttp.ClientSession | None = None,
+        saved: Json | None = None,
         entropy: system.Entropy = system.entropy,
     ) -> "Client":
         """A client with a new session. Unauthenticated if user or password is wrong."""
-        client = cls(regions, "", user=user, keep_state=keep_state, options=options, session=session, entropy=entropy)
+        client = cls(
+            regions,
+            "",
+            user=user,
+            keep_state=keep_state,
+            options=options,
+            session=session,
+            saved=saved,
+            entropy=entropy,
+        )
         body = {"user": user, "password": password, "device": device}
         try:
             answer = await client._transport.call("POST", "/v1/login", body=body, key=system.new_key(entropy))
@@ -86,7 +106,7 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Ends everything; what still waits in the outbox is gone."""
+        """Ends everything. What still waits in the outbox is gone, unless you keep what `saved()` answers."""
         self._transport.closed = True
         await self._follower.close()
         await self._writer.close()
@@ -147,6 +167,19 @@ class Client:
             await loading.load_all(self._transport, self.state)
         else:
             await loading.load_some(self._transport, self.state, self.state.stale)
+
+    def saved(self) -> Json:
+        """What another process needs to go on here: plain JSON, to be given to the next Client as `saved`.
+
+        It holds the texts of what is in the outbox, and no token. Updates that were taken from `updates` are behind
+        it, those that were not come again; `state` is loaded anew. Cheap enough to be asked after every update."""
+        return {
+            "version": SAVED_VERSION,
+            "user": self.user,
+            "clock": self._transport.clock,
+            "follower": self._follower.saved(),
+            "outbox": self._writer.outbox.saved(),
+        }
 
     # -- messages
 
@@ -336,6 +369,13 @@ class Client:
         body: Json = {"kind": kind, "title": title, "users": list(users)}
         body |= {name: value for name, value in (("about", about), ("avatar", avatar)) if value}
         return await self._write("POST", "/v1/chats", body, key=key)
+
+
+def _check(saved: Json, user: str) -> None:
+    if saved.get("version") != SAVED_VERSION:
+        raise ValueError(f"saved by version {saved.get('version')}, not {SAVED_VERSION}")
+    if user and saved["user"] and saved["user"] != user:
+        raise ValueError(f"saved for {saved['user']}, not {user}")
 
 
 def _session(options: Options) -> aiohttp.ClientSession:

@@ -56,6 +56,8 @@ class Follower:
         self._wanted = False
         """Something has to be fetched."""
         self._holes: dict[str | None, int] = {}
+        self._taken: Json = {}
+        """As `saved` tells it, when every update had been taken."""
         transport.on_switch.append(self._switched)
 
     # -- where we stand
@@ -79,6 +81,24 @@ class Follower:
         assert self.position is not None
         return {"cursor": self.cursor, "at": self.position.shown()}
 
+    def saved(self) -> Json:
+        """Where the application is: an update that it has not taken yet comes after this."""
+        if not self._pending:
+            self._mark()
+        return self._taken
+
+    def restore(self, saved: Json) -> None:
+        self.cursor, self._ahead, self.wanted = saved["cursor"], saved["ahead"], saved["wanted"]
+        self.position = Position.of(saved["position"]) if saved["position"] is not None else None
+
+    def _mark(self) -> None:
+        self._taken = {
+            "cursor": self.cursor,
+            "position": self.position.shown() if self.position is not None else None,
+            "ahead": self._ahead,
+            "wanted": self.wanted,
+        }
+
     def _take(self, answer: Json) -> None:
         """The new cursor, whole: merging two cursors element by element would miss."""
         before = self.position
@@ -95,6 +115,8 @@ class Follower:
             body: Json = {"cursor": self.cursor, "limit": self._options.page}
             if self._ahead and self.position is not None:
                 body["at"] = self.position.shown()
+            if not self._pending:
+                self._mark()
             answer = (await self._transport.call("POST", "/v1/updates", body=body)).body
             self._stats.fetches += 1
             self._stats.fetched += len(answer["updates"])
@@ -102,9 +124,9 @@ class Follower:
             self._take(answer)
             if answer["reset"]:
                 self._stats.resets += 1
+                self._hand_on(Update("reset", "0", self.position.pts if self.position else 0, None, {}))
                 if self._state is not None:
                     await self._reload(True)
-                self._hand_on(Update("reset", "0", self.position.pts if self.position else 0, None, {}))
             return bool(answer["more"])
 
     async def _load(self) -> None:
@@ -145,6 +167,8 @@ class Follower:
         opened = False
         try:
             while not self._transport.closed:
+                while self._pending:  # also what the loop before this one did not take
+                    yield self._pending.popleft()
                 self._stats.reconnects += opened
                 opened = True
                 try:
@@ -170,7 +194,6 @@ class Follower:
             return
         finally:
             self.following = False
-            self._pending.clear()
 
     async def _connected(self, backoff: Backoff) -> AsyncGenerator[Update, None]:
         """One connection. Raises Ended or Unreachable when it is over."""
@@ -194,6 +217,8 @@ class Follower:
 
     async def _frame(self, frame: Json) -> None:
         kind = frame["type"]
+        if not self._pending:
+            self._mark()
         if kind in ("hello", "resume"):
             self._life = (frame["dc"], frame["epoch"])
         if kind == "resume":

@@ -41,6 +41,28 @@ class Write:
     size: int = 0
 
 
+def _told(write: Write) -> Json:
+    receipt = write.receipt
+    return {
+        "key": write.key,
+        "method": write.method,
+        "path": write.path,
+        "body": write.body,
+        "query": write.query,
+        "message": write.message,
+        "durability": write.durability,
+        "region": write.region,
+        "receipt": receipt
+        and {
+            "id": receipt.id,
+            "key": receipt.key,
+            "durability": receipt.durability,
+            "replayed": receipt.replayed,
+            "answer": receipt.answer,
+        },
+    }
+
+
 class Outbox:
     """Bounded. `generation` changes whenever what a region acknowledged may be gone."""
 
@@ -101,6 +123,19 @@ class Outbox:
             write.generation = self.generation
             if write.region != region:
                 self._drop(write)
+
+    def saved(self) -> Json:
+        """What is here, to be restored by another process."""
+        return {"writes": [_told(write) for write in self._writes.values()], "aliases": dict(self._aliases)}
+
+    def restore(self, saved: Json) -> None:
+        """What was acknowledged may be gone since: it is in doubt."""
+        self._aliases.update(saved["aliases"])
+        for told in saved["writes"]:
+            receipt = told["receipt"]
+            write = Write(**told | {"receipt": Receipt(**receipt) if receipt is not None else None})
+            self.add(write)
+            write.generation = self.generation - 1
 
     def _make_room(self, size: int) -> None:
         options = self._options

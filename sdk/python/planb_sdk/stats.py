@@ -27,5 +27,7 @@ class Stats:
     """Requests sent again after a failure."""
     resent: int = 0
     """Acknowledged writes that a region did not cover and that were sent again."""
+    refused: int = 0
+    """Writes that a region refused when they were sent again: they are given up."""
     evicted: int = 0
     """Acknowledged writes that left the outbox to make room, before another region was known to cover them."""

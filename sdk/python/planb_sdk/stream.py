@@ -48,6 +48,8 @@ class Stream:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Ended(f"{region}: {error or type(error).__name__}", failed=True) from error
         try:
+            if self._transport.closed or self._transport.region != region:  # nobody could interrupt it until now
+                raise Ended("the client went elsewhere", failed=False)
             silence_s = OPEN_S
             while True:
                 frame = await self._next(socket, silence_s)

@@ -155,7 +155,7 @@ class Transport:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.failed(region)
             raise _Failed(f"{region}: {error or type(error).__name__}", 0, True, None) from error
-        self._see(answered.get("X-Clock", ""))
+        self.see(answered.get("X-Clock", ""))
         found = _object(text)
         if 200 <= status < 300 and found is not None:
             self.answered(region)
@@ -171,7 +171,12 @@ class Transport:
         self.answered(region)
         return Unauthenticated(status, problem) if status == 401 else ApiError(status, problem)
 
-    def _see(self, clock: str) -> None:
+    @property
+    def clock(self) -> str:
+        """The greatest X-Clock that any region answered."""
+        return self._clock
+
+    def see(self, clock: str) -> None:
         id = _clock_id(clock)
         if id > self._clock_id:
             self._clock, self._clock_id = clock, id

@@ -35,23 +35,41 @@ class Writer:
         self._settling: asyncio.Task[None] | None = None
 
     async def write(self, write: Write) -> Receipt:
-        """Raises ApiError for a refusal; Unreachable leaves the write in the outbox, and so does cancelling."""
+        """Raises ApiError for a refusal; Unreachable leaves the write in the outbox, and so does cancelling: then it is
+        sent in the background."""
         self.outbox.add(write)
-        return await self._deliver(write)
+        try:
+            return await self._deliver(write)
+        except Unauthenticated:
+            raise  # another token may still send it
+        except ApiError:
+            self.outbox.refused(write)
+            raise
+        except (Unreachable, asyncio.CancelledError):
+            self.resume()
+            raise
 
     async def write_many(self, writes: Sequence[Write]) -> list[Receipt | ApiError]:
         """Messages in order, by the batch endpoint; each has its own outcome."""
         for write in writes:
             self.outbox.add(write)
         outcomes: dict[str, Receipt | ApiError] = {}
-        for begin in range(0, len(writes), BATCH_MAX):
-            await self._batch(writes[begin : begin + BATCH_MAX], outcomes)
+        try:
+            for begin in range(0, len(writes), BATCH_MAX):
+                await self._batch(writes[begin : begin + BATCH_MAX], outcomes)
+        except (Unreachable, asyncio.CancelledError):
+            self.resume()
+            raise
         return [outcomes[write.key] for write in writes]
 
     def doubt(self) -> None:
         """What was acknowledged so far may be gone: finds out in the background, and sends again what is."""
         self.outbox.generation += 1
-        if len(self.outbox):
+        self.resume()
+
+    def resume(self) -> None:
+        """Sends in the background what waits or is in doubt."""
+        if len(self.outbox) and not self._transport.closed:
             self._settling = self._start()
 
     async def settled(self) -> None:
@@ -83,11 +101,6 @@ class Writer:
                 key=write.key,
                 durability=write.durability,
             )
-        except Unauthenticated:
-            raise  # another token may still send it
-        except ApiError:
-            self.outbox.refused(write)
-            raise
         finally:
             write.busy = False
         return self._acknowledged(write, answer)
@@ -179,6 +192,10 @@ class Writer:
             except Unauthenticated:
                 raise
             except ApiError as error:
+                if error.code in AGAIN_CODES:
+                    raise  # it has only not heard of something yet
+                self.outbox.refused(write)
+                self._transport.stats.refused += 1
                 log.warning("a write is refused when sent again (%s): %s", write.path, error)
             else:
                 self._transport.stats.resent += again
