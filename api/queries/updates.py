@@ -92,9 +92,9 @@ class Updates:
                 "POST",
                 "/v1/updates",
                 "Everything after my cursor",
-                "Nothing is missed and some may come twice, also after a change of datacenter: drop doubles by "
-                "`event`, and take the new cursor whole. `reset` says that something was trimmed beyond your cursor: "
-                "begin again from GET /v1/dialogs.",
+                "Nothing is missed and some may come twice, also after a change of datacenter: drop what shows a thing "
+                "as it was shown last, a message being known by its `class`. Take the new cursor whole. `reset` says "
+                "that something was trimmed beyond your cursor: begin again from GET /v1/dialogs.",
                 self.updates,
                 answers.Updates,
                 UpdatesRequest,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import planb_sdk
 from cli.main import parser
 from core import limits
 from core.action import registry
@@ -161,6 +162,13 @@ def test_the_sdks_page_names_methods_that_there_are() -> None:
     named = set(re.findall(r"`(?:Client\.)?([a-z_]+)\(", table))
     assert len(named) > 20
     assert not {name for name in named if not hasattr(Client, name)}
+    public = {name for name in vars(Client) if not name.startswith("_")}
+    assert public <= set(re.findall(r"[`.]([a-z_]+)[(`]", table))
+
+
+def test_the_sdks_page_names_everything_that_the_package_offers() -> None:
+    text = (ROOT / "sdk/python/README.md").read_text()
+    assert not {name for name in planb_sdk.__all__ if not re.search(rf"`[^`]*\b{name}\b[^`]*`", text)}
 
 
 def test_the_page_of_the_demo_explains_every_member_of_its_answer() -> None:

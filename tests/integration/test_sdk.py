@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,6 +11,7 @@ import pytest
 
 from planb_sdk import ApiError, Client, Draft, Options, Receipt, Unauthenticated, Unreachable, Update
 from tests.support.fake_region import FakeRegion, Fault, clock_of
+from tests.support.markdown import ROOT, blocks
 
 OPTIONS = Options(
     request_timeout_s=0.5,
@@ -446,10 +446,9 @@ async def test_who_only_loads_marks_what_he_loaded_and_who_follows_loses_nothing
 
 
 async def test_the_readme_does_what_it_says(fra: FakeRegion) -> None:
-    readme = (Path(__file__).parents[2] / "sdk/python/README.md").read_text()
-    code = readme.partition("```python\n")[2].partition("```")[0]
+    _, longer = blocks(ROOT / "sdk/python/README.md")  # the first runs in test_sdk_package.py
     names: dict[str, Any] = {}
-    exec(compile(code, "README.md", "exec"), names)
+    exec(compile(longer.text, longer.where, "exec"), names)
     assert await names["main"]([fra.url], "token") == ["Hello", "one", "two"]
 
 
