@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from api.nonces import Nonces
 from core.errors import LinkFailed, Unauthenticated
-from core.system import Clock, Entropy
+from core.system import Clock, Entropy, steady_clock_ms
 from core.system import entropy as system_entropy
 
 SCHEME = "PlanB-HMAC"
@@ -89,14 +89,27 @@ def verify_answer(key: bytes, answer: str | None, request_mac: str, status: int,
 class InternalAuth:
     """One process's side of it: the shared key, our name, our clock. What it was made before is not taken."""
 
-    def __init__(self, key: bytes, name: str, now_ms: Clock, entropy: Entropy = system_entropy) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        name: str,
+        now_ms: Clock,
+        entropy: Entropy = system_entropy,
+        *,
+        steady_ms: Clock = steady_clock_ms,
+        shown_ms: Clock | None = None,
+    ) -> None:
+        """`now_ms` may be put right while the process runs; `steady_ms` says how long that is. `shown_ms`: the wall
+        clock as it is, for those who are out of time (default: `now_ms`)."""
         if len(key) < _KEY_BYTES_MIN or not _NAME.fullmatch(name):
             raise ValueError(f"the internal key needs {_KEY_BYTES_MIN} bytes, a name 1 to 63 of [A-Za-z0-9._-]")
         self._key = key
         self._name = name
         self._now_ms = now_ms
         self._entropy = entropy
-        self._nonces = Nonces(now_ms())
+        self._shown_ms = shown_ms or now_ms
+        began_ms = steady_ms()
+        self._nonces = Nonces(lambda: self._now_ms() - (steady_ms() - began_ms))
 
     def sign(
         self, to: str, method: str, path: str, body: bytes, headers: Mapping[str, str] | None = None
@@ -129,10 +142,10 @@ class InternalAuth:
         return Sender(name, given, hashed)
 
     def admit(self, method: str, headers: Mapping[str, str], sender: Sender) -> None:
-        """That a verified request counts: in time, and, unless it only reads, for the first time. Unauthenticated,
-        AlreadyReceived."""
+        """That a verified request counts: in time, and, unless it only reads, for the first time. OutOfTime (it says
+        what our wall clock shows), Unauthenticated, AlreadyReceived."""
         now_ms, sent_ms = self._now_ms(), int(headers["Authorization"].split(":")[2])
-        self._nonces.check(sent_ms, now_ms)
+        self._nonces.check(sent_ms, now_ms, self._shown_ms())
         if method not in _READS:
             self._nonces.take(sent_ms, bytes.fromhex(sender.mac[: 2 * NONCE_BYTES]), now_ms)
 

@@ -1,11 +1,13 @@
 """Counters of one process in Prometheus' text format; a few dict operations per request, no library."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 Gauge = Callable[[], float]
+Series = Callable[[], Mapping[str, float]]
+"""A label's value -> what is measured of it."""
 
 
 class Metrics:
@@ -17,10 +19,15 @@ class Metrics:
         self._latency: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
         self._gauges: dict[str, tuple[str, Gauge]] = {}
+        self._series: dict[str, tuple[str, str, Series]] = {}
 
     def gauge(self, name: str, help: str, read: Gauge) -> None:
         """A value read at scrape time; `name` as Prometheus wants it, with its unit last."""
         self._gauges[name] = (help, read)
+
+    def series(self, name: str, help: str, label: str, read: Series) -> None:
+        """As `gauge`, with a value for each of the label's values."""
+        self._series[name] = (help, label, read)
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """One answered request. `route` is a template ("POST /v1/messages"), never a path with ids."""
@@ -55,3 +62,8 @@ class Metrics:
             yield f"# HELP {name} {help}"
             yield f"# TYPE {name} gauge"
             yield f"{name} {read():g}"
+        for name, (help, label, values) in sorted(self._series.items()):
+            yield f"# HELP {name} {help}"
+            yield f"# TYPE {name} gauge"
+            for of, value in sorted(values().items()):
+                yield f'{name}{{{label}="{of}"}} {value:g}'

@@ -5,23 +5,32 @@ out of the window or because there is no more room, moves the floor: what is sta
 is what is stamped before the process began: it can't know what the one before it received.
 """
 
+from collections.abc import Callable
+
 from core import limits
-from core.errors import AlreadyReceived, Unauthenticated
+from core.errors import AlreadyReceived, OutOfTime, Unauthenticated
 
 
 class Nonces:
     """Of one process. Times are ms of the wall clock."""
 
-    def __init__(self, began_ms: int) -> None:
-        self._floor_ms = began_ms
+    def __init__(self, began_ms: Callable[[], int]) -> None:
+        """`began_ms`: when the process began, by the clock as it is now: it may have been put right since."""
+        self._began_ms = began_ms
+        self._floor_ms = 0
         self._seconds: dict[int, set[bytes]] = {}
         self._count = 0
 
-    def check(self, sent_ms: int, now_ms: int) -> None:
-        """Unauthenticated for what is out of time."""
-        if abs(now_ms - sent_ms) > limits.INTERNAL_AUTH_WINDOW_MS:
-            raise Unauthenticated("the signature is out of time: is a clock wrong?")
-        if sent_ms < self._floor_ms:
+    def check(self, sent_ms: int, now_ms: int, shown_ms: int | None = None) -> None:
+        """OutOfTime, which tells the sender `shown_ms` (else `now_ms`), and `now_ms`; Unauthenticated below the
+        floor."""
+        apart_ms = abs(now_ms - sent_ms)
+        if apart_ms > limits.INTERNAL_AUTH_WINDOW_MS:
+            shown_ms = now_ms if shown_ms is None else shown_ms
+            raise OutOfTime(
+                f"the signature is out of time: our clocks are {apart_ms} ms apart", wall_ms=shown_ms, judged_ms=now_ms
+            )
+        if sent_ms < max(self._floor_ms, self._began_ms()):
             raise Unauthenticated("it was signed before this process can tell what it received: sign it anew")
 
     def take(self, sent_ms: int, nonce: bytes, now_ms: int) -> None:

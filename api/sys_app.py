@@ -71,6 +71,7 @@ def create_sys_app(deps: SysDeps) -> web.Application:
         most = _BODY_BYTES_MAX.get(path, limits.REQUEST_BYTES_MAX)
         app.router.add_route(method, path, guard.bounded(f"{method} {path}", doorkeeper.proven(handler, most), most))
     _replication_gauges(deps.metrics, deps.replicator)
+    _clock_gauges(deps.metrics, deps.replicator, deps.applier)
 
     async def shutdown(_: web.Application) -> None:
         await deps.replicator.pulls.close()
@@ -254,6 +255,21 @@ def _replication_gauges(metrics: Metrics, replicator: Replicator) -> None:
     gauge("planb_records_served", "Records given to peers.", lambda: replicator.pulls.served)
     gauge("planb_links_failed", "Peers that can't be pulled from.", lambda: _failed(replicator))
     gauge("planb_lag_p99_ms", "Worst p99 of replication lag.", lambda: _worst_lag(replicator))
+
+
+def _clock_gauges(metrics: Metrics, replicator: Replicator, applier: Applier) -> None:
+    """What is known of wall clocks (docs/clock.md)."""
+    clocks, lanes = replicator.clocks, replicator.names.lanes
+    metrics.gauge("planb_clock_error_ms", "Our wall clock minus the median, if known.", lambda: clocks.error_ms() or 0)
+    metrics.gauge("planb_clock_apart_ms", "Greatest difference to a peer's wall clock.", clocks.apart_ms)
+    metrics.gauge("planb_clock_refusing", "1 while writes are refused for it.", lambda: bool(clocks.doubt()))
+    metrics.series(
+        "planb_clock_offset_ms",
+        "A peer's wall clock minus ours.",
+        "peer",
+        lambda: {peer: offset.ms for peer, offset in clocks.offsets().items()},
+    )
+    metrics.series("planb_far_ahead_events", "Events stamped too far ahead.", "lane", lambda: lanes(applier.far_ahead))
 
 
 def _sum(read: Callable[[], Mapping[int, int]]) -> Callable[[], float]:

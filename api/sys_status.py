@@ -18,6 +18,8 @@ class Figures:
     """Queue lengths by name."""
     stores: Callable[[], Mapping[str, Any]] = dict
     """The state of each store by name."""
+    clock: Callable[[], Mapping[str, Any]] = dict
+    """What is known of this machine's wall clock and the others' (docs/clock.md)."""
     counters: Callable[[], Mapping[str, int]] = dict
     """Events and messages so far."""
 
@@ -60,6 +62,7 @@ class Status:
             "applied": lanes(applied),
             "v": lanes({lane: str(id) for lane, id in progress.v().items()}),
             "bound": lanes(bound),
+            "clock": self._figures.clock(),
             "lag_ms": {dc: lag._asdict() for dc, lag in sorted(replicator.lag.summary().items())},
             "peers": self._peers(),
             "parked": sum(map(len, progress.parked.values())),

@@ -26,20 +26,22 @@ from broker.description import described as stream_described
 from broker.hub import Hub
 from broker.routes import add_routes as add_stream
 from cli import settings as configuration
+from cli.clock_watch import ClockWatch
 from cli.serving import Serving
 from cli.settings import Listen, Settings
 from core import limits
 from core.action import Action, registry
 from core.clock import HybridClock
-from core.errors import ConfigError, Conflict, LaneLost, PlanBError
+from core.clock_error import ClockError
+from core.errors import ClockRefused, ConfigError, Conflict, LaneLost, PlanBError
 from core.ids import Lane
-from core.system import entropy, wall_clock_ms
+from core.system import entropy, steady_clock_ms, wall_clock_ms
 from events.adapters.valkey import ValkeyLog
 from events.codec import codec
 from events.lane_writer import LaneWriter
 from events.ports import Top
 from events.signing import Signer, Verifier
-from replicator.bootstrap import META_NAME, Knows, applied_ends, ask, choose_incarnation
+from replicator.bootstrap import META_NAME, Knows, applied_ends, ask, choose_incarnation, choose_lane
 from replicator.bound import held_down
 from replicator.link import HttpLink
 from replicator.remote import RemoteDurability
@@ -142,15 +144,25 @@ class Datacenter:
     async def _build(self) -> None:
         dc = self.settings.dc
         actions = registry()
-        self.clock = HybridClock(wall_clock_ms)
+        self.clocks = ClockError(wall_clock_ms, steady_clock_ms)
+        self.clock = HybridClock(self.clocks.trusted, self.clocks.doubt)
         self.view = StoreView(dc.name, self.relational, self.messages, self.hot)
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=SYS_CONNECTIONS_MAX))
         self._closers.append(session.close)
-        self.auth = InternalAuth(self._sys_key, dc.name, wall_clock_ms, entropy)
+        self.auth = InternalAuth(
+            self._sys_key,
+            dc.name,
+            self.clocks.trusted,
+            entropy,
+            steady_ms=steady_clock_ms,
+            shown_ms=wall_clock_ms,
+        )
         links = {name: HttpLink(session, name, peer.sys_url, self.auth) for name, peer in self.settings.peers.items()}
         archive = Archive(self.objects)
         incarnation = await self._incarnation(links, archive)
-        self.lane = Lane(dc.number, incarnation, 0).number
+        tops = await self.log.tops()
+        self.lane = choose_lane(dc.number, incarnation, tops, self.clock.can_follow)
+        self._left = {lane: top.seq for lane, top in tops.items() if self._could_be_ours(lane)}
         self.applier = Applier(
             event_log=self.log,
             relational=self.relational,
@@ -163,10 +175,11 @@ class Datacenter:
             now_ms=wall_clock_ms,
             own_lanes={self.lane},
         )
+        self._owner = entropy(8)
         self.writer = LaneWriter(
             self.log,
             self.lane,
-            entropy(8),
+            self._owner,
             self.clock,
             self._signer,
             self.applier.apply,
@@ -187,14 +200,15 @@ class Datacenter:
             target=HttpLink(session, dc.name, own, self.auth),
             event_log=self.log,
             verifier=verifier,
-            live=lambda: frozenset({self.lane}),
+            live=lambda: frozenset({self.lane, *self._left}),
             held=lambda: held_down(progress.parked, ()),
             applied=lambda: {lane: mark.seq for lane, mark in progress.applied.items()},
             archive=archive,
             on_own_lane_conflict=self._own_lane_conflict,
-            now_ms=wall_clock_ms,
+            clocks=self.clocks,
             entropy=entropy,
         )
+        self.watch = ClockWatch(self.clocks, self.clock, self.replicator.names, self.applier.far_ahead, period_s=TICK_S)
         serve_after = json.loads(await self.relational.meta(SERVE_AFTER) or "{}")
         self.serving = Serving(
             progress,
@@ -202,6 +216,7 @@ class Datacenter:
             self.writer,
             self.replicator.growth,
             self.hot,
+            self.clock,
         )
         self._build_public(actions)
         self._build_sys(actions, verifier, incarnation)
@@ -279,6 +294,7 @@ class Datacenter:
                             )
                             or "ok",
                         },
+                        clock=self.watch.shown,
                         counters=lambda: {
                             "events": self.applier.applied_events,
                             "lost_writes": self.applier.lost_writes,
@@ -327,6 +343,14 @@ class Datacenter:
         """The log answers, and nothing is appended yet: from here on the incarnation counts as used."""
         await self.relational.set_meta(OPENED, str(Lane.of(self.lane).incarnation))
         await self.applier.catch_up(top)
+        for lane in self._left:  # whoever writes there is fenced as on our own
+            end = await self.log.open(lane, self._owner)
+            await self.applier.catch_up(end)
+            self._left[lane] = end.seq
+
+    def _could_be_ours(self, lane: int) -> bool:
+        """Another lane of the incarnation that we write as."""
+        return lane != self.lane and Lane.of(lane)[:2] == Lane.of(self.lane)[:2]
 
     # -- running
 
@@ -357,11 +381,20 @@ class Datacenter:
         top = self.replicator.growth.tops.get(self.lane)
         if top is not None and top.seq > self.writer.top.seq and not self.writer.pending:
             self._fail(LaneLost(private=f"the log holds seq {top.seq}, we wrote {self.writer.top.seq}"))
+        for lane, seq in self._left.items():
+            if (end := self.replicator.growth.tops.get(lane)) is not None and end.seq > seq:
+                self._fail(LaneLost(private=f"lane {lane} holds seq {end.seq}, we left it at {seq}"))
+
+    def _check_clock(self) -> None:
+        leave = self.watch.look()
+        if leave:
+            self._fail(ClockRefused(leave))
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)  # a period, not a condition
             self._check_lane()
+            self._check_clock()
             try:
                 await self.applier.tick()
             except PlanBError as error:

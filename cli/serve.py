@@ -8,6 +8,8 @@ from pathlib import Path
 
 from cli import settings
 from cli.datacenter import Datacenter
+from core.errors import ClockRefused
+from core.system import CLOCK_OFFSET_FILE
 
 log = logging.getLogger(__name__)
 
@@ -15,11 +17,20 @@ GC_YOUNG = 50_000
 
 
 async def run(config: Path) -> None:
-    """Serves until SIGTERM or SIGINT, then drains; raises if a part of the datacenter fails for good."""
+    """Serves until SIGTERM or SIGINT, then drains; raises if a part of the datacenter fails for good. Begins again by
+    itself when the lane that it wrote on ends too far ahead of a clock that was put right."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if CLOCK_OFFSET_FILE:
+        log.warning("for a test: the wall clock is moved by what %s says", CLOCK_OFFSET_FILE)
+    while (reason := await _serve(config, stop)) is not None:
+        log.warning("begins again: %s", reason)
+
+
+async def _serve(config: Path, stop: asyncio.Event) -> ClockRefused | None:
+    """One life. None when it was told to stop; why it has to begin again otherwise."""
     datacenter = Datacenter(settings.load(config))
     await datacenter.start()
     # What is there now stays, so no collection needs to look at it; and a batch makes many small things that die with
@@ -31,8 +42,12 @@ async def run(config: Path) -> None:
     failed = asyncio.create_task(datacenter.failure())
     try:
         await asyncio.wait((ended, failed), return_when=asyncio.FIRST_COMPLETED)
-        if failed.done():
-            raise failed.result()
+        if not failed.done():
+            return None
+        reason = failed.result()
+        if not isinstance(reason, ClockRefused):
+            raise reason
+        return None if stop.is_set() else reason
     finally:
         ended.cancel()
         failed.cancel()

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from api.guard import Handler
 from api.health import Check
+from core.clock import HybridClock
 from core.errors import NotServing, PlanBError
 from events.lane_writer import LaneWriter
 from replicator.growth import Growth
@@ -25,13 +26,20 @@ class Serving:
     """The gate of the public listener."""
 
     def __init__(
-        self, progress: Progress, serve_after: Mapping[int, int], writer: LaneWriter, growth: Growth, hot: HotStore
+        self,
+        progress: Progress,
+        serve_after: Mapping[int, int],
+        writer: LaneWriter,
+        growth: Growth,
+        hot: HotStore,
+        clock: HybridClock,
     ) -> None:
         self._progress = progress
         self._serve_after = dict(serve_after)
         self._writer = writer
         self._growth = growth
         self._hot = hot
+        self._clock = clock
         self._open = False
         self._ending = ""
         self.checks: dict[str, Check] = {
@@ -41,6 +49,7 @@ class Serving:
             "log": self._log,
             "hot": self._hot_state,
             "stores": self._stores,
+            "clock": self._wall_clock,
             "process": self._process,
         }
 
@@ -59,6 +68,9 @@ class Serving:
 
     async def _stores(self) -> str:
         return "a store does not take what is in the log; it is tried again" if self._writer.stumbling else ""
+
+    async def _wall_clock(self) -> str:
+        return self._clock.refusal()
 
     async def _process(self) -> str:
         return self._ending

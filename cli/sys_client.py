@@ -10,7 +10,7 @@ from api.internal_auth import InternalAuth
 from api.problems import all_errors
 from cli import settings as configuration
 from cli.settings import Settings
-from core.errors import PlanBError, Unavailable
+from core.errors import OutOfTime, PlanBError, Unavailable
 from core.system import wall_clock_ms
 
 CALL_S_MAX = 60.0
@@ -27,6 +27,14 @@ class SysRefused(PlanBError):
         self.exit_code = _EXIT_CODES.get(self.code, PlanBError.exit_code)  # type: ignore[misc]
 
 
+class _ClocksApart(SysRefused):
+    """Our signature is out of time there."""
+
+    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+        super().__init__(status, problem)
+        self.judged_ms = int(problem["judged_ms"])
+
+
 class SysClient:
     """One datacenter's syssvc. An async context manager."""
 
@@ -35,7 +43,9 @@ class SysClient:
         self._dc = dc
         self._url = url.rstrip("/")
         self._answer_s_max = answer_s_max
-        self._auth = InternalAuth(key, name, wall_clock_ms)
+        self._apart_ms = 0
+        """How far the clock that it judges signatures by is ahead of ours, where that is too much to be in time."""
+        self._auth = InternalAuth(key, name, lambda: wall_clock_ms() + self._apart_ms)
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
@@ -55,7 +65,15 @@ class SysClient:
             await self._session.close()
 
     async def call(self, method: str, path: str, fields: dict[str, Any] | None = None, key: str = "") -> dict[str, Any]:
-        """The JSON answer. SysRefused for a problem, Unavailable when it can't be reached."""
+        """The JSON answer. SysRefused for a problem, Unavailable when it can't be reached. A datacenter whose clock is
+        not ours is called by its own: it is the one to ask what is wrong."""
+        try:
+            return await self._call(method, path, fields, key)
+        except _ClocksApart as error:
+            self._apart_ms = error.judged_ms - wall_clock_ms()
+            return await self._call(method, path, fields, key)
+
+    async def _call(self, method: str, path: str, fields: dict[str, Any] | None, key: str) -> dict[str, Any]:
         assert self._session is not None, "use it as a context manager"
         body = b"" if fields is None else json.dumps(fields).encode()
         signed = self._auth.sign(self._dc, method, path, body, {"Idempotency-Key": key} if key else {})
@@ -63,6 +81,9 @@ class SysClient:
         try:
             async with self._session.request(method, self._url + path, data=body or None, headers=headers) as answer:
                 found: dict[str, Any] = await answer.json(content_type=None)
+                if found.get("code") == OutOfTime.code and not self._apart_ms:
+                    self._auth.check_answer(signed, answer.status, answer.headers, await answer.read())
+                    raise _ClocksApart(answer.status, found)
                 if answer.status >= 400:
                     raise SysRefused(answer.status, found)
                 return found

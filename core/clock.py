@@ -5,6 +5,8 @@ waited for. Seeing an id moves the clock, so a cause is always smaller than its 
 "Logical Physical Clocks" (2014), with sonyflake's layout.
 """
 
+from collections.abc import Callable
+
 from core import ids, limits
 from core.errors import ClockRefused
 from core.system import Clock
@@ -13,11 +15,11 @@ from core.system import Clock
 class HybridClock:
     """Ids for one process. Not thread-safe: used from the event loop only."""
 
-    def __init__(self, wall: Clock) -> None:
+    def __init__(self, wall: Clock, doubt: Callable[[], str] = lambda: "") -> None:
+        """`doubt`: why the wall clock is not to be trusted; "" if it is (core/clock_error.py)."""
         self._wall = wall
+        self._doubt = doubt
         self._tick = 0
-        self.far_ahead = 0
-        """How many ids were seen that lie further ahead than `clock_skew_ms_max`: an alarm, see `see`."""
 
     def now(self) -> int:
         """The tick of the next id, without taking it."""
@@ -27,13 +29,13 @@ class HybridClock:
         """A new id on `lane`, greater than every id taken or seen before.
 
         Raises ClockRefused when the clock has been carried so far ahead of the wall that an id would break the
-        bound other DCs rely on (`carry_ms_max` + `clock_error_ms_max`).
+        bound other DCs rely on (`clock_skew_ms_max` + `carry_ms_max`). Whether the wall clock is trusted is for
+        `check` to say: a lane is opened all the same.
         """
         wall = ids.tick_at(self._wall())
         tick = max(wall, self._tick) + 1
         if tick - wall > limits.ticks(limits.CLOCK_SKEW_MS_MAX + limits.CARRY_MS_MAX):
-            ahead_ms = ids.UNIT_MS * ((tick - wall) >> ids.SEQ_BITS)
-            raise ClockRefused(f"the clock is {ahead_ms} ms ahead of this machine's wall clock")
+            raise ClockRefused(_carried(_ms(tick - wall)))
         self._tick = tick
         return ids.make_id(tick, lane)
 
@@ -43,8 +45,7 @@ class HybridClock:
         An event beyond the bound is applied like any other (all DCs must agree) but must not drag our clock along.
         """
         tick = ids.tick_of(id)
-        if tick - ids.tick_at(self._wall()) > limits.ticks(limits.CLOCK_SKEW_MS_MAX):
-            self.far_ahead += 1
+        if tick > self.bound():
             return False
         self._tick = max(self._tick, tick)
         return True
@@ -52,3 +53,42 @@ class HybridClock:
     def resume(self, id: int) -> None:
         """Moves the clock beyond `id`, whatever the bound: our own lane's last id, at start."""
         self._tick = max(self._tick, ids.tick_of(id))
+
+    def bound(self) -> int:
+        """The greatest tick that moves the clock."""
+        return ids.tick_at(self._wall()) + limits.ticks(limits.CLOCK_SKEW_MS_MAX)
+
+    def reached(self) -> int:
+        """The greatest tick taken or seen, but never beyond the bound: what others need to know of it."""
+        return min(self._tick, self.bound())
+
+    def ahead_ms(self) -> int:
+        """How far the clock is ahead of the wall; 0 if it is not."""
+        return _ms(max(0, self._tick - ids.tick_at(self._wall())))
+
+    def can_follow(self, id: int) -> bool:
+        """Could an id after `id` be taken now? So a lane that ends with it can be written on."""
+        ahead = ids.tick_of(id) + 1 - ids.tick_at(self._wall())
+        return ahead <= limits.ticks(limits.CLOCK_SKEW_MS_MAX + limits.CARRY_MS_MAX)
+
+    def refusal(self) -> str:
+        """Why no id may be given to a write now; "" if one may."""
+        doubt = self._doubt()
+        if doubt:
+            return doubt
+        ahead_ms = self.ahead_ms()
+        return _carried(ahead_ms) if ahead_ms > limits.CLOCK_SKEW_MS_MAX + limits.CARRY_MS_MAX else ""
+
+    def check(self) -> None:
+        """ClockRefused while the wall clock is not to be trusted."""
+        doubt = self._doubt()
+        if doubt:
+            raise ClockRefused(doubt)
+
+
+def _ms(ticks: int) -> int:
+    return ids.UNIT_MS * (ticks >> ids.SEQ_BITS)
+
+
+def _carried(ahead_ms: int) -> str:
+    return f"the ids given out here are {ahead_ms} ms ahead of this machine's wall clock"

@@ -38,6 +38,10 @@ class Unauthenticated(PlanBError):
     )
 
 
+class OutOfTime(Unauthenticated):
+    code, title = "out_of_time", "The signature is out of time: a clock is wrong"
+
+
 class Forbidden(PlanBError):
     code, status, exit_code, title = "forbidden", 403, 3, "Not allowed"
 

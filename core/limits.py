@@ -6,6 +6,16 @@ CARRY_MS_MAX = 100
 """How far a burst may carry ids into the future."""
 CLOCK_SKEW_MS_MAX = 500
 """An id further ahead than this is applied, but does not move our clock."""
+CLOCK_OPINIONS_MIN = 3
+"""So many wall clocks, our own among them, must be known before one of them can be called wrong."""
+CLOCK_DRIFT_PPM_MAX = 200
+"""How fast the steady clocks of two machines may drift apart; what is known of a peer's clock ages by it."""
+LANE_AHEAD_MS_MAX = 10_000
+"""A lane whose end lies further ahead of the clock than this is left, and another one begun, rather than waited for."""
+CLOCK_ALARM_S = 60
+"""One line in the log about wrong clocks in so long."""
+CLOCK_AHEAD_RETRY_S_MAX = 5
+"""A client whose X-Clock is ahead is not told to wait longer: what it has seen may arrive here sooner."""
 
 MESSAGE_BYTES_MAX = 16_384
 NAME_CHARS_MAX = 128
@@ -189,6 +199,7 @@ def ticks(ms: int) -> int:
 
 
 assert CLOCK_SKEW_MS_MAX >= 2 * CLOCK_ERROR_MS_MAX + CARRY_MS_MAX
+assert CLOCK_SKEW_MS_MAX + CARRY_MS_MAX < LANE_AHEAD_MS_MAX
 assert LANE_BATCH_MAX <= LANE_QUEUE_MAX <= APPLY_QUEUE_MAX
 assert 3 * BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX + 1_024 * BATCH_MESSAGES_MAX < BODY_BYTES_MAX
 assert 6 * MESSAGE_BYTES_MAX + CURSOR_CHARS_MAX <= REQUEST_BYTES_MAX

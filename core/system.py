@@ -6,6 +6,7 @@ Everything else is handed a `Clock` or an `Entropy`, so a test or a simulation c
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 Clock = Callable[[], int]
 """Wall clock: milliseconds since 1970-01-01 UTC."""
@@ -14,9 +15,28 @@ Entropy = Callable[[int], bytes]
 """`n` unpredictable bytes."""
 
 
-def wall_clock_ms() -> int:
-    """Milliseconds since 1970-01-01 UTC, as this machine believes."""
+CLOCK_OFFSET_FILE = os.environ.get("PLANB_CLOCK_OFFSET_FILE", "")
+"""For tests only: a file with the milliseconds by which this process's wall clock is moved, read at every reading."""
+
+
+def _machine_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _moved_ms() -> int:
+    return _machine_ms() + int(Path(CLOCK_OFFSET_FILE).read_text())
+
+
+wall_clock_ms: Clock = _moved_ms if CLOCK_OFFSET_FILE else _machine_ms
+"""Milliseconds since 1970-01-01 UTC, as this machine believes."""
+
+
+def steady_clock_ms() -> int:
+    """Milliseconds from anywhere, that nobody sets; they go on while the machine sleeps, where it can tell."""
+    return time.clock_gettime_ns(_STEADY) // 1_000_000
+
+
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def entropy(n: int) -> bytes:

@@ -220,6 +220,7 @@ class LaneWriter:
             raise LogUnavailable(retry_after_s=1)
         if self._stumbling:
             raise StoreUnavailable(retry_after_s=1)
+        self._clock.check()
         if count > limits.LANE_BATCH_MAX:
             raise TooLarge(f"one group has at most {limits.LANE_BATCH_MAX} events")
         if self._pending + count > limits.LANE_QUEUE_MAX:

@@ -1,4 +1,4 @@
-"""Which incarnation a DC writes as when it starts.
+"""Which incarnation a DC writes as when it starts, and on which of its lanes.
 
 A lane may be written on only if its log surely has its end. An incarnation counts up whenever that is in doubt: after
 a restore, when somebody knows more of our lanes than we do, or something else. Old lanes are never opened again; after
@@ -7,11 +7,11 @@ a restore, when somebody knows more of our lanes than we do, or something else. 
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from core import limits
-from core.errors import ConfigError, PlanBError
+from core.errors import ClockRefused, ConfigError, PlanBError
 from core.ids import Lane
 from events.ports import Top
 from stores.ports import Mark
@@ -80,6 +80,20 @@ def _doubt(last: int, highest: int, mine: Mapping[int, Top], known: list[tuple[i
         if top.seq == here.seq and top.hash != here.hash:
             return f"others hold another record at seq {top.seq} of lane {lane}"
     return ""
+
+
+def choose_lane(dc: int, incarnation: int, own: Mapping[int, Top], can_follow: Callable[[int], bool]) -> int:
+    """The number of the lane to write on: the first of this incarnation whose end can be followed now.
+
+    Ids of a lane grow with its seq. One that was written with a clock that was ahead can't be written on before that
+    time has come; until then another is. `can_follow`: could an id after this one be taken (HybridClock). Raises
+    ClockRefused when all of them lie ahead.
+    """
+    for worker in range(limits.WORKER_MAX + 1):
+        lane = Lane(dc, incarnation, worker).number
+        if lane not in own or can_follow(own[lane].id):
+            return lane
+    raise ClockRefused(f"all lanes of incarnation {incarnation} end too far ahead of this machine's wall clock")
 
 
 def applied_ends(own: Mapping[int, Top], frontier: Mapping[int, Mark]) -> dict[int, Top]:

@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 
 from core import limits
-from core.errors import BadSignature, Corrupt, LaneForked, LaneGap, LinkFailed, PlanBError
+from core.errors import BadSignature, Corrupt, LaneForked, LaneGap, LinkFailed, OutOfTime, PlanBError
 from events.record import Record, encode
 from replicator.wire import PullHeader, PullRequest, decode_answer, encode_request
 
@@ -34,6 +34,15 @@ class Credentials(Protocol):
 _ANSWER_BYTES_MAX = limits.PULL_BYTES_MAX + limits.BODY_BYTES_MAX
 _CONNECT_S = 3.0
 _ERRORS: dict[str, type[PlanBError]] = {kind.code: kind for kind in (BadSignature, LaneForked, LaneGap)}
+
+
+class ClocksApart(LinkFailed):
+    """It refuses what we sign, because our clocks differ by more than a signature may be old."""
+
+    def __init__(self, detail: str = "", *, wall_ms: int = 0) -> None:
+        """`wall_ms`: its wall clock, by its signed answer."""
+        super().__init__(detail)
+        self.wall_ms = wall_ms
 
 
 class PeerLink(Protocol):
@@ -127,6 +136,7 @@ class _Replayed(msgspec.Struct):
 class _Problem(msgspec.Struct):
     code: str = ""
     detail: str = ""
+    wall_ms: int = 0
 
 
 def _decode(body: bytes, kind: type[T]) -> T:
@@ -154,6 +164,8 @@ def _problem(status: int, body: bytes) -> PlanBError:
         problem = msgspec.json.decode(body, type=_Problem)
     except msgspec.DecodeError:
         problem = _Problem()
+    if problem.code == OutOfTime.code:
+        return ClocksApart(problem.detail, wall_ms=problem.wall_ms)
     kind = _ERRORS.get(problem.code, LinkFailed)
     return kind(problem.detail or f"status {status}", private=f"status {status} {problem.code}")
 

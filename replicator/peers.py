@@ -12,6 +12,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 
 from core import limits
+from core.clock_error import ClockError
 from core.errors import Corrupt, LinkFailed, PlanBError
 from core.ids import Lane
 from core.system import Entropy
@@ -19,7 +20,7 @@ from events.record import Record
 from replicator.backoff import Backoff
 from replicator.board import Board
 from replicator.intake import Intake
-from replicator.link import PeerLink
+from replicator.link import ClocksApart, PeerLink
 from replicator.own_lane import OwnLanes
 from replicator.wire import PullHeader, PullRequest
 
@@ -64,6 +65,7 @@ class PeerLoop:
         mine: Mine,
         board: Board,
         intake: Intake,
+        clocks: ClockError,
         own_lanes: OwnLanes,
         want: Callable[[int, int], None],
         examine: Callable[[int], Awaitable[None]],
@@ -76,6 +78,7 @@ class PeerLoop:
         self._mine = mine
         self._board = board
         self._intake = intake
+        self._clocks = clocks
         self._own_lanes = own_lanes
         self._want = want
         self._examine = examine
@@ -158,7 +161,7 @@ class PeerLoop:
 
     async def _unless_rerouted(self, request: PullRequest) -> tuple[PullHeader, list[Record]] | None:
         """The answer; None if the routes changed before it came."""
-        pull = asyncio.ensure_future(self._link.pull(request))
+        pull = asyncio.ensure_future(self._timed(request))
         rerouted = asyncio.ensure_future(self._rerouted.wait())
         try:
             await asyncio.wait((pull, rerouted), return_when=asyncio.FIRST_COMPLETED)
@@ -167,6 +170,21 @@ class PeerLoop:
             rerouted.cancel()
             pull.cancel()
             await asyncio.gather(pull, rerouted, return_exceptions=True)
+
+    async def _timed(self, request: PullRequest) -> tuple[PullHeader, list[Record]]:
+        """The answer; what it says of the peer's clock is noted, also when our clocks differ too much to talk."""
+        sent_ms = self._clocks.steady()
+        try:
+            header, records = await self._link.pull(request)
+        except ClocksApart as error:
+            self._note_clock(sent_ms, 0, error.wall_ms)
+            raise
+        self._note_clock(sent_ms, header.held_ms, header.wall_ms)
+        return header, records
+
+    def _note_clock(self, sent_ms: int, held_ms: int, wall_ms: int) -> None:
+        received_ms = self._clocks.steady()
+        self._clocks.note(self.name, sent_ms=sent_ms, received_ms=received_ms, held_ms=held_ms, wall_ms=wall_ms)
 
     def _request(self, wait_ms: int) -> PullRequest:
         durable = dict(self._mine.durable())

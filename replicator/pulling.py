@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from core import limits
 from core.ids import Lane
+from core.system import Clock
 from events.ports import EventLog, Trimmed
 from events.record import Record
 from replicator.board import Board
@@ -32,8 +33,12 @@ class PullServer:
         board: Board,
         applied: Callable[[], Mapping[int, int]],
         held: Callable[[], Mapping[int, int]],
+        wall_ms: Clock,
+        steady_ms: Clock,
     ) -> None:
         self._dc = dc
+        self._wall_ms = wall_ms
+        self._steady_ms = steady_ms
         self._names = names
         self._log = event_log
         self._growth = growth
@@ -49,6 +54,7 @@ class PullServer:
 
     async def answer(self, request: PullRequest) -> tuple[PullHeader, list[Record]]:
         """Waits up to `wait_ms` for something to give. Invalid for an unknown asker."""
+        came_ms = self._steady_ms()
         asker = self._names.number(request.dc)
         if request.dc in self._board.peers:
             self._board.note_pulled(request.dc)
@@ -75,6 +81,8 @@ class PullServer:
                 if lane in tops and Lane.of(lane).dc == asker
             },
             trimmed=trimmed,
+            wall_ms=self._wall_ms(),
+            held_ms=self._steady_ms() - came_ms,
         )
         return header, records
 

@@ -7,7 +7,8 @@ import asyncio
 import functools
 from collections.abc import Callable, Mapping
 
-from core.system import Clock, Entropy
+from core.clock_error import ClockError
+from core.system import Entropy
 from events.ports import EventLog
 from events.signing import Verifier
 from replicator.board import Board
@@ -40,11 +41,14 @@ class Replicator:
         applied: Callable[[], Mapping[int, int]] | None = None,
         archive: RecordSource | None = None,
         on_own_lane_conflict: OnConflict,
-        now_ms: Clock,
+        clocks: ClockError,
         entropy: Entropy,
     ) -> None:
         """`dcs`: the DC map, name -> number. `links`: the peers. `live`: the lanes that this process writes. `held`:
-        see bound.held_down. `applied`: lane -> seq; without it what the replayer learns from `target`."""
+        see bound.held_down. `clocks`: this machine's, compared with every peer that answers. `applied`: lane -> seq;
+        without it what the replayer learns from `target`."""
+        now_ms = clocks.wall
+        self.clocks = clocks
         self.names = DcNames(dcs)
         self.growth = Growth(event_log, entropy)
         self.board = Board({name: dcs[name] for name in links}, now_ms)
@@ -71,6 +75,8 @@ class Replicator:
             board=self.board,
             applied=self.applied,
             held=held,
+            wall_ms=now_ms,
+            steady_ms=clocks.steady,
         )
         mine = Mine(dc=dc, durable=self.durable, applied=self.applied, held=held, live=live)
         sources: dict[str, RecordSource] = {name: PeerSource(link, mine) for name, link in links.items()}
@@ -86,6 +92,7 @@ class Replicator:
                 mine=mine,
                 board=self.board,
                 intake=self.intake,
+                clocks=clocks,
                 own_lanes=own_lanes,
                 want=self.repairer.want,
                 examine=functools.partial(examine, intake=self.intake, event_log=event_log, source=sources[name]),

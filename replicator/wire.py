@@ -48,6 +48,10 @@ class PullHeader(msgspec.Struct, kw_only=True):
 
     dc: str
     """Who answers."""
+    wall_ms: int = 0
+    """Its wall clock when the answer was made."""
+    held_ms: int = 0
+    """How long it had the request then."""
     durable: dict[int, int]
     applied: dict[int, int]
     held: dict[int, int] = {}

@@ -78,6 +78,7 @@ class Applier:
         self._actions = actions
         self._codec = codec
         self._clock = clock
+        self._own_lanes = own_lanes
         self._announcer = Announcer(hot, view, own_lanes)
         self._writer = HotWriter(
             event_log=event_log,
@@ -92,6 +93,8 @@ class Applier:
         self.applied_events = 0
         self.lost_writes = 0
         """lww writes that were older than what stood there when they came."""
+        self.far_ahead: dict[int, int] = {}
+        """lane -> events of others, since the start, that were stamped too far ahead to move our clock: an alarm."""
         self._queue = ApplyQueue(self._batch)
         self._busy = asyncio.Lock()
         """Held by whoever writes: whom a batch feeds depends on what the ones before it have written."""
@@ -267,12 +270,23 @@ class Applier:
         feeds, pts = await self._writer.write(planned, marks, progress.applied, progress.v(), v_after)
         for place in places:
             progress.park(*place)
+        ahead = set()
         for lane, mark in marks.items():
             progress.advance(lane, mark)
-            self._clock.see(mark.id)
+            if not self._clock.see(mark.id):
+                ahead.add(lane)
+        if ahead:
+            self._see_each(planned, ahead)
         self.applied_events += len(planned)
         if announce:
             await self._announcer.announce(planned, feeds, pts)
+
+    def _see_each(self, planned: Sequence[Planned], lanes: Collection[int]) -> None:
+        """Of lanes that end beyond the clock's bound: what does not moves the clock all the same."""
+        for item in planned:
+            lane = item.entry.lane
+            if lane in lanes and not self._clock.see(item.entry.id) and lane not in self._own_lanes:
+                self.far_ahead[lane] = self.far_ahead.get(lane, 0) + 1
 
     async def _parked_event(self, lane: int, seq: int) -> Planned:
         if not self.progress.is_parked(lane, seq):

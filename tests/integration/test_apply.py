@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from core import limits
 from core.messages import Row, fold
 from core.system import wall_clock_ms
 from events.codec import codec
@@ -83,6 +84,22 @@ async def test_two_dcs_converge_after_a_cut(dc):
     assert (await dc.view.user("Uada")).name == (await other.view.user("Uada")).name
     assert await dc.relational.conflicts() == await other.relational.conflicts() != []
     assert dc.applier.progress.v() == other.applier.progress.v()
+    await other.stop()
+
+
+async def test_an_event_far_ahead_is_applied_and_counted_and_what_came_before_it_moves_the_clock(dc):
+    other = await OneDc("nyc", 2).start()
+    await people(other, "Uada")
+    other.clock._wall = lambda: wall_clock_ms() + limits.CLOCK_SKEW_MS_MAX - 50
+    cause = await other.do("user.upsert", "sys", user="Ubob", name="Bob")
+    other.clock._wall = lambda: wall_clock_ms() + 3_600_000
+    far = await other.do("user.upsert", "sys", user="Uada", name="Ada of tomorrow")
+    await dc.pull(other)
+    assert (await dc.view.user("Uada")).name == "Ada of tomorrow"
+    assert dc.applier.far_ahead == {other.lane: 1}
+    effect = await dc.do("user.upsert", "sys", user="Ubob", name="Bobby")
+    assert cause.id < effect.id < far.id
+    assert (await dc.view.user("Ubob")).name == "Bobby"
     await other.stop()
 
 

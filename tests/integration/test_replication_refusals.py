@@ -9,12 +9,14 @@ import msgspec
 import pytest
 
 from api.internal_auth import InternalAuth
+from core.errors import LinkFailed
 from core.event import Event
 from core.ids import Lane, make_id, tick_at
 from core.system import entropy, wall_clock_ms
 from events.codec import codec
 from events.record import GENESIS, KIND_EVENT, Record, chain, encode
 from events.signing import Signer
+from replicator.link import ClocksApart, HttpLink
 from replicator.wire import PullRequest, decode_answer, encode_request
 from tests.support.dc import ACTIONS
 from tests.support.replicated import KEY, NUMBERS, SEEDS, ReplicatedDc, World, forged
@@ -153,14 +155,27 @@ async def test_a_body_that_is_not_records_is_refused(fra: ReplicatedDc) -> None:
 async def test_every_call_needs_a_signature(fra: ReplicatedDc, method: str, path: str) -> None:
     url = f"http://127.0.0.1:{fra.port}{path}"
     foreign = InternalAuth(b"another key, long enough", "ams", wall_clock_ms).sign("fra", method, path, b"")
-    late = InternalAuth(KEY, "ams", lambda: wall_clock_ms() - 61_000).sign("fra", method, path, b"")
     elsewhere = InternalAuth(KEY, "ams", wall_clock_ms).sign("nyc", method, path, b"")
-    for headers in ({}, {"Authorization": "Bearer PB1.x.y"}, foreign, late, elsewhere):
+    for headers in ({}, {"Authorization": "Bearer PB1.x.y"}, foreign, elsewhere):
         async with fra.session.request(method, url, headers=headers) as response:
             problem = msgspec.json.decode(await response.read())
             assert (response.status, problem["code"]) == (401, "unauthenticated")
             assert response.content_type == "application/problem+json"
             assert response.headers["WWW-Authenticate"] == "PlanB-HMAC"
+
+
+async def test_who_is_out_of_time_is_told_our_time_under_a_signature(fra: ReplicatedDc) -> None:
+    """So a datacenter whose clock is wrong by more than a signature may be old can still learn it."""
+    url = f"http://127.0.0.1:{fra.port}"
+
+    def link(key: bytes) -> HttpLink:
+        return HttpLink(fra.session, "fra", url, InternalAuth(key, "ams", lambda: wall_clock_ms() - 3_600_000))
+
+    with pytest.raises(ClocksApart, match="ms apart") as refused:
+        await link(KEY).pull(PullRequest(dc="ams"))
+    assert abs(refused.value.wall_ms - wall_clock_ms()) < 5_000
+    with pytest.raises(LinkFailed, match="not signed with the shared key"):
+        await link(b"another key, long enough").pull(PullRequest(dc="ams"))
 
 
 async def test_liveness_readiness_and_metrics_are_open(fra: ReplicatedDc) -> None:

@@ -4,6 +4,7 @@ Only names are replaced that stand for the machine: sessions, adapters, secrets,
 root, and the socket class of the broker. Everything between them is production code.
 """
 
+import asyncio
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
@@ -33,6 +34,11 @@ def registry() -> dict[str, Any]:
     """The actions of the version that asks."""
     actions = core.action.registry()
     return actions if PROCESS.get().knows_new else old_registry()
+
+
+def _steady_clock_ms() -> int:
+    """Virtual time passes for all hosts alike, whatever their wall clocks show."""
+    return int(asyncio.get_running_loop().time() * 1_000)
 
 
 def old_registry() -> dict[str, Any]:
@@ -66,6 +72,7 @@ def simulated(session: Session, wall_clock_ms: Callable[[], int]) -> Iterator[No
         for target, name, stand_in in (
             (root, "aiohttp", http),
             (root, "wall_clock_ms", wall_clock_ms),
+            (root, "steady_clock_ms", _steady_clock_ms),
             (root, "entropy", entropy),
             (root, "registry", registry),
             (root, "codec", codec),

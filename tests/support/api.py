@@ -83,7 +83,7 @@ class ApiDc:
 
     def x_clock(self, id: int) -> str:
         """An X-Clock header that some DC may have answered."""
-        return ClockHeader(KEY, self.dc.clock, wall_clock_ms, self.dc.applier.progress)._seal(id)
+        return ClockHeader(KEY, self.dc.clock, wall_clock_ms, self.dc.applier.progress)._seal((id, id))
 
     async def sign_up(self, *users: str, passwords: bool = False) -> None:
         """Passwords take their time: only for tests that log in ("password of U…")."""

@@ -20,8 +20,9 @@ from api.sys_status import Figures, Status
 from api.sys_writes import SysCalls, SysWriteRoutes
 from api.tokens import Tokens
 from api.writes import Writes
+from core.clock_error import ClockError
 from core.errors import StoreUnavailable
-from core.system import entropy, wall_clock_ms
+from core.system import entropy, steady_clock_ms, wall_clock_ms
 from events.adapters.memory import MemoryLog
 from events.codec import codec
 from events.lane_writer import LaneWriter
@@ -171,7 +172,7 @@ class ReplicatedDc:
             applied=self.applied,
             archive=self.archive,
             on_own_lane_conflict=self._conflict,
-            now_ms=wall_clock_ms,
+            clocks=ClockError(wall_clock_ms, steady_clock_ms),
             entropy=random.Random(self.number).randbytes,
         )
         self.remote = RemoteDurability(self.replicator.board)

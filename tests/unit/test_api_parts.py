@@ -181,6 +181,15 @@ def test_metrics_count_into_cumulative_buckets() -> None:
     assert "planb_lane_queue 3" in text
 
 
+def test_a_metric_may_have_a_value_for_each_of_several_things() -> None:
+    metrics = Metrics()
+    values: dict[str, float] = {}
+    metrics.series("planb_clock_offset_ms", "A peer's wall clock minus ours.", "peer", lambda: values)
+    assert "# TYPE planb_clock_offset_ms gauge\n" in metrics.text()
+    values |= {"nrt": 7, "iad": -30_000}
+    assert metrics.text().endswith('planb_clock_offset_ms{peer="iad"} -30000\nplanb_clock_offset_ms{peer="nrt"} 7\n')
+
+
 def test_literal_paths_are_tried_before_patterns() -> None:
     paths = ["/a/{b}", "/a/{b}/{c}", "/a/me", "/a/{b}/me"]
     assert sorted(paths, key=plain_first) == ["/a/me", "/a/{b}", "/a/{b}/me", "/a/{b}/{c}"]

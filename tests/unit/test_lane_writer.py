@@ -331,6 +331,19 @@ async def test_a_clock_that_is_carried_too_far_refuses_and_writes_nothing(rig: R
     assert rig.writer.pending == 0
 
 
+async def test_while_the_wall_clock_is_not_trusted_nothing_is_written_and_a_lane_is_opened_all_the_same() -> None:
+    rig = Rig()
+    doubts = ["an hour ahead"]
+    rig.clock = rig.writer._clock = HybridClock(wall, lambda: doubts[0])
+    await rig.writer.start()
+    with pytest.raises(ClockRefused, match="an hour ahead"):
+        await rig.note("refused")
+    doubts[0] = ""
+    await rig.note("taken")
+    assert await rig.texts() == ["taken"]
+    await rig.writer.close()
+
+
 # -- a bad day
 
 

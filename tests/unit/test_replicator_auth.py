@@ -9,7 +9,7 @@ import pytest
 from api.internal_auth import ANSWER_HEADER, SIGNED, InternalAuth, sign_answer, sign_headers, verify_answer
 from api.nonces import Nonces
 from core import limits
-from core.errors import AlreadyReceived, LinkFailed, PlanBError, Unauthenticated
+from core.errors import AlreadyReceived, LinkFailed, OutOfTime, PlanBError, Unauthenticated
 
 KEY = b"k" * 32
 NOW_MS = 1_800_000_000_000
@@ -26,9 +26,9 @@ def signed(
 
 
 def receiver(now_ms: Callable[[], int] = lambda: NOW_MS) -> InternalAuth:
-    auth = InternalAuth(KEY, "ams", lambda: NOW_MS - limits.INTERNAL_AUTH_WINDOW_MS)
-    auth._now_ms = now_ms
-    return auth
+    """One that began long ago."""
+    running = iter((0,))
+    return InternalAuth(KEY, "ams", now_ms, steady_ms=lambda: next(running, 1_000_000))
 
 
 def received(auth: InternalAuth, headers: dict[str, str], method: str = SENT[0]) -> str:
@@ -105,8 +105,9 @@ def test_a_request_counts_for_60_seconds_either_way() -> None:
     for off_ms in (window_ms, -window_ms):
         assert received(receiver(), signed(now_ms=NOW_MS + off_ms))
     for off_ms in (window_ms + 1, -window_ms - 1):
-        with pytest.raises(Unauthenticated, match="clock"):
+        with pytest.raises(OutOfTime, match=f"clocks are {window_ms + 1} ms apart") as refused:
             received(receiver(), signed(now_ms=NOW_MS + off_ms))
+        assert refused.value.members == {"wall_ms": NOW_MS, "judged_ms": NOW_MS}
 
 
 def test_a_request_counts_once_and_a_read_as_often_as_it_comes() -> None:
@@ -133,15 +134,24 @@ def test_it_counts_once_over_the_whole_window_and_is_out_of_time_after_it() -> N
 
 
 def test_what_was_signed_before_a_process_began_is_refused_by_it() -> None:
-    auth = InternalAuth(KEY, "ams", lambda: NOW_MS)
+    auth = InternalAuth(KEY, "ams", lambda: NOW_MS, steady_ms=lambda: 7)
     with pytest.raises(Unauthenticated, match="sign it anew"):
         received(auth, signed(now_ms=NOW_MS - 1))
     assert received(auth, signed())
 
 
+def test_a_process_that_began_with_a_clock_ahead_takes_requests_as_soon_as_the_clock_is_put_right() -> None:
+    steady_ms, now_ms = 0, NOW_MS + 3_600_000
+    auth = InternalAuth(KEY, "ams", lambda: now_ms, steady_ms=lambda: steady_ms)
+    steady_ms, now_ms = 5_000, NOW_MS + 5_000
+    with pytest.raises(Unauthenticated, match="sign it anew"):
+        received(auth, signed(now_ms=NOW_MS - 1))
+    assert received(auth, signed(now_ms=NOW_MS))
+
+
 def test_beyond_the_bound_the_oldest_second_is_over_and_nothing_counts_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "NONCES_MAX", 10)
-    nonces, old = Nonces(NOW_MS - 50_000), NOW_MS - 40_000
+    nonces, old = Nonces(lambda: NOW_MS - 50_000), NOW_MS - 40_000
     taken: list[tuple[int, bytes]] = []
     for n in range(11):
         at = old + 1000 * (n // 4)

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 import pytest
 
 from core import limits
-from core.errors import ConfigError, Corrupt, Invalid, LogUnavailable
+from core.errors import ClockRefused, ConfigError, Corrupt, Invalid, LogUnavailable
 from core.ids import EPOCH_MS, Lane, make_id, tick_at
 from events.adapters.memory import MemoryLog
 from events.ports import Top
 from events.record import GENESIS
 from replicator.backoff import Backoff
 from replicator.board import Board
-from replicator.bootstrap import applied_ends, ask, choose_incarnation
+from replicator.bootstrap import applied_ends, ask, choose_incarnation, choose_lane
 from replicator.bound import collection_bound, held_down
 from replicator.growth import Growth
 from replicator.intake import Intake
@@ -298,6 +298,22 @@ async def test_a_fork_found_against_the_log_alone_stops_only_its_lane() -> None:
     assert intake.top(ours(0, 1)).seq == 2
 
 
+def test_the_first_lane_of_the_incarnation_whose_end_can_be_followed_is_written_on() -> None:
+    def lane(worker: int, incarnation: int = 3) -> int:
+        return Lane(1, incarnation, worker).number
+
+    def chosen(ends: dict[int, int]) -> int:
+        own = {lane: Top(1, id, b"") for lane, id in ends.items()}
+        return choose_lane(1, 3, own, can_follow=lambda id: id < 100)
+
+    assert chosen({}) == lane(0)
+    assert chosen({lane(0): 99, lane(1): 5}) == lane(0), "the time of what was ahead has come"
+    assert chosen({lane(0): 100}) == lane(1)
+    assert chosen({lane(0): 100, lane(1): 100, lane(2, incarnation=2): 100}) == lane(2)
+    with pytest.raises(ClockRefused):
+        chosen({lane(worker): 100 for worker in range(limits.WORKER_MAX + 1)})
+
+
 # -- serving pulls
 
 
@@ -307,7 +323,7 @@ async def serving(log: MemoryLog) -> tuple[PullServer, Growth, "asyncio.Task[Non
     await until(lambda: growth.error == "")
     server = PullServer(
         dc="ams", names=NAMES, event_log=log, growth=growth, board=Board({"fra": 1, "nyc": 3}, lambda: 0),
-        applied=dict, held=dict,
+        applied=dict, held=dict, wall_ms=lambda: 0, steady_ms=lambda: 0,
     )  # fmt: skip
     return server, growth, task
 

@@ -198,11 +198,11 @@ def _seconds(headers: Mapping[str, str]) -> float:
 
 
 def _clock_id(clock: str) -> int:
-    """The id in `PX1.<8 bytes, base64url>.<mac>`; 0 for what looks otherwise."""
+    """The first id in `PX1.<8 or 16 bytes, base64url>.<mac>`; 0 for what looks otherwise."""
     parts = clock.split(".")
     if len(parts) != 3:
         return 0
     try:
-        return int.from_bytes(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return int.from_bytes(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))[:8])
     except ValueError:
         return 0
