@@ -364,6 +364,18 @@ def test_the_latest_of_a_users_reactions_with_one_emoji_is_shown(world: World) -
     world.refused(NotFound, "reaction.set", C, message=str(said.id), emoji="+1")
 
 
+def test_what_is_bounded_about_a_message_takes_turns_however_its_id_is_spelled() -> None:
+    for name, more in (
+        ("reaction.set", {"emoji": "+1"}),
+        ("reaction.clear", {"emoji": "+1"}),
+        ("message.edit", {"text": "x"}),
+        ("message.recall", {"for": "all"}),
+    ):
+        action = ACTIONS[name]
+        turns = {action.turn(action.Request.model_validate({"message": id} | more)) for id in ("7", "0007")}
+        assert len(turns) == 1 and turns != {""}
+
+
 def test_messages_without_a_key_are_different_messages(world: World) -> None:
     rows = []
     for _ in range(2):

@@ -91,3 +91,14 @@ def test_derived_ids_never_change() -> None:
     """They are in the log: another hash would make two things of one."""
     assert ids.direct_conversation("Uada", "Ugrace") == "D8892645424837079414"
     assert ids.class_of("Uada", "k", "G1", b"\x01") == 4377537886037229916
+
+
+@given(*2 * [st.tuples(NAMES, NAMES, NAMES, st.binary(max_size=8))])
+def test_a_class_is_one_senders_one_request_under_one_key_in_one_conversation(
+    one: tuple[str, str, str, bytes], other: tuple[str, str, str, bytes]
+) -> None:
+    assert (ids.class_of(*one) == ids.class_of(*other)) == (one == other)
+    for at, changed in enumerate(("Ux", "Ux", "Ux", b"Ux")):
+        parts = list(one)
+        parts[at] = changed
+        assert (ids.class_of(*parts) == ids.class_of(*one)) == (changed == one[at])
