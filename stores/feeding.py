@@ -84,7 +84,7 @@ async def back_feed(
     for chat in chats:
         members = await view.members(chat)
         for row in await messages.recent(chat, window):
-            if row.kind != "send" or row.conversation != chat or row.event > reached.get(lane_of(row.event), 0):
+            if row.kind != "send" or row.event > reached.get(lane_of(row.event), 0):
                 continue
             touch = Touch("message", (chat, row.message))
             for user in owed_of(row, members, v):

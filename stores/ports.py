@@ -109,7 +109,8 @@ class RelationalStore(Protocol):
 
 
 class MessageStore(Protocol):
-    """core.messages rows, by conversation and message id. Written behind; reads see what was put."""
+    """core.messages rows, by conversation and message id; a class is of one conversation. Written behind; reads see
+    what was put."""
 
     def put(self, rows: Sequence[Row], frontier: Frontier) -> None:
         """Queues rows and the frontier that they complete; they are durable within MESSAGE_LINGER_MS. Bounded:

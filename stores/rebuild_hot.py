@@ -73,12 +73,7 @@ async def _conversations(
     epoch: int, messages: MessageStore, hot: HotStore, view: StoreView, v: Mapping[int, int]
 ) -> None:
     for conversation, top in (await messages.tops()).items():
-        # A key that was used in two conversations makes copies of one message in both: they come along.
-        rows = [
-            row
-            for row in await messages.recent(conversation, limits.RECENT_KEPT_MAX)
-            if row.conversation == conversation
-        ]
+        rows = await messages.recent(conversation, limits.RECENT_KEPT_MAX)
         sends = [row for row in rows if row.kind == "send"]
         recents = [
             Recent(conversation, row.message, row.actor, row.class_, not row.body.get("system", False)) for row in sends
@@ -101,7 +96,7 @@ async def _floors(conversation: str, sends: Sequence[Row], messages: MessageStor
     oldest = min(row.message for row in sends)
     below: dict[int, int] = {}
     for row in await messages.history(conversation, before=oldest, limit=limits.RECENT_KEPT_MAX):
-        if row.kind == "send" and row.conversation == conversation:
+        if row.kind == "send":
             lane = ids.lane_of(row.event)
             below[lane] = max(below.get(lane, 0), row.event)
     return [(conversation, lane, id) for lane, id in below.items()]

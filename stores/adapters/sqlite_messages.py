@@ -212,19 +212,14 @@ class SqliteMessageStore:
             found = sql.page(connection, conversation, low, high, after is None, limit)
             return sorted(sql.about(connection, sql.ABOUT, found))
 
-        return await self._read_classes(conversation, work)
+        found: list[Row] = await self._read(work, conversation)
+        return found
 
     async def recent(self, conversation: str, limit: int) -> list[Row]:
-        return await self._read_classes(conversation, lambda connection: sql.recent(connection, conversation, limit))
-
-    async def _read_classes(self, conversation: str, work: Callable[[sqlite3.Connection], list[Row]]) -> list[Row]:
-        batches = self._unwritten()
-        rows: list[Row] = await self._read(work, conversation)
-        # One key used in two conversations makes one class of both: then a copy may wait that is not of this one.
-        classes = {row.class_ for row in rows if row.kind == "send"}
-        if any(not classes.isdisjoint(batch.rows.classes) for batch in batches if not batch.written):
-            rows = await self._read(work)
-        return rows
+        found: list[Row] = await self._read(
+            lambda connection: sql.recent(connection, conversation, limit), conversation
+        )
+        return found
 
     async def rows_of(self, messages: Iterable[int]) -> list[Row]:
         self._check()

@@ -113,16 +113,6 @@ async def test_reads_see_rows_wherever_they_wait(store: MessageStore, flushed: i
     assert await store.history("G1", limit=5) == sorted(rows)
 
 
-async def test_a_waiting_copy_in_another_conversation_is_seen(store: MessageStore) -> None:
-    """One key used for two conversations at once is a mistake of the client; all adapters read it the same way."""
-    here, there = send(5, "k", conversation="G1"), send(1, "k", conversation="G2")
-    store.put([here], {})
-    await store.flush()
-    store.put([there], {})
-    assert await store.history("G1", limit=5) == []
-    assert await store.history("G2", limit=5) == [there, here]
-
-
 async def test_tops_are_the_greatest_sends(store: MessageStore) -> None:
     early, late, other = send(1), send(9, lane=2), send(4, conversation="G2")
     store.put([late, early, other], {})
