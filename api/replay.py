@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from core.errors import BadSignature, Corrupt, Invalid, LaneForked, LaneGap, LogUnavailable
 from core.ids import Lane
 from events.codec import Codec
-from events.ports import EventLog, Top, Trimmed
+from events.ports import LogReader, Top, Trimmed
 from events.record import GENESIS, Entry, Record, decode_all
 from events.signing import Verifier
 from replicator.inbox import follows
@@ -43,7 +43,7 @@ class Replay:
         self,
         *,
         names: DcNames,
-        event_log: EventLog,
+        event_log: LogReader,
         verifier: Verifier,
         applier: Applying,
         codec: Codec,

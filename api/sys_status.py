@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.system import Clock
-from replicator.bound import collection_bound
 from replicator.service import Replicator
 from stores.progress import Progress
 
@@ -14,6 +13,8 @@ from stores.progress import Progress
 class Figures:
     """What the composition root adds: JSON-able values, read when asked."""
 
+    log_first: Callable[[], Mapping[int, int]] = dict
+    """lane -> the first seq that the log still holds."""
     queues: Callable[[], Mapping[str, int]] = dict
     """Queue lengths by name."""
     stores: Callable[[], Mapping[str, Any]] = dict
@@ -51,7 +52,6 @@ class Status:
         replicator, progress, lanes = self._replicator, self._progress, self._replicator.names.lanes
         applied = {lane: mark.seq for lane, mark in progress.applied.items()}
         durable = replicator.durable()
-        bound = collection_bound(durable, replicator.held(), replicator.board, applied)
         return {
             "dc": self._dc,
             "incarnation": self._incarnation,
@@ -61,7 +61,8 @@ class Status:
             "durable": lanes(durable),
             "applied": lanes(applied),
             "v": lanes({lane: str(id) for lane, id in progress.v().items()}),
-            "bound": lanes(bound),
+            "bound": lanes(replicator.bound()),
+            "log": {"first": lanes(self._figures.log_first())},
             "clock": self._figures.clock(),
             "lag_ms": {dc: lag._asdict() for dc, lag in sorted(replicator.lag.summary().items())},
             "peers": self._peers(),

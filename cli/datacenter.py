@@ -16,6 +16,7 @@ from api.app import PARTS, PublicDeps, create_public_app
 from api.clock_header import ClockHeader
 from api.front import Front
 from api.internal_auth import InternalAuth
+from api.metrics import Metrics
 from api.operations import Other
 from api.replay import Replay
 from api.sys_app import SysDeps, create_sys_app
@@ -50,8 +51,10 @@ from replicator.service import Replicator
 from snapshot.archive import Archive
 from snapshot.archiver import Archiver
 from snapshot.manifest import Place
+from snapshot.past import LogWithPast
 from snapshot.restore import ANCHORS, SERVE_AFTER
 from snapshot.target import unfinished
+from snapshot.trimmer import Trimmer
 from stores.adapters.directory_objects import DirectoryObjects
 from stores.adapters.sqlite_messages import SqliteMessageStore
 from stores.adapters.sqlite_relational import SqliteRelationalStore
@@ -163,8 +166,9 @@ class Datacenter:
         tops = await self.log.tops()
         self.lane = choose_lane(dc.number, incarnation, tops, self.clock.can_follow)
         self._left = {lane: top.seq for lane, top in tops.items() if self._could_be_ours(lane)}
+        self.past = LogWithPast(self.log, Archive(self.objects))
         self.applier = Applier(
-            event_log=self.log,
+            event_log=self.past,
             relational=self.relational,
             messages=self.messages,
             hot=self.hot,
@@ -199,6 +203,7 @@ class Datacenter:
             links=links,
             target=HttpLink(session, dc.name, own, self.auth),
             event_log=self.log,
+            past=self.past,
             verifier=verifier,
             live=lambda: frozenset({self.lane, *self._left}),
             held=lambda: held_down(progress.parked, ()),
@@ -209,6 +214,15 @@ class Datacenter:
             entropy=entropy,
         )
         self.watch = ClockWatch(self.clocks, self.clock, self.replicator.names, self.applier.far_ahead, period_s=TICK_S)
+        self.trimmer = Trimmer(
+            self.log,
+            archived=self.archiver.tops,
+            stored=self.applier.stored,
+            bound=self.replicator.bound,
+            kept=limits.LOG_KEPT_RECORDS_MAX,
+            refed=limits.REFEED_RECORDS_MAX,
+            step=limits.TRIM_RECORDS_MIN,
+        )
         serve_after = json.loads(await self.relational.meta(SERVE_AFTER) or "{}")
         self.serving = Serving(
             progress,
@@ -271,7 +285,7 @@ class Datacenter:
                 replicator=self.replicator,
                 replay=Replay(
                     names=self.replicator.names,
-                    event_log=self.log,
+                    event_log=self.past,
                     verifier=verifier,
                     applier=self.applier,
                     codec=codec(),
@@ -285,6 +299,7 @@ class Datacenter:
                     progress=progress,
                     replicator=self.replicator,
                     figures=Figures(
+                        log_first=lambda: self.trimmer.first,
                         queues=lambda: {"lane": self.writer.pending, "apply": self.applier.queued},
                         stores=lambda: {
                             "stores": "applying fails" if self.writer.stumbling else "ok",
@@ -309,8 +324,18 @@ class Datacenter:
                 digest=self._digest,
                 entropy=entropy,
                 checks=self.serving.checks,
+                metrics=self._log_metrics(),
             )
         )
+
+    def _log_metrics(self) -> Metrics:
+        metrics = Metrics()
+        trimmer, replicator = self.trimmer, self.replicator
+        metrics.gauge("planb_log_records", "Records in the log, in memory.", lambda: trimmer.records)
+        metrics.gauge("planb_log_trimmed_records", "Records that left the log.", lambda: trimmer.trimmed)
+        metrics.gauge("planb_log_archive_reads_records", "Trimmed records that were read.", lambda: self.past.served)
+        metrics.gauge("planb_bound_behind_records", "Beyond the collection bound.", replicator.beyond_bound)
+        return metrics
 
     async def _digest(self) -> dict[str, Any]:
         await self.messages.flush()
@@ -397,8 +422,9 @@ class Datacenter:
             self._check_clock()
             try:
                 await self.applier.tick()
+                await self.trimmer.trim()
             except PlanBError as error:
-                log.warning("frontiers could not be moved: %s", error)
+                log.warning("frontiers could not be moved, or the log not be trimmed: %s", error)
 
     async def _listen(self, app: web.Application, where: Listen) -> None:
         runner = await self._runner(app)

@@ -106,6 +106,13 @@ UPDATES_KEPT_MAX = 10_000
 """Updates kept per user (and per supergroup) in the hot store; older ones are trimmed, then a cursor is `reset`."""
 REFEED_RECORDS_MAX = 20_000
 """Records per lane from which updates are fed again when the hot store is rebuilt."""
+LOG_KEPT_RECORDS_MAX = 100_000
+"""Records per lane that the log keeps for peers that lack them (on top of REFEED_RECORDS_MAX); older ones they get from
+the archive. So the log's memory is bounded, whoever is away."""
+TRIM_RECORDS_MIN = 1_000
+"""A lane is trimmed when so many records may go: each time costs the log server a sync."""
+TRIM_RECORDS_MAX = 50_000
+"""Records of one lane trimmed at once."""
 RECENT_KEPT_MAX = 500
 """Ids per conversation that unread counts are computed over."""
 MESSAGE_LINGER_MS = 50
@@ -214,6 +221,8 @@ assert RECENT_KEPT_MAX <= UPDATES_KEPT_MAX
 assert REACTIONS_PER_USER_MAX <= EMOJI_PER_MESSAGE_MAX <= MESSAGE_REACTIONS_MAX
 # A group in which everybody reacts as much as he may.
 assert GROUP_MEMBERS_MAX * REACTIONS_PER_USER_MAX <= MESSAGE_REACTIONS_MAX
+assert PULL_RECORDS_MAX <= LOG_KEPT_RECORDS_MAX
+assert TRIM_RECORDS_MIN <= TRIM_RECORDS_MAX
 assert MESSAGE_WRITE_ROWS <= MESSAGE_QUEUE_ROWS_MAX
 assert LANE_BATCH_MAX <= REPLAY_RECORDS_MAX
 # A group commit is replayed whole, because its last record vouches for it.

@@ -22,7 +22,19 @@ class Top(NamedTuple):
         return cls(record.seq, record.id, record.hash)
 
 
-class EventLog(Protocol):
+class LogReader(Protocol):
+    """What those need who only read: an `EventLog`, or one with its past (snapshot/past.py)."""
+
+    async def read(self, lane: int, after: int, limit: int) -> list[Record]:
+        """See `EventLog`."""
+        ...
+
+    async def tops(self) -> dict[int, Top]:
+        """See `EventLog`."""
+        ...
+
+
+class EventLog(LogReader, Protocol):
     """One DC's durable log of all lanes: its own and, copied, those of the other DCs.
 
     Errors: `LogUnavailable` = nothing happened; `OutcomeUnknown` = the bytes may or may not be in the log, ask `top`

@@ -6,7 +6,7 @@ put other bytes at a place that is taken. The process must stop the lane and com
 
 from collections.abc import Collection, Mapping
 
-from events.ports import EventLog, Trimmed
+from events.ports import LogReader, Trimmed
 
 Told = Mapping[int, tuple[int, bytes]]
 """lane -> (seq, hash) of a lane's end as a peer holds it."""
@@ -15,7 +15,7 @@ Told = Mapping[int, tuple[int, bytes]]
 class OwnLanes:
     """Compares what peers hold of our live lanes with our log."""
 
-    def __init__(self, event_log: EventLog) -> None:
+    def __init__(self, event_log: LogReader) -> None:
         self._log = event_log
         self._agreed: dict[int, tuple[int, bytes]] = {}
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from core import limits
 from core.ids import Lane
 from core.system import Clock
-from events.ports import EventLog, Trimmed
+from events.ports import LogReader, Trimmed
 from events.record import Record
 from replicator.board import Board
 from replicator.growth import Growth
@@ -28,7 +28,7 @@ class PullServer:
         *,
         dc: str,
         names: DcNames,
-        event_log: EventLog,
+        event_log: LogReader,
         growth: Growth,
         board: Board,
         applied: Callable[[], Mapping[int, int]],

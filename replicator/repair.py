@@ -11,7 +11,7 @@ from typing import Protocol
 from core import limits
 from core.errors import PlanBError
 from core.system import Entropy
-from events.ports import EventLog, Top, Trimmed
+from events.ports import LogReader, Top, Trimmed
 from events.record import Record
 from replicator.backoff import Backoff
 from replicator.intake import Intake
@@ -70,7 +70,7 @@ class PeerSource(PeerTops):
         return records
 
 
-async def examine(lane: int, intake: Intake, event_log: EventLog, source: RecordSource) -> None:
+async def examine(lane: int, intake: Intake, event_log: LogReader, source: RecordSource) -> None:
     """A source's records do not follow from ours: finds where the two histories part and shows the intake its side
     from there on. If it is signed, the lane is found forked. Where it was trimmed away nothing can be said.
 
@@ -82,7 +82,7 @@ async def examine(lane: int, intake: Intake, event_log: EventLog, source: Record
         log.warning("lane %d does not continue there, and can't be compared: %s", lane, error)
 
 
-async def _compare(lane: int, intake: Intake, event_log: EventLog, source: RecordSource) -> None:
+async def _compare(lane: int, intake: Intake, event_log: LogReader, source: RecordSource) -> None:
     after = intake.top(lane).seq
     step = limits.LANE_BATCH_MAX
     while after > 0:

@@ -14,7 +14,7 @@ from core import limits
 from core.errors import BadSignature, LaneGap, PlanBError
 from core.ids import Lane
 from core.system import Clock, Entropy
-from events.ports import EventLog, Trimmed
+from events.ports import LogReader, Trimmed
 from events.record import KIND_EVENT, Record
 from replicator.backoff import Backoff
 from replicator.growth import Growth
@@ -43,7 +43,7 @@ class Replayer:
     def __init__(
         self,
         *,
-        event_log: EventLog,
+        event_log: LogReader,
         growth: Growth,
         target: ReplayTarget,
         names: DcNames,

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 
 from core.clock_error import ClockError
 from core.system import Entropy
-from events.ports import EventLog
+from events.ports import EventLog, LogReader
 from events.signing import Verifier
 from replicator.board import Board
+from replicator.bound import collection_bound
 from replicator.growth import Growth
 from replicator.intake import Intake
 from replicator.lag import LagMeter
@@ -35,6 +36,7 @@ class Replicator:
         links: Mapping[str, PeerLink],
         target: ReplayTarget,
         event_log: EventLog,
+        past: LogReader | None = None,
         verifier: Verifier,
         live: Callable[[], frozenset[int]],
         held: Callable[[], Mapping[int, int]],
@@ -46,16 +48,18 @@ class Replicator:
     ) -> None:
         """`dcs`: the DC map, name -> number. `links`: the peers. `live`: the lanes that this process writes. `held`:
         see bound.held_down. `clocks`: this machine's, compared with every peer that answers. `applied`: lane -> seq;
-        without it what the replayer learns from `target`."""
+        without it what the replayer learns from `target`. `past`: the log together with what was trimmed from it, for
+        those who read; without it the log alone."""
         now_ms = clocks.wall
         self.clocks = clocks
+        reader = past or event_log
         self.names = DcNames(dcs)
         self.growth = Growth(event_log, entropy)
         self.board = Board({name: dcs[name] for name in links}, now_ms)
         self.lag = LagMeter()
         self.intake = Intake(event_log, verifier, live)
         self.replayer = Replayer(
-            event_log=event_log,
+            event_log=reader,
             growth=self.growth,
             target=target,
             names=self.names,
@@ -70,7 +74,7 @@ class Replicator:
         self.pulls = PullServer(
             dc=dc,
             names=self.names,
-            event_log=event_log,
+            event_log=reader,
             growth=self.growth,
             board=self.board,
             applied=self.applied,
@@ -83,7 +87,7 @@ class Replicator:
         if archive is not None:
             sources["archive"] = archive
         self.repairer = Repairer(self.intake, sources, entropy, self._reroute)
-        own_lanes = OwnLanes(event_log)
+        own_lanes = OwnLanes(reader)
         self.loops = [
             PeerLoop(
                 name=name,
@@ -95,7 +99,7 @@ class Replicator:
                 clocks=clocks,
                 own_lanes=own_lanes,
                 want=self.repairer.want,
-                examine=functools.partial(examine, intake=self.intake, event_log=event_log, source=sources[name]),
+                examine=functools.partial(examine, intake=self.intake, event_log=reader, source=sources[name]),
                 on_own_lane_conflict=on_own_lane_conflict,
                 entropy=entropy,
             )
@@ -109,6 +113,15 @@ class Replicator:
         for lane, top in self.intake.durable.items():
             frontier[lane] = max(top.seq, frontier.get(lane, 0))
         return frontier
+
+    def bound(self) -> dict[int, int]:
+        """lane -> seq: the collection bound (replicator/bound.py) as of now."""
+        return collection_bound(self.durable(), self.held(), self.board, self.applied())
+
+    def beyond_bound(self) -> int:
+        """Records held here that some DC lacks, or something holds."""
+        bound = self.bound()
+        return sum(seq - bound.get(lane, 0) for lane, seq in self.durable().items())
 
     async def run(self) -> None:
         """Replicates until cancelled. Raises LogUnavailable if the log is gone at the start."""

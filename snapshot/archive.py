@@ -5,6 +5,7 @@ furthest is read, and the hashes decide whether they agree. What is listed is on
 The one who writes it is `Archiver` (snapshot/archiver.py).
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
@@ -131,10 +132,12 @@ class Archive:
             if span.first > seq + or_next:
                 raise NotFound(f"the archive of lane {lane} begins at seq {span.first}; seq {seq} is not in it")
             try:
-                self._last_read = decode_segment(span, await self._objects.get(span.key))
+                data = await self._objects.get(span.key)
             except NotFound:
                 continue
-            return self._last_read
+            # In a thread: a segment is up to 16 MiB, and whoever reads here may serve others meanwhile.
+            segment = self._last_read = await asyncio.to_thread(decode_segment, span, data)
+            return segment
         raise Corrupt(f"the archive of lane {lane} lists seq {seq}, but its segment is not there")
 
     def _find(self, lane: int, seq: int) -> Span | None:

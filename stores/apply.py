@@ -24,7 +24,7 @@ from core.errors import Corrupt, NotFound, Overloaded, StoreUnavailable, Undecod
 from core.system import Clock
 from core.tables import Effect
 from events.codec import Codec
-from events.ports import EventLog, Top, Trimmed
+from events.ports import LogReader, Top, Trimmed
 from events.record import Entry, Record
 from stores.announce import Announcer
 from stores.apply_queue import ApplyQueue
@@ -49,6 +49,10 @@ from stores.view import StoreView
 log = logging.getLogger(__name__)
 
 
+_STORED = "stored"
+"""Meta: written for its sync, which takes along all that was written before."""
+
+
 class _TooManyParked(StoreUnavailable):
     """The lane stops here until some were retried."""
 
@@ -59,7 +63,7 @@ class Applier:
     def __init__(
         self,
         *,
-        event_log: EventLog,
+        event_log: LogReader,
         relational: RelationalStore,
         messages: MessageStore,
         hot: HotStore,
@@ -154,8 +158,9 @@ class Applier:
             await self._queue.put(entries)
 
     async def retry_parked(self, lane: int, seq: int) -> None:
-        """Tries a parked event again, exactly where it stands. NotFound if it is not parked, or no longer in the log;
-        Undecodable if it still can't be applied; StoreUnavailable: it is still parked, try again."""
+        """Tries a parked event again, exactly where it stands. NotFound if it is not parked, or neither log nor
+        archive gives its record; Undecodable if it still can't be applied; StoreUnavailable: it is still parked, try
+        again."""
         item = await self._parked_event(lane, seq)
         groups, at = await self._groups_behind(lane, seq)
         async with self._busy:
@@ -170,6 +175,14 @@ class Applier:
         for lane, top in (await self._log.tops()).items():
             if top == own:
                 await self._catch_up(lane, top)
+
+    async def stored(self) -> dict[int, int]:
+        """lane -> seq: what every store holds, so that no crash and no power failure takes it back. Syncs them."""
+        applied = dict(self.progress.applied)  # hot state has it
+        frontiers = [await self._relational.frontier(), await self._messages.frontier()]
+        await self._relational.set_meta(_STORED, "")
+        await self._messages.flush()
+        return {lane: min(mark.seq, *(at.get(lane, NOWHERE).seq for at in frontiers)) for lane, mark in applied.items()}
 
     async def tick(self) -> None:
         """Moves the frontiers of stores that had nothing to write lately, so that recovery and snapshots begin
@@ -296,7 +309,7 @@ class Applier:
         except Trimmed:
             records = []
         if not records:
-            raise NotFound(f"the log has no record at seq {seq} any more")
+            raise NotFound(f"neither the log nor the archive gives the record at seq {seq}")
         entry = self._codec.entry(records[0])
         item = self._plan_one(entry)
         reason = refusal(item) if item is not None else entry.problem
@@ -328,7 +341,10 @@ class Applier:
         and through where the lane was looked at."""
         found: dict[str, None] = {}
         while seq < self.progress.applied.get(lane, NOWHERE).seq:
-            records = await self._log.read(lane, seq, limits.LANE_BATCH_MAX)
+            try:
+                records = await self._log.read(lane, seq, limits.LANE_BATCH_MAX)
+            except Trimmed as error:
+                raise StoreUnavailable("the records behind it can't be read now", private=str(error)) from error
             if not records:
                 break
             found |= changed_groups(self._planned_again(records))

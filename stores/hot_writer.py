@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from core import limits
 from core.errors import StoreUnavailable
 from core.system import Clock
-from events.ports import EventLog
+from events.ports import LogReader
 from events.record import Record
 from stores import feeding
 from stores.feeding import Feeds
@@ -31,7 +31,7 @@ class HotWriter:
     def __init__(
         self,
         *,
-        event_log: EventLog,
+        event_log: LogReader,
         relational: RelationalStore,
         messages: MessageStore,
         hot: HotStore,

@@ -89,7 +89,7 @@ class RelationalStore(Protocol):
 
     async def meta(self, name: str) -> str | None: ...
     async def set_meta(self, name: str, value: str) -> None:
-        """Small local facts (epoch, incarnation); durable when it returns."""
+        """Small local facts (epoch, incarnation); durable when it returns, with all that was written before."""
         ...
 
     def dump(self, table: str) -> AsyncIterator[list[dict[str, Any]]]:

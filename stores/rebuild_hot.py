@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from core import ids, limits
 from core.messages import Row
-from events.ports import EventLog, Trimmed
+from events.ports import LogReader, Trimmed
 from events.record import Record
 from stores import feeding
 from stores.plan import Planned, hot_changes
@@ -26,7 +26,7 @@ async def rebuild_hot(
     epoch: int,
     through: Frontier,
     v: Mapping[int, int],
-    event_log: EventLog,
+    event_log: LogReader,
     relational: RelationalStore,
     messages: MessageStore,
     hot: HotStore,
@@ -128,7 +128,7 @@ async def _updates(
     epoch: int,
     through: Frontier,
     v: Mapping[int, int],
-    event_log: EventLog,
+    event_log: LogReader,
     hot: HotStore,
     view: StoreView,
     planner: Callable[[Sequence[Record]], list[Planned]],
@@ -155,7 +155,7 @@ async def _updates(
     return floor
 
 
-async def _window(event_log: EventLog, lane: int, begin: int, mark: Mark) -> tuple[int, int]:
+async def _window(event_log: LogReader, lane: int, begin: int, mark: Mark) -> tuple[int, int]:
     """(seq after which the log can be read, id at that seq). Nothing below counts as kept."""
     try:
         if begin == 0:

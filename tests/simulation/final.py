@@ -10,12 +10,14 @@ from core.clock import HybridClock
 from core.fold import State
 from core.tables import ALL_TABLES
 from events.codec import codec
+from events.ports import Trimmed
 from planb_sdk import ApiError
 from planb_sdk.errors import PlanBError as SdkError
 from snapshot import dump
 from snapshot import restore as restoring
 from snapshot.archive import Archive
 from snapshot.manifest import list_snapshots
+from snapshot.past import LogWithPast
 from stores.apply import Applier
 from stores.digest import Digest, digest, digest_of
 from stores.view import StoreView
@@ -36,7 +38,7 @@ async def judge(world: Any) -> None:
     await world.until(world.even, "convergence after what was sent again")
     world.look()
     await _digests(world)
-    _promises(world)
+    await _promises(world)
     _sent_again(world)
     await _finality(world)
     _fed_once(world)
@@ -132,16 +134,34 @@ async def _settled(user: Any) -> None:
             return
 
 
+async def _held(world: Any) -> set[int]:
+    """The ids of all records that some datacenter can give: from its log or, where that was trimmed, its archive."""
+    held = set()
+    for home in world.homes.values():
+        log = home.disks.log
+        past = LogWithPast(log, Archive(home.disks.bucket))
+        for lane in await log.tops():
+            after = 0
+            while True:
+                try:
+                    records = await past.read(lane, after, limits.SEGMENT_RECORDS_MAX)
+                except Trimmed as trimmed:
+                    if not trimmed.first:
+                        break
+                    after = trimmed.first - 1
+                    continue
+                if not records:
+                    break
+                held |= {record.id for record in records}
+                after = records[-1].seq
+    return held
+
+
 async def _digests(world: Any) -> None:
     """All datacenters hold the fold of all lanes, and nothing else."""
     world.watching.learn()
     fold = State()
-    held: dict[int, Any] = {}
-    for home in world.homes.values():
-        for lane in home.disks.log._lanes.values():
-            for record in lane.records.values():
-                held[record.id] = record
-    for id in sorted(held):
+    for id in sorted(await _held(world)):
         event = world.watching.events.get(id)
         if event is not None:
             for effect in registry_effects(event):
@@ -154,14 +174,9 @@ async def _digests(world: Any) -> None:
             raise Violation(f"{home.name} is not the fold of its lanes: {found.differences(wanted)}")
 
 
-def _promises(world: Any) -> None:
+async def _promises(world: Any) -> None:
     """No acknowledged write is lost; what only a burnt datacenter held under `local` may be."""
-    held = {
-        record.id
-        for home in world.homes.values()
-        for lane in home.disks.log._lanes.values()
-        for record in lane.records.values()
-    }
+    held = await _held(world)
     for id, event in world.watching.events.items():
         if id not in held:
             world.lost[id] = event

@@ -80,6 +80,10 @@ BOUNDS: dict[str, tuple[int, ...]] = {
 }
 
 
+TRIMMED = {"LOG_KEPT_RECORDS_MAX": 5, "TRIM_RECORDS_MIN": 1}
+"""Wherever REFEED_RECORDS_MAX is small, the log is trimmed, too."""
+
+
 def plan_of(seed: str, kinds: tuple[str, ...] = ()) -> Plan:
     """The plan of a seed. `kinds`: only these faults (a generator directed at something)."""
     random = Random(f"{seed} plan")
@@ -105,6 +109,6 @@ def plan_of(seed: str, kinds: tuple[str, ...] = ()) -> Plan:
         skew_ms=random.choice((0, 50, 200)),
         perturbed=random.choice((0.0, 0.2, 0.5)),
         versions="upgrade" in chosen,
-        bounds={name: random.choice(BOUNDS[name]) for name in names},
+        bounds=TRIMMED | {name: random.choice(BOUNDS[name]) for name in names},
         updates_kept=random.choice((10_000, 10_000, 10_000, 30)),
     )

@@ -26,7 +26,7 @@ class OneDc:
 
     def __init__(
         self, name: str = "fra", number: int = 1, *, log: Any = None, relational: Any = None,
-        messages: Any = None, hot: Any = None, incarnation: int = 0,
+        messages: Any = None, hot: Any = None, incarnation: int = 0, past: Any = None,
     ) -> None:  # fmt: skip
         self.name = name
         self.log = log or MemoryLog()
@@ -37,7 +37,7 @@ class OneDc:
         self.lane = Lane(number, incarnation, 0).number
         self.view = StoreView(name, self.relational, self.messages, self.hot)
         self.applier = Applier(
-            event_log=self.log,
+            event_log=past or self.log,
             relational=self.relational,
             messages=self.messages,
             hot=self.hot,

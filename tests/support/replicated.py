@@ -32,6 +32,11 @@ from replicator.bound import held_down
 from replicator.link import HttpLink
 from replicator.remote import RemoteDurability
 from replicator.service import Replicator
+from snapshot.archive import Archive
+from snapshot.archiver import Archiver
+from snapshot.past import LogWithPast
+from snapshot.trimmer import Trimmer
+from stores.adapters.memory_objects import MemoryObjects
 from stores.adapters.memory_relational import MemoryRelationalStore
 from stores.digest import digest
 from tests.support.dc import ACTIONS, OneDc
@@ -100,6 +105,7 @@ class Disks:
     def __init__(self, log: Any = None) -> None:
         self.log = log or MemoryLog()
         self.relational = FailingRelational(clock=wall_clock_ms)
+        self.objects = MemoryObjects()
 
 
 class ReplicatedDc:
@@ -116,7 +122,15 @@ class ReplicatedDc:
         self.number = NUMBERS[name]
         self.disks = disks or Disks()
         self.log = self.disks.log
-        self.one = OneDc(name, self.number, log=self.log, relational=self.disks.relational, incarnation=incarnation)
+        self.past = LogWithPast(self.log, Archive(self.disks.objects))
+        self.one = OneDc(
+            name,
+            self.number,
+            log=self.log,
+            relational=self.disks.relational,
+            incarnation=incarnation,
+            past=self.past,
+        )
         self.one.writer = LaneWriter(
             self.log,
             self.one.lane,
@@ -166,6 +180,7 @@ class ReplicatedDc:
             links=self.links,
             target=HttpLink(self.session, self.name, f"http://127.0.0.1:{self.port}", self.auth),
             event_log=self.log,
+            past=self.past,
             verifier=verifier(),
             live=lambda: live,
             held=lambda: held_down(self.progress.parked, ()),
@@ -200,7 +215,7 @@ class ReplicatedDc:
         calls: Calls = SysCalls(tokens, cursors, clock, self.progress)
         self.replay = Replay(
             names=self.replicator.names,
-            event_log=self.log,
+            event_log=self.past,
             verifier=verifier(),
             applier=self.one.applier,
             codec=self.codec,
@@ -233,6 +248,22 @@ class ReplicatedDc:
                 entropy=entropy,
             )
         )
+
+    async def seal_and_trim(self, kept: int, refed: int) -> int:
+        """Archives everything and trims the log as far as it may be; how many records went."""
+        await self.one.applier.tick()
+        archiver = Archiver(self.log, self.disks.objects)
+        await archiver.seal()
+        trimmer = Trimmer(
+            self.log,
+            archived=archiver.tops,
+            stored=self.one.applier.stored,
+            bound=self.replicator.bound,
+            kept=kept,
+            refed=refed,
+            step=1,
+        )
+        return await trimmer.trim()
 
     async def _conflict(self, lane: int, reason: str) -> None:
         self.conflicts.append((lane, reason))
