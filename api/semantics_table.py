@@ -35,8 +35,8 @@ mean: applied at the origin.
 - A limit over several rows (20 members of a group; reactions and revisions of a message) is checked at the origin. In
   one datacenter it holds, however many come at once. Two datacenters may overshoot together; the overshoot stays and
   blocks further adds.
-- A lww write that lost against one which did not know it is listed as a conflict, alike in every datacenter
-  (`GET /sys/v1/conflicts`). Passwords are not listed.
+- A lww write that lost against one which did not know it is listed as a conflict for 30 days, alike in every
+  datacenter (`GET /sys/v1/conflicts`). Passwords are not listed.
 - An `Idempotency-Key` with its request names one intention of one user, for ever. Its answer is kept for 24 h in every
   datacenter that has applied the event; meanwhile another request under the key is refused there. In a datacenter that
   has not, or later, the same call makes a second event: two messages are then shown as one, two creations in two

@@ -26,7 +26,8 @@ from api.sys_writes import SysWriteRoutes
 from core import limits
 from core.action import Action
 from core.errors import Forbidden, Invalid, NotFound, NotYetHere, Undecodable
-from core.system import Entropy
+from core.system import Clock, Entropy
+from replicator.collector import conflicts_since
 from replicator.service import Replicator
 from replicator.wire import decode_request, encode_answer
 from stores.apply import Applier
@@ -54,6 +55,7 @@ class SysDeps:
     digest: Callable[[], Awaitable[Mapping[str, Any]]]
     """The digest of the present state, JSON-able."""
     entropy: Entropy
+    now_ms: Clock
     checks: Mapping[str, Check] = field(default_factory=dict)
     """What `/readyz` asks: name -> what is missing."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -232,7 +234,8 @@ class _Routes:
         return self._names.lane_number(lane), seq
 
     async def _conflicts(self, request: web.Request) -> web.Response:
-        conflicts = await self._deps.relational.conflicts()
+        """Of the last 30 days (CONFLICTS_KEPT_S)."""
+        conflicts = await self._deps.relational.conflicts(conflicts_since(self._deps.now_ms()))
         return json_response({"conflicts": [_digits(conflict) for conflict in conflicts]})
 
 

@@ -40,10 +40,11 @@ from core.system import entropy, steady_clock_ms, wall_clock_ms
 from events.adapters.valkey import ValkeyLog
 from events.codec import codec
 from events.lane_writer import LaneWriter
-from events.ports import Top
+from events.ports import Top, Trimmed
 from events.signing import Signer, Verifier
 from replicator.bootstrap import META_NAME, Knows, applied_ends, ask, choose_incarnation, choose_lane
 from replicator.bound import held_down
+from replicator.collector import Collector
 from replicator.link import HttpLink
 from replicator.remote import RemoteDurability
 from replicator.repair import PeerTops
@@ -223,6 +224,7 @@ class Datacenter:
             refed=limits.REFEED_RECORDS_MAX,
             step=limits.TRIM_RECORDS_MIN,
         )
+        self.collector = Collector(self.relational, self.past, self.replicator.bound, wall_clock_ms)
         serve_after = json.loads(await self.relational.meta(SERVE_AFTER) or "{}")
         self.serving = Serving(
             progress,
@@ -323,6 +325,7 @@ class Datacenter:
                 actions=actions,
                 digest=self._digest,
                 entropy=entropy,
+                now_ms=wall_clock_ms,
                 checks=self.serving.checks,
                 metrics=self._log_metrics(),
             )
@@ -334,6 +337,7 @@ class Datacenter:
         metrics.gauge("planb_log_records", "Records in the log, in memory.", lambda: trimmer.records)
         metrics.gauge("planb_log_trimmed_records", "Records that left the log.", lambda: trimmer.trimmed)
         metrics.gauge("planb_log_archive_reads_records", "Trimmed records that were read.", lambda: self.past.served)
+        metrics.gauge("planb_conflict_rows_forgotten", "Of those that are old.", lambda: self.collector.collected)
         metrics.gauge("planb_bound_behind_records", "Beyond the collection bound.", replicator.beyond_bound)
         return metrics
 
@@ -423,8 +427,9 @@ class Datacenter:
             try:
                 await self.applier.tick()
                 await self.trimmer.trim()
-            except PlanBError as error:
-                log.warning("frontiers could not be moved, or the log not be trimmed: %s", error)
+                await self.collector.collect()
+            except (PlanBError, Trimmed) as error:
+                log.warning("frontiers could not be moved, or nothing be forgotten: %s", error)
 
     async def _listen(self, app: web.Application, where: Listen) -> None:
         runner = await self._runner(app)

@@ -145,10 +145,14 @@ def parser() -> argparse.ArgumentParser:
     verify.set_defaults(run=_verify)
 
     parked = commands.add_parser("parked", help="events that could not be applied")
-    parked.add_argument("verb", choices=("list", "retry"))
-    parked.add_argument("places", nargs="*", metavar="LANE:SEQ", help="e.g. fra/0.0:17 (default: all)")
-    _config(parked)
-    _output(parked)
+    # A parser per verb: with the verb as one more positional, argparse refuses places that follow an option.
+    verbs = parked.add_subparsers(dest="verb", required=True)
+    listing = verbs.add_parser("list", help="each with the reason")
+    retry = verbs.add_parser("retry", help="try again, exactly where they stand")
+    retry.add_argument("places", nargs="*", metavar="LANE:SEQ", help="e.g. fra/0.0:17 (default: all)")
+    for verb in (listing, retry):
+        _config(verb)
+        _output(verb)
     parked.set_defaults(run=_parked)
 
     importing = commands.add_parser("import", help="send an IRC log's conversations to running datacenters")

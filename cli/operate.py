@@ -41,7 +41,8 @@ async def parked(args: argparse.Namespace) -> dict[str, Any]:
 
 
 async def verify(args: argparse.Namespace) -> dict[str, Any]:
-    """Digests of this DC and its peers at equal frontiers; where they differ, tables and key ranges."""
+    """Digests of this DC and its peers at equal frontiers; where they differ, tables and key ranges. Where events are
+    parked the state is not finished, whatever the digests say."""
     settings = configuration.load(args.config)
     unknown = [name for name in args.against if name not in settings.peers]
     if unknown:
@@ -58,9 +59,12 @@ async def verify(args: argparse.Namespace) -> dict[str, Any]:
         found = await equal_frontiers(clients, args.wait)
     totals = {name: answer["digest"]["total"] for name, answer in found.items()}
     equal = len(set(totals.values())) == 1
-    answer: dict[str, Any] = {"ok": equal, "digests": totals, "digests_equal": equal}
+    parked = {name: answer["parked"] for name, answer in found.items() if answer["parked"]}
+    answer: dict[str, Any] = {"ok": equal and not parked, "digests": totals, "digests_equal": equal, "parked": parked}
     if not equal:
         answer |= {"differences": _differences(found), "exit_code": DigestDiffers.exit_code}
+    if parked:
+        answer |= {"unfinished": "events are parked: see `planb parked list`", "exit_code": Conflict.exit_code}
     return answer
 
 

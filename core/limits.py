@@ -130,6 +130,12 @@ ANNOUNCED_KEPT_MAX = 50_000
 from the look for its key to its turn. Beyond it a copy may be announced without the other, until its client fetches."""
 RESULT_KEPT_S = 86_400
 """How long (actor, key) -> result is kept."""
+CONFLICTS_KEPT_S = 30 * 86_400
+"""How long a write that lost is listed as a conflict. Rows from which conflicts are computed are kept so long and until
+every DC has them."""
+COLLECT_INTERVAL_S = 60
+COLLECT_ROWS_MAX = 2_000
+"""Of one transaction that forgets."""
 CRDT_META_KEPT_S = 3_600
 """How long the hot store remembers the stamps of a row nobody writes; forgetting is safe, a store's guard decides."""
 

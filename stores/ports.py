@@ -82,9 +82,15 @@ class RelationalStore(Protocol):
 
     async def parked(self) -> list[Parked]: ...
 
-    async def conflicts(self) -> list[dict[str, Any]]:
-        """The lww writes that are not on their winner's chain of bases: {table, key, column, stamp, value,
-        winner_stamp, winner_value}. The same in every DC at equal frontiers."""
+    async def conflicts(self, since_id: int = 0) -> list[dict[str, Any]]:
+        """The lww writes with stamps >= `since_id` that are not on their winner's chain of bases: {table, key,
+        column, stamp, value, winner_stamp, winner_value}. The same in every DC at equal frontiers, whatever each has
+        collected before `since_id`."""
+        ...
+
+    async def collect(self, through: Mapping[int, int], before_id: int, limit: int) -> int:
+        """Forgets writes that are kept for `conflicts`, oldest stamp first, through the last one of the next `limit`
+        that is < `before_id` and <= `through`[its lane], stopping at the first that is not; how many. Repeatable."""
         ...
 
     async def meta(self, name: str) -> str | None: ...

@@ -19,8 +19,10 @@ OVERWRITES = "overwrites"
 OVERWRITES_TABLE = Table(
     {"table": Kind.TEXT, "key": Kind.TEXT, "column": Kind.TEXT, "stamp": Kind.INT},
     {"basis": Column(Law.INSERT, Kind.INT), "value": Column(Law.INSERT, Kind.JSON)},
+    by=("stamp",),
 )
-"""One grow-only row per lww write, winners and losers. `key` is the canonical text of the key parts."""
+"""One row per lww write, winners and losers; collected when it is old and everywhere. `key` is the canonical text of
+the key parts."""
 
 STORED = TABLES | {OVERWRITES: OVERWRITES_TABLE}
 """The tables an adapter keeps by the laws. `overwrites` does not count in digests."""

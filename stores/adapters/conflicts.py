@@ -4,13 +4,19 @@ Every write of a column names its basis, the stamp of the value that its origin 
 What the winner (the greatest stamp) had seen is its path to the root; all other writes were never seen by it, and
 lost. A set of rows has one such answer, whatever the order in which it grew. Noting pairs as they meet ("this
 overwrote that") depends on that order: DCs list different pairs.
+
+Writes may be forgotten from the oldest stamp on without changing which later ones lost: a basis is smaller than its
+stamp, so a path that ends early ends below all that is left. Any other order of forgetting would cut a path in its
+middle, and what lies below the cut would be listed as lost.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import msgspec
+
+from core import ids
 
 
 class Write(NamedTuple):
@@ -35,14 +41,15 @@ def losers(bases: dict[int, int]) -> set[int]:
     return bases.keys() - path
 
 
-def conflicts(writes: Iterable[Write]) -> Iterator[dict[str, Any]]:
-    """The conflicts among writes that come in order (table, key, column, stamp); in that order."""
+def conflicts(writes: Iterable[Write], since_id: int = 0) -> Iterator[dict[str, Any]]:
+    """The conflicts among writes that come in order (table, key, column, stamp); in that order. Those with smaller
+    stamps than `since_id` are left out."""
     for (table, key, column), group in groupby(writes, key=lambda write: write[:3]):
         rows = {write.stamp: write for write in group}
         lost = losers({stamp: write.basis for stamp, write in rows.items()})
         winner = rows[max(rows)]
         # Two writes of one value (one creation, retried through another DC) lost nothing.
-        for stamp in sorted(stamp for stamp in lost if rows[stamp].value != winner.value):
+        for stamp in sorted(stamp for stamp in lost if stamp >= since_id and rows[stamp].value != winner.value):
             yield {
                 "table": table,
                 "key": msgspec.json.decode(key),
@@ -52,3 +59,13 @@ def conflicts(writes: Iterable[Write]) -> Iterator[dict[str, Any]]:
                 "winner_stamp": winner.stamp,
                 "winner_value": winner.value,
             }
+
+
+def collectable(stamps: Iterable[int], through: Mapping[int, int], before_id: int) -> int:
+    """The greatest of the ascending stamps through which all may be forgotten; 0 for none."""
+    last = 0
+    for stamp in stamps:
+        if stamp >= before_id or stamp > through.get(ids.lane_of(stamp), 0):
+            break
+        last = stamp
+    return last

@@ -71,13 +71,24 @@ class MemoryRelationalStore:
     async def parked(self) -> list[Parked]:
         return [self._parked[place] for place in sorted(self._parked)]
 
-    async def conflicts(self) -> list[dict[str, Any]]:
+    async def conflicts(self, since_id: int = 0) -> list[dict[str, Any]]:
         rows = self._fold.tables.get(OVERWRITES, {})
         writes = []
         for (table, key, column, stamp), cells in sorted(rows.items()):
             basis, value = cells["basis"].value, cells["value"].value
             writes.append(rule.Write(str(table), str(key), str(column), int(stamp), basis, value))
-        return list(rule.conflicts(writes))
+        return list(rule.conflicts(writes, since_id))
+
+    async def collect(self, through: Mapping[int, int], before_id: int, limit: int) -> int:
+        rows = self._fold.tables.get(OVERWRITES, {})
+        oldest = sorted(int(key[-1]) for key in rows)[:limit]
+        last = rule.collectable(oldest, through, before_id)
+        gone = [key for key in rows if int(key[-1]) <= last]
+        for key in gone:
+            del rows[key]
+            self._index[OVERWRITES, "table", key[0]].pop(key)
+            self._index[OVERWRITES, "stamp", key[-1]].pop(key)
+        return len(gone)
 
     async def meta(self, name: str) -> str | None:
         return self._meta.get(name)

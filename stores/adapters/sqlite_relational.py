@@ -25,6 +25,7 @@ INSERT_RESULT = (
 )
 PRUNE_RESULTS = "DELETE FROM results WHERE event IN (SELECT event FROM results WHERE event < ? ORDER BY event LIMIT ?)"
 SELECT_RESULTS = "SELECT actor, key, event, action, fingerprint, answer FROM results WHERE event > ? ORDER BY event"
+OLDEST_OVERWRITES = "SELECT stamp FROM overwrites WHERE stamp < ? ORDER BY stamp LIMIT ?"
 SELECT_OVERWRITES = (
     'SELECT "table", "key", "column", stamp, basis, value FROM overwrites ORDER BY "table", "key", "column", stamp'
 )
@@ -103,13 +104,21 @@ class SqliteRelationalStore:
 
         return await self._file.read(work)
 
-    async def conflicts(self) -> list[dict[str, Any]]:
+    async def conflicts(self, since_id: int = 0) -> list[dict[str, Any]]:
         def work(connection: sqlite3.Connection) -> list[dict[str, Any]]:
             rows = connection.execute(SELECT_OVERWRITES)
             writes = (rule.Write._make((*start, msgspec.json.decode(value))) for *start, value in rows)
-            return list(rule.conflicts(writes))
+            return list(rule.conflicts(writes, since_id))
 
         return await self._file.read(work)
+
+    async def collect(self, through: Mapping[int, int], before_id: int, limit: int) -> int:
+        def work(connection: sqlite3.Connection) -> int:
+            stamps = (stamp for (stamp,) in connection.execute(OLDEST_OVERWRITES, (before_id, limit)))
+            last = rule.collectable(stamps, through, before_id)
+            return connection.execute("DELETE FROM overwrites WHERE stamp <= ?", (last,)).rowcount if last else 0
+
+        return await self._file.write(work)
 
     async def meta(self, name: str) -> str | None:
         def work(connection: sqlite3.Connection) -> str | None:

@@ -1,16 +1,20 @@
 """The contract of stores.ports.RelationalStore, over all its adapters."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core import limits
 from core.errors import Undecodable
+from core.ids import lane_of, make_id
 from core.tables import TABLES, Effect
 from stores.ports import Mark, Parked, RelationalBatch, RelationalStore, Result, Stamped
-from tests.support.stores import ADAPTERS, NOW_MS, batch, dumped, id_at, relational_store, write
+from tests.support.stores import ADAPTERS, NOW_MS, batch, dumped, folder, id_at, relational_store, write
 
 
 @pytest.fixture(params=ADAPTERS)
@@ -263,3 +267,57 @@ async def test_conflicts_survive_a_dump_and_load(store: RelationalStore) -> None
 
 def test_ids_of_the_fixtures_are_of_now() -> None:
     assert id_at(0) >> 24 == (NOW_MS - 1_409_529_600_000) // 10
+
+
+async def test_old_writes_are_forgotten_oldest_first_up_to_one_that_may_not_be(store: RelationalStore) -> None:
+    ids = [make_id(at, lane) for at, lane in ((1, 7), (2, 8), (3, 7), (4, 8), (5, 7))]
+    for n, id in enumerate(ids):
+        await store.apply(batch([write(id, "users", f"U{n}", {"name": "x", "about": "y"})]))
+
+    async def left() -> list[int]:
+        return sorted({ids.index(row["stamp"]) for row in await dumped(store, "overwrites")})
+
+    assert await store.collect({7: ids[4]}, ids[4], 100) == 2, "lane 8 is not everywhere"
+    assert await left() == [1, 2, 3, 4]
+    assert await store.collect({7: ids[4], 8: ids[3]}, ids[4], 1) == 2, "both columns of one event"
+    assert await store.collect({7: ids[4], 8: ids[3]}, ids[3], 100) == 2
+    assert await left() == [3, 4], "younger than `before_id`"
+    assert await store.collect({}, ids[4], 100) == 0
+    assert await store.collect({7: ids[4], 8: ids[3]}, ids[3], 100) == 0
+
+
+@given(writes=st.data())
+@settings(max_examples=60, deadline=None)
+def test_forgetting_never_changes_which_of_the_younger_writes_lost(writes: st.DataObject) -> None:
+    """Any tree of bases, any bounds per lane, in both adapters, forgotten at any moment, or not at all."""
+    lanes = (7, 8)
+    count = writes.draw(st.integers(2, 14))
+    stamps = [make_id(at + 1, writes.draw(st.sampled_from(lanes))) for at in range(count)]
+    effects = [
+        write(stamp, "users", "Ua", {"name": f"{n}"}, name=writes.draw(st.sampled_from([0, *stamps[:n]])))
+        for n, stamp in enumerate(stamps)
+    ]
+    order = writes.draw(st.permutations(effects))
+    when = writes.draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    since = writes.draw(st.sampled_from(stamps))
+
+    async def listed(adapter: str, forgetting: bool) -> list[dict[str, Any]]:
+        with folder() as path:
+            async with relational_store(adapter, path) as store:
+                seen: set[int] = set()
+                for effect, now in zip(order, when, strict=True):
+                    await store.apply(batch([effect]))
+                    seen.add(effect.stamp)
+                    # What is at or below the bound of a lane is here: its events come in order.
+                    missing = [stamp for stamp in stamps if stamp not in seen]
+                    through = {
+                        lane: min((s for s in missing if lane_of(s) == lane), default=max(stamps) + 1) - 1
+                        for lane in lanes
+                    }
+                    if forgetting and now:
+                        await store.collect(through, since, 100)
+                return await store.conflicts(since)
+
+    everything = asyncio.run(listed("memory", False))
+    for adapter in ADAPTERS:
+        assert asyncio.run(listed(adapter, True)) == everything

@@ -12,6 +12,7 @@ import pytest
 
 from api import semantics_table
 from cli.main import parser
+from core.tables import ALL_TABLES
 from tests.support.markdown import PAGES, ROOT, Block, Place, anchors, blocks, links, spans
 from tests.support.routes import ROUTES
 from tests.support.shell import called
@@ -223,3 +224,10 @@ def test_every_call_that_is_named_exists(page: Path) -> None:
     named = [(span.where, match) for span in spans(page) if (match := CALL.fullmatch(span.text))]
     unknown = [f"{where}: {match[0]}" for where, match in named if not known(match[1], match[2].partition("?")[0])]
     assert not unknown
+
+
+def test_what_grows_names_every_table() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    part = page.split("\n## What grows\n")[1].split("\n## ")[0]
+    missing = [table for table in (*ALL_TABLES, "overwrites", "results", "parked") if f"`{table}`" not in part]
+    assert not missing, f"say whether they are bounded, and why: {missing}"

@@ -122,7 +122,9 @@ async def test_parked_events_are_listed_explained_and_tried_again(
     )
     assert (absent.code, wrong.code) == (4, 2)
     assert "four" in wrong.err
-    tried = await planb("parked", "retry", "fra/0.0:3", *config)
+    unfinished = await planb("verify", *config)
+    assert (unfinished.code, unfinished.json["ok"], unfinished.json["parked"]) == (5, False, {"fra": 1})
+    tried = await planb("parked", "retry", *config, "fra/0.0:3")  # the place after --config
     assert (tried.code, tried.json) == (0, {"applied": [{"lane": "fra/0.0", "seq": 3}], "parked": []})
     assert (await planb("parked", "list", *config)).json == {"parked": []}
     assert (await planb("parked", "retry", *config)).json == {"applied": [], "parked": []}

@@ -246,6 +246,7 @@ class ReplicatedDc:
                 actions=ACTIONS,
                 digest=digest_now,
                 entropy=entropy,
+                now_ms=wall_clock_ms,
             )
         )
 
