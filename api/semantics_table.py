@@ -69,6 +69,7 @@ _CONCERNS = """
 Who is concerned gets an update in his own list (`POST /v1/updates`, the websocket), in each datacenter when it applies
 the event.
 
+- **nobody**: it is between the operators of the datacenters.
 - **the caller**, and nobody else.
 - **the user** that the write is about, and nobody else.
 - **recipients**: both users of a direct conversation. In a group the members that the origin knew, whoever was added,
@@ -190,10 +191,10 @@ def _fields(action: type[Action]) -> str:
 
 
 def _type(hint: Any) -> str:
-    plain = {str: "text", int: "int"}.get(hint)
+    plain = {str: "text", int: "int", bool: "bool"}.get(hint)
     if plain is not None:
         return plain
-    if get_origin(hint) is tuple:
+    if get_origin(hint) in (tuple, list):
         return f"[{_type(get_args(hint)[0])}]"
     key, value = get_args(hint)
     return f"{{{_type(key)}: {_type(value)}}}"
@@ -221,6 +222,8 @@ def _specimen(action: type[Action]) -> _Specimen:
 def _whom(action: type[Action], event: Event, users: set[str], channel: str | None) -> str:
     if channel or users & {"to", "users"}:
         return "recipients"
+    if not users:
+        return "nobody"
     if users == {event.actor}:
         return "the caller"
     assert users == {"user"}, f"{action.name} concerns {users}: say in words whom"
@@ -245,8 +248,12 @@ def _value(action: type[Action], name: str, hint: Any) -> Any:
         return name
     if hint is int:
         return _ID
+    if hint is bool:
+        return True
     if get_origin(hint) is tuple:
         return (name,)
+    if get_origin(hint) is list:
+        return []
     key, value = get_args(hint)
     if key is int:
         return {1: _ID}

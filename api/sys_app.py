@@ -25,7 +25,7 @@ from api.sys_status import Status
 from api.sys_writes import SysWriteRoutes
 from core import limits
 from core.action import Action
-from core.errors import Forbidden, Invalid, NotFound, NotYetHere, Undecodable
+from core.errors import Conflict, Forbidden, Invalid, NotFound, NotYetHere, Undecodable
 from core.system import Clock, Entropy
 from replicator.collector import conflicts_since
 from replicator.service import Replicator
@@ -198,11 +198,23 @@ class _Routes:
         return frontier
 
     async def _parked(self, request: web.Request) -> web.Response:
+        """What is parked here, why, and which datacenters have agreed to drop it."""
         parked = await self._deps.relational.parked()
+        agreed: dict[tuple[int, int], list[int]] = {}
+        async for rows in self._deps.relational.dump("drops"):
+            for row in rows:
+                if row.get("agreed"):
+                    agreed.setdefault((row["lane"], row["seq"]), []).append(row["dc"])
         return json_response(
             {
                 "parked": [
-                    {"lane": self._names.lane(item.lane), "seq": item.seq, "id": str(item.id), "reason": item.reason}
+                    {
+                        "lane": self._names.lane(item.lane),
+                        "seq": item.seq,
+                        "id": str(item.id),
+                        "reason": item.reason,
+                        "agreed_to_drop": [self._names.name(dc) for dc in agreed.get((item.lane, item.seq), ())],
+                    }
                     for item in parked[: limits.PARKED_MAX]
                 ]
             }
@@ -223,7 +235,7 @@ class _Routes:
             try:
                 await self._deps.applier.retry_parked(lane, seq)
                 done.append(place)
-            except (Undecodable, NotFound) as error:
+            except (Undecodable, NotFound, Conflict) as error:
                 failed.append(place | {"reason": error.detail})
         return json_response({"applied": done, "parked": failed})
 

@@ -151,6 +151,8 @@ class Datacenter:
         self.clocks = ClockError(wall_clock_ms, steady_clock_ms)
         self.clock = HybridClock(self.clocks.trusted, self.clocks.doubt)
         self.view = StoreView(dc.name, self.relational, self.messages, self.hot)
+        self.view.number = dc.number
+        self.view.dcs = frozenset(self.settings.names)
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=SYS_CONNECTIONS_MAX))
         self._closers.append(session.close)
         self.auth = InternalAuth(

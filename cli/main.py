@@ -150,7 +150,9 @@ def parser() -> argparse.ArgumentParser:
     listing = verbs.add_parser("list", help="each with the reason")
     retry = verbs.add_parser("retry", help="try again, exactly where they stand")
     retry.add_argument("places", nargs="*", metavar="LANE:SEQ", help="e.g. fra/0.0:17 (default: all)")
-    for verb in (listing, retry):
+    drop = verbs.add_parser("drop", help="give one up for good, in all datacenters together")
+    drop.add_argument("places", nargs=1, metavar="LANE:SEQ", help="e.g. fra/0.0:17")
+    for verb in (listing, retry, drop):
         _config(verb)
         _output(verb)
     parked.set_defaults(run=_parked)

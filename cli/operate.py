@@ -3,13 +3,16 @@
 import argparse
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from cli import settings as configuration
 from cli.problems import problems
+from cli.settings import Settings
 from cli.sys_client import SysClient
 from cli.waiting import until
 from core.errors import ConfigError, Conflict, DigestDiffers, Invalid
+from replicator.names import DcNames
 
 ANSWER_S_MIN = 5.0
 """So long a datacenter may take to answer, even if nothing is to be waited for."""
@@ -24,20 +27,64 @@ async def status(args: argparse.Namespace) -> dict[str, Any]:
 
 
 async def parked(args: argparse.Namespace) -> dict[str, Any]:
-    async with SysClient.of(configuration.load(args.config)) as sys:
+    settings = configuration.load(args.config)
+    if args.verb == "drop":
+        return await _drop(settings, args.places[0])
+    async with SysClient.of(settings) as sys:
         if args.verb == "list":
             return await sys.call("GET", "/sys/v1/parked")
         if not args.places:
             return await sys.call("POST", "/sys/v1/parked/retry", {})
         found: dict[str, list[Any]] = {"applied": [], "parked": []}
-        for place in args.places:
-            lane, _, seq = place.rpartition(":")
-            if not lane or not seq.isdecimal():
-                raise Invalid(f"{place}: name it as the list does, <lane>:<seq>, e.g. fra/0.0:17")
-            answer = await sys.call("POST", "/sys/v1/parked/retry", {"lane": lane, "seq": int(seq)})
+        for lane, seq in map(_place, args.places):
+            answer = await sys.call("POST", "/sys/v1/parked/retry", {"lane": lane, "seq": seq})
             found["applied"] += answer["applied"]
             found["parked"] += answer["parked"]
         return found
+
+
+def _place(text: str) -> tuple[str, int]:
+    lane, _, seq = text.rpartition(":")
+    if not lane or not seq.isdecimal():
+        raise Invalid(f"{text}: name it as the list does, <lane>:<seq>, e.g. fra/0.0:17")
+    return lane, int(seq)
+
+
+async def _drop(settings: Settings, place: str) -> dict[str, Any]:
+    """Looks first whether it is parked in every DC, and changes nothing if it is not; then each gives its word. Repeat
+    it if it ends in the middle: a word is given once."""
+    lane, seq = _place(place)
+    numbers = {name: number for number, name in settings.names.items()}
+    number = DcNames(numbers).lane_number(lane)
+    async with _everywhere(settings, settings.peers, ANSWER_S_MIN) as clients:
+        lists = await asyncio.gather(*(client.call("GET", "/sys/v1/parked") for client in clients.values()))
+        agreed: dict[str, bool] = {}
+        for name, listed in zip(clients, lists, strict=True):
+            here = [one for one in listed["parked"] if (one["lane"], one["seq"]) == (lane, seq)]
+            if not here:
+                raise Conflict(f"{place} is not parked in {name}: nothing was done")
+            agreed[name] = name in here[0]["agreed_to_drop"]
+        for name, client in clients.items():
+            if not agreed[name]:
+                key = f"drop:{number}:{seq}:{numbers[name]}"
+                answer = await client.call("POST", "/sys/v1/parked/drop", {"lane": number, "seq": seq}, key)
+                agreed[name] = answer["agreed"]
+    return {"ok": all(agreed.values()), "agreed": agreed, "exit_code": Conflict.exit_code}
+
+
+@contextlib.asynccontextmanager
+async def _everywhere(
+    settings: Settings, peers: Iterable[str], answer_s_max: float
+) -> AsyncIterator[dict[str, SysClient]]:
+    """Clients of this DC and of these peers, by name."""
+    key = configuration.secret(settings.secrets.sys_key_file)
+    urls = {settings.dc.name: f"http://{settings.sys.host}:{settings.sys.port}"}
+    urls |= {name: settings.peers[name].sys_url for name in peers}
+    async with contextlib.AsyncExitStack() as stack:
+        yield {
+            name: await stack.enter_async_context(SysClient(name, url, key, settings.dc.name, answer_s_max))
+            for name, url in urls.items()
+        }
 
 
 async def verify(args: argparse.Namespace) -> dict[str, Any]:
@@ -47,15 +94,8 @@ async def verify(args: argparse.Namespace) -> dict[str, Any]:
     unknown = [name for name in args.against if name not in settings.peers]
     if unknown:
         raise ConfigError(f"no peer is called {unknown[0]}; there are {', '.join(settings.peers)}")
-    key = configuration.secret(settings.secrets.sys_key_file)
-    urls = {settings.dc.name: f"http://{settings.sys.host}:{settings.sys.port}"}
-    urls |= {name: settings.peers[name].sys_url for name in args.against or settings.peers}
     answer_s_max = max(args.wait, ANSWER_S_MIN)  # a peer behind a cut link never answers
-    async with contextlib.AsyncExitStack() as stack:
-        clients = {
-            name: await stack.enter_async_context(SysClient(name, url, key, settings.dc.name, answer_s_max))
-            for name, url in urls.items()
-        }
+    async with _everywhere(settings, args.against or settings.peers, answer_s_max) as clients:
         found = await equal_frontiers(clients, args.wait)
     totals = {name: answer["digest"]["total"] for name, answer in found.items()}
     equal = len(set(totals.values())) == 1

@@ -201,6 +201,16 @@ def _retried(answer: Answer) -> list[str]:
     return [f"{len(answer['applied'])} applied, {len(answer['parked'])} still parked", *_rest(answer)]
 
 
+def _dropped(answer: Answer) -> list[str]:
+    end = (
+        "dropped: all have agreed" if answer["ok"] else "not dropped: where it was applied it stays, so retry elsewhere"
+    )
+    return [
+        end,
+        *table(("datacenter", "agreed"), ((dc, "yes" if said else "no") for dc, said in answer["agreed"].items())),
+    ]
+
+
 def _try(answer: Answer) -> list[str]:
     return list(answer["page"])
 
@@ -233,6 +243,7 @@ _TEXTS: dict[tuple[str, str], Callable[[Answer], list[str]]] = {
     ("restore", ""): _restore,
     ("parked", "list"): _parked,
     ("parked", "retry"): _retried,
+    ("parked", "drop"): _dropped,
     ("try", ""): _try,
     ("link", "cut"): _links,
     ("link", "heal"): _links,

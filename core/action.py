@@ -123,6 +123,19 @@ class SessionView(NamedTuple):
     revoked: bool
 
 
+class Parking(NamedTuple):
+    """What this DC knows of one place of a lane that is parked somewhere (core/drops.py)."""
+
+    parked: bool
+    passed: bool
+    """Is the lane applied through there? An event that is not parked then was applied, or dropped."""
+    said: bool
+    """Has this DC said something of it before?"""
+    dropped: bool
+    dcs: frozenset[int]
+    """The DC map: all numbers, this one too."""
+
+
 class View(Protocol):
     """What `resolve` may read: this DC's applied state. Every method is safe to repeat."""
 
@@ -144,6 +157,10 @@ class View(Protocol):
 
     async def message(self, message: int) -> Message | None:
         """The fold of the message that has this id (canonical or alias)."""
+        ...
+
+    async def parking(self, lane: int, seq: int) -> Parking:
+        """If it is parked, this DC does not apply it from now on, unless it turns out that it may."""
         ...
 
     async def seen(self, user: str, conversation: str, message: int, position: Position) -> dict[int, int]:

@@ -112,6 +112,10 @@ TABLES: dict[str, Table] = {
     ),
     "read_marks": Table({"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)),
     "clear_marks": Table({"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)),
+    "drops": Table(  # what each datacenter says of a parked event: see core/drops.py
+        {"lane": I, "seq": I, "dc": I},
+        {"dcs": Column(Law.INSERT, J), "agreed": Column(Law.ONCE, I), "applied": Column(Law.ONCE, I)},
+    ),
     "hidden": Table(
         {"user": T, "message": I},
         {"conversation": Column(Law.INSERT, T), "hidden": Column(Law.ONCE, I)},

@@ -15,12 +15,14 @@ A parked event that is tried again has no frontier to move: it stays parked unti
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from core import limits
 from core.action import Action
 from core.clock import HybridClock
-from core.errors import Corrupt, NotFound, Overloaded, StoreUnavailable, Undecodable
+from core.drops import dropped, given
+from core.errors import Conflict, Corrupt, NotFound, Overloaded, PlanBError, StoreUnavailable, Undecodable
 from core.system import Clock
 from core.tables import Effect
 from events.codec import Codec
@@ -49,6 +51,8 @@ from stores.view import StoreView
 log = logging.getLogger(__name__)
 
 
+_DROP = "parked.drop"
+_SILENT: Mapping[str, Any] = {"dcs": None, "agreed": 0, "applied": 0}
 _STORED = "stored"
 """Meta: written for its sync, which takes along all that was written before."""
 
@@ -99,6 +103,11 @@ class Applier:
         """lww writes that were older than what stood there when they came."""
         self.far_ahead: dict[int, int] = {}
         """lane -> events of others, since the start, that were stamped too far ahead to move our clock: an alarm."""
+        self._promised: set[tuple[int, int]] = set()
+        """Places of events that this DC has agreed to drop, or is about to: it does not apply them."""
+        self._dropped: set[tuple[int, int]] = set()
+        view.promise = self.promise
+        view.passed = lambda lane, seq: self.progress.applied.get(lane, NOWHERE).seq >= seq
         self._queue = ApplyQueue(self._batch)
         self._busy = asyncio.Lock()
         """Held by whoever writes: whom a batch feeds depends on what the ones before it have written."""
@@ -120,6 +129,7 @@ class Applier:
             if (mark := min(self._relational_at.get(lane, NOWHERE), self._messages_at.get(lane, NOWHERE))).seq
         }
         self.progress.load(cold, parked)
+        await self._recall_drops(tops)
         await self._writer.open(cold, self.progress.v())
         hot = self._writer.frontier
         start = {lane: mark for lane in cold if (mark := min(cold[lane], hot.get(lane, NOWHERE))).seq}
@@ -129,6 +139,7 @@ class Applier:
                 await self._catch_up(lane, top)
             except _TooManyParked as error:  # the operator needs a running DC to retry them
                 log.error("lane %d stands still: %s", lane, error.detail)
+        await self._hear(())
         self._queue.start()
 
     async def close(self) -> None:
@@ -158,16 +169,27 @@ class Applier:
             await self._queue.put(entries)
 
     async def retry_parked(self, lane: int, seq: int) -> None:
-        """Tries a parked event again, exactly where it stands. NotFound if it is not parked, or neither log nor
-        archive gives its record; Undecodable if it still can't be applied; StoreUnavailable: it is still parked, try
-        again."""
+        """Tries a parked event again, exactly where it stands. Conflict if this DC has agreed to drop it; NotFound if
+        it is not parked, or neither log nor archive gives its record; Undecodable if it still can't be applied;
+        StoreUnavailable: it is still parked, try again."""
         item = await self._parked_event(lane, seq)
         groups, at = await self._groups_behind(lane, seq)
         async with self._busy:
             if not self.progress.is_parked(lane, seq):
                 return  # somebody else was faster
+            if (lane, seq) in self._promised | self._dropped:
+                raise Conflict(f"this datacenter has agreed to drop seq {seq}")
             groups |= (await self._groups_behind(lane, at))[0]
             await self._write_again(item, groups)
+
+    async def promise(self, lane: int, seq: int) -> bool:
+        """Is it parked? Then it is not tried again by this process from now on: this DC is about to agree to drop it.
+        What stands in its lane decides that afterwards."""
+        async with self._busy:
+            parked = self.progress.is_parked(lane, seq)
+            if parked:
+                self._promised.add((lane, seq))
+            return parked
 
     async def catch_up(self, own: Top) -> None:
         """What a lane writer calls when it has taken its lane: applies what stands between us and its end. Records
@@ -197,6 +219,7 @@ class Applier:
                 self._messages.put((), applied)
                 self._messages_at = applied
             await self._writer.check(applied, self.progress.v())
+            await self._forget_dropped()
 
     async def _batch(self, entries: Sequence[Entry], *, announce: bool = True) -> None:
         async with self._busy:
@@ -242,6 +265,11 @@ class Applier:
         waiting = self.progress.parked
         for entry in entries:
             if waiting and self.progress.is_parked(entry.lane, entry.seq):
+                continue
+            if self._dropped and (entry.lane, entry.seq) in self._dropped:
+                continue
+            if self._promised and (entry.lane, entry.seq) in self._promised:
+                parked.append(Parked(entry.lane, entry.seq, entry.id, "this datacenter has agreed to drop it"))
                 continue
             try:
                 item = self._plan_one(entry)
@@ -293,6 +321,65 @@ class Applier:
         self.applied_events += len(planned)
         if announce:
             await self._announcer.announce(planned, feeds, pts)
+        words = {effect.key[:2] for _, effect in effects if effect.table == "drops"}
+        if words:
+            await self._hear(words)
+
+    async def _hear(self, places: Collection[tuple[Any, ...]]) -> None:
+        """Datacenters have said something of these places. Nothing here fails the batch, which is applied: `tick` does
+        what was left."""
+        try:
+            await self._note_drops(places)
+            await self._forget_dropped()
+        except PlanBError as error:
+            log.warning("a dropped event is still parked: %s", error.detail)
+
+    async def _note_drops(self, places: Collection[tuple[Any, ...]]) -> None:
+        for lane, seq in places:
+            self._weigh((lane, seq), await self._relational.rows("drops", {"lane": lane, "seq": seq}))
+
+    def _weigh(self, place: tuple[int, int], words: Iterable[Mapping[str, Any]]) -> None:
+        words = list(words)
+        if dropped(words):
+            self._dropped.add(place)
+        elif given(words, self._view.number):
+            self._promised.add(place)
+        elif any(row["applied"] and row["dc"] in self._view.dcs for row in words):
+            self._promised.discard(place)
+
+    async def _recall_drops(self, tops: Mapping[int, Top]) -> None:
+        """What datacenters have said, also in records that are to be applied yet: those of one lane may forbid to apply
+        one of another that a newer program than the one that parked it would understand."""
+        words: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+        async for rows in self._relational.dump("drops"):
+            for row in rows:
+                words.setdefault((row["lane"], row["seq"]), []).append({**_SILENT, **row})
+        for lane, top in tops.items():
+            at = self.progress.applied.get(lane, NOWHERE).seq
+            while at < top.seq:
+                try:
+                    records = await self._log.read(lane, at, limits.LANE_BATCH_MAX)
+                except Trimmed:
+                    break  # to catch up will fail, and says so
+                if not records:
+                    break
+                at = records[-1].seq
+                for item in self._planned_again([one for one in records if _DROP.encode() in one.body]):
+                    for effect in item.effects:
+                        if effect.table == "drops":
+                            row = {**_SILENT, "dc": effect.key[2], **effect.columns}
+                            words.setdefault((int(effect.key[0]), int(effect.key[1])), []).append(row)
+        for place, said in words.items():
+            self._weigh(place, said)
+
+    async def _forget_dropped(self) -> None:
+        """What all datacenters have agreed to drop is parked no more: V moves on, and the collection bound."""
+        for lane, seqs in self.progress.parked.items():
+            for seq in seqs:
+                if (lane, seq) in self._dropped:
+                    groups, _ = await self._groups_behind(lane, seq)
+                    await self._unpark(lane, seq, [], groups)
+                    log.warning("lane %d: the event at seq %d is dropped, as all datacenters agreed", lane, seq)
 
     def _see_each(self, planned: Sequence[Planned], lanes: Collection[int]) -> None:
         """Of lanes that end beyond the clock's bound: what does not moves the clock all the same."""
@@ -326,15 +413,20 @@ class Applier:
         await self._write_relational(effects, relational_results([item]), (), (), reached)
         await self._write_messages([item], {})
         await self._messages.flush()
+        await self._unpark(lane, seq, [item], groups)
+        self.applied_events += 1
+
+    async def _unpark(self, lane: int, seq: int, items: Sequence[Planned], groups: Mapping[str, None]) -> None:
+        progress = self.progress
+        reached = dict(progress.applied)
         first = progress.parked[lane][0] == seq
         v_after = progress.v_after({}, (), lane) if first else progress.v()
         feeds, pts = await self._writer.write_again(
-            item, groups if first else {}, progress.applied, progress.v(), v_after
+            items, groups if first else {}, progress.applied, progress.v(), v_after
         )
         await self._write_relational((), (), (), [(lane, seq)], reached)
         progress.unpark(lane, seq)
-        self.applied_events += 1
-        await self._announcer.announce([item], feeds, pts)
+        await self._announcer.announce(items, feeds, pts)
 
     async def _groups_behind(self, lane: int, seq: int) -> tuple[dict[str, None], int]:
         """The groups whose membership the lane has changed since `seq` (what knew of that waits for V to get there),

@@ -101,21 +101,21 @@ class HotWriter:
 
     async def write_again(
         self,
-        item: Planned,
+        items: Sequence[Planned],
         groups: Mapping[str, None],
         applied: Frontier,
         v: Mapping[int, int],
         v_after: Mapping[int, int],
     ) -> tuple[Feeds, dict[str, int]]:
-        """Brings in an event whose place was passed while it was parked. Repeatable: each user is fed once.
-        `groups` are those in which messages may have waited for it."""
+        """Brings in an event whose place was passed while it was parked; none if it was dropped. Repeatable: each user
+        is fed once. `groups` are those in which messages may have waited for it."""
         for _ in range(_TRIES):
             if not self._complete:
                 await self.rebuild(applied, v)
-            feeds = await feeding.feeds_of([item], self._view, v_after)
+            feeds = await feeding.feeds_of(items, self._view, v_after)
             feeds = Feeds([], feeds.feeds, feeds.tops)
-            await self._back_feed(feeds, {**feeding.changed_groups([item]), **groups}, {}, v_after)
-            found = hot_changes([item])
+            await self._back_feed(feeds, {**feeding.changed_groups(items), **groups}, {}, v_after)
+            found = hot_changes(items)
             found.tops.extend(feeds.tops)
             try:
                 pts = await self._hot.apply(HotBatch(self.epoch, {}, (), feeds.back_feeds, **found._asdict()))

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from core import limits
-from core.action import ChatView, DialogView, Position, SessionView, UserView
+from core.action import ChatView, DialogView, Parking, Position, SessionView, UserView
+from core.drops import dropped
 from core.membership import Membership
 from core.messages import Message, Row, fold
 from core.tables import Effect, canonical
@@ -28,6 +29,13 @@ class StoreView:
         self.dc = dc
         self.epoch = 0
         """The hot store's epoch, set by the Applier."""
+        self.number = -1
+        self.dcs: frozenset[int] = frozenset()
+        """The DC map by number; whoever composes the DC sets both."""
+        self.promise: Callable[[int, int], Awaitable[bool]] | None = None
+        """Applier.promise; it sets this."""
+        self.passed: Callable[[int, int], bool] = lambda lane, seq: False
+        """Is the lane applied through there? The Applier sets this."""
         self._relational = relational
         self._messages = messages
         self._hot = hot
@@ -66,6 +74,18 @@ class StoreView:
     async def dialog(self, user: str, conversation: str) -> DialogView:
         found = (await self.dialogs_of(user)).get(conversation)
         return found or DialogView(user, conversation, "", 0, {"pin": 0, "muted_until_ms": 0})
+
+    async def parking(self, lane: int, seq: int) -> Parking:
+        """See core.action.View."""
+        parked = self.promise is not None and await self.promise(lane, seq)
+        rows = await self._relational.rows("drops", {"lane": lane, "seq": seq})
+        return Parking(
+            parked=parked,
+            passed=self.passed(lane, seq),
+            said=any(row["dc"] == self.number for row in rows),
+            dropped=dropped(rows),
+            dcs=self.dcs,
+        )
 
     async def message(self, message: int) -> Message | None:
         return (await self.messages([message])).get(message)

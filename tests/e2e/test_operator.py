@@ -130,6 +130,35 @@ async def test_parked_events_are_listed_explained_and_tried_again(
     assert (await planb("parked", "retry", *config)).json == {"applied": [], "parked": []}
 
 
+async def test_a_parked_event_is_dropped_by_all_together_or_not_at_all(planet: Planet, config: tuple[str, str]) -> None:
+    lane = Lane(1, 0, 0).number
+
+    async def park(name: str) -> None:
+        """As a version would have left it that did not know the event."""
+        site = planet.site(name)
+        with closing(sqlite3.connect(site.disks / "data" / "relational.db", timeout=10)) as there:
+            (id,) = there.execute("SELECT id FROM frontier WHERE lane = ?", (lane,)).fetchone()
+            there.execute("INSERT INTO parked VALUES (?, 5, ?, 'can never be applied')", (lane, id))
+            there.commit()
+        await site.process.stop()
+        await site.start()
+        await site.ready()
+
+    await park("fra")
+    refused = await planb("parked", "drop", "fra/0.0:5", *config)
+    assert (refused.code, "not parked in iad" in refused.err) == (5, True)
+    listed = await planb("parked", "list", *config, "--json")
+    assert [one["agreed_to_drop"] for one in listed.json["parked"]] == [[]], "nothing was done"
+    await park("iad")
+    dropped = await planb("parked", "drop", *config, "--json", "fra/0.0:5")
+    assert dropped.code == 0, dropped
+    assert (dropped.code, dropped.err, dropped.json["agreed"]) == (0, "", {"fra": True, "iad": True})
+    assert (await planb("verify", *config, "--json")).json["parked"] == {}
+    for name in ("fra", "iad"):
+        there = ("--config", str(planet.site(name).settings), "--json")
+        assert (await planb("parked", "list", *there)).json == {"parked": []}
+
+
 async def test_a_restore_refuses_a_datacenter_that_runs(planet: Planet, config: tuple[str, str]) -> None:
     refused = await planb("restore", *config, "--json")
     assert (refused.code, refused.json["code"]) == (5, "conflict")

@@ -36,6 +36,8 @@ class OneDc:
         self.clock = HybridClock(wall_clock_ms)
         self.lane = Lane(number, incarnation, 0).number
         self.view = StoreView(name, self.relational, self.messages, self.hot)
+        self.view.number = number
+        self.view.dcs = frozenset({number})
         self.applier = Applier(
             event_log=past or self.log,
             relational=self.relational,

@@ -29,7 +29,7 @@ class Step(NamedTuple):
     wait_ms: int
 
 
-STEP_MAX = Step(op=28, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
+STEP_MAX = Step(op=29, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
 
 
 def random_steps(seed: int, count: int) -> list[Step]:
@@ -141,6 +141,8 @@ class History:
                 self._write(step, name, who, {"peer": place, "message": message})
             case 27:
                 self._write(step, "dialog.pin", who, {"peer": peer, "rank": "i" if step.what % 2 else None})
+            case 29:
+                self._write(step, "parked.drop", "sys", {"lane": step.lane, "seq": step.what + 1})
             case 28:
                 self._write(step, "dialog.mute", who, {"peer": peer, "until_ms": step.what or None})
             case _:

@@ -168,6 +168,7 @@ class ReplicatedDc:
 
     async def start(self, peers: Mapping[str, int]) -> None:
         """Everything: stores, lane, listener, replicator. `peers`: name -> port."""
+        self.one.view.dcs = frozenset({self.number, *(NUMBERS[name] for name in peers)})
         await self.one.applier.start()
         self.links = {
             name: self.wrap_link(HttpLink(self.session, name, f"http://127.0.0.1:{port}", self.auth))

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from core.action import ChatView, DialogView, Position, SessionView, UserView
+from core.action import ChatView, DialogView, Parking, Position, SessionView, UserView
+from core.drops import dropped
 from core.fold import State
 from core.ids import lane_of
 from core.membership import Membership
@@ -48,6 +49,10 @@ class StateView:
     async def direct(self, conversation: str) -> tuple[str, str] | None:
         row = self._one("directs", conversation=conversation)
         return (row["low"], row["high"]) if row else None
+
+    async def parking(self, lane: int, seq: int) -> Parking:
+        rows = self.state.rows("drops", {"lane": lane, "seq": seq})
+        return Parking(seq % 2 == 0, True, any(row["dc"] == 1 for row in rows), dropped(rows), frozenset({1, 2, 3}))
 
     async def message(self, message: int) -> Message | None:
         return message_of(self.state.message_rows(), message)

@@ -22,9 +22,12 @@ ROWS = {
     "message.send", "message.edit", "message.recall", "message.hide", "reaction.set", "reaction.clear", "dialog.read",
     "dialog.clear", "dialog.pin", "dialog.mute", "user.update", "user.upsert", "token.issue", "session.revoke",
     "group.create", "supergroup.create", "group.update", "member.add", "member.join", "member.leave", "member.kick",
-    "member.role", "group.dissolve",
+    "member.role", "group.dissolve", "parked.drop",
 }  # fmt: skip
 """The rows of the table of write primitives that there are so far, as the design names them."""
+
+OPERATORS = {"parked.drop"}
+"""They concern no user."""
 
 PATH_EXAMPLES = {
     "user": "Uada",
@@ -133,6 +136,10 @@ def test_what_follows_from_an_event_is_pure_and_well_formed(action: type[Action]
         assert effect.basis.keys() == lww, "every lww write names its basis"
     audience = action.audience(event)
     assert isinstance(audience, Audience)
+    if action.name in OPERATORS:
+        assert audience == Audience()
+        assert not action.touches(event)
+        return
     assert audience.users or audience.channel
     assert not (audience.conversation and audience.channel)
     touches = action.touches(event)
