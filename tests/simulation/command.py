@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.simulation.bugs import BUGS, BY_NAME
 from tests.simulation.plan import KINDS, Plan, plan_of
-from tests.simulation.planted import BUGS, BY_NAME, Bug, planted
+from tests.simulation.planted import Bug, planted
 from tests.simulation.report import Caught, Run, page
 from tests.simulation.shrink import shrunk
 from tests.simulation.world import Outcome, run

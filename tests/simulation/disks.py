@@ -19,6 +19,7 @@ from stores.adapters.memory_messages import MemoryMessageStore
 from stores.adapters.memory_objects import MemoryObjects
 from stores.adapters.memory_relational import MemoryRelationalStore
 from stores.ports import Frontier
+from tests.simulation import steady
 from tests.simulation.ledger import Ledger
 
 
@@ -60,13 +61,18 @@ class Log(MemoryLog):
 class Relational(MemoryRelationalStore):
     """Remembers its commits, so that the last ones can be lost. `set_meta` and `set_frontier` are synced."""
 
-    def __init__(self, *, clock: Clock) -> None:
+    def __init__(self, *, clock: Clock, dc: str, ledger: Ledger) -> None:
         super().__init__(clock=clock)
+        self._dc = dc
+        self._ledger = ledger
         self._journal: list[tuple[str, tuple[Any, ...]]] = []
         self._synced = 0
 
     async def apply(self, batch: Any) -> None:
+        stood = steady.before(self._fold.tables, batch)
         await super().apply(batch)
+        if what := steady.gone_back(self._fold.tables, stood):
+            self._ledger.broken(f"{self._dc}: {what}")
         self._journal.append(("apply", (batch,)))
 
     async def load(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -89,7 +95,7 @@ class Relational(MemoryRelationalStore):
         lost = len(self._journal) - kept
         if lost:
             journal = self._journal[:kept]
-            self.__init__(clock=self._clock)  # type: ignore[misc]
+            self.__init__(clock=self._clock, dc=self._dc, ledger=self._ledger)  # type: ignore[misc]
             for name, args in journal:
                 await getattr(self, name)(*args)
         self._synced = len(self._journal)
@@ -146,7 +152,7 @@ class Disks:
 
     def __init__(self, dc: str, ledger: Ledger, clock: Clock, bucket: MemoryObjects, **hot: int) -> None:
         self.log = Log(dc, ledger)
-        self.relational = Relational(clock=clock)
+        self.relational = Relational(clock=clock, dc=dc, ledger=ledger)
         self.messages = Messages()
         self.hot = Hot(**hot)
         self.bucket = bucket

@@ -291,6 +291,7 @@ class Faults:
         home.burns += 1
         world.lost_with.append(home.name)
         world.watching.forget(home.name)
+        world.watching.frontiers.forget(home.name)
         home.disks = Disks(
             home.name, world.ledger, world.wall_ms, home.disks.bucket, updates_kept=world.plan.updates_kept
         )
@@ -327,6 +328,7 @@ class Faults:
         home.kill()
         torn = home.disks.log.tear(self.random, 3)
         self._fired("torn log", home.name, [(record.lane, record.seq) for record in torn])
+        world.watching.frontiers.forget(home.name)
         world.lost_with.append(home.name)
 
     async def _snapshot(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from core import limits
 from core.action import registry
 from core.clock import HybridClock
+from core.event import Event
 from core.fold import State
 from core.tables import ALL_TABLES
 from events.codec import codec
@@ -21,10 +22,11 @@ from snapshot.past import LogWithPast
 from stores.apply import Applier
 from stores.digest import Digest, digest, digest_of
 from stores.view import StoreView
-from tests.simulation import rules
+from tests.simulation import decided, rules
 from tests.simulation.disks import Disks
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.network import Session
+from tests.simulation.oracle import FIELDS, Oracle
 from tests.simulation.watching import registry_effects
 
 
@@ -41,6 +43,7 @@ async def judge(world: Any) -> None:
     await _promises(world)
     _sent_again(world)
     await _finality(world)
+    await _sessions(world)
     _fed_once(world)
     await _clients(world)
     await _regions(world)
@@ -208,6 +211,7 @@ async def _finality(world: Any) -> None:
     """Kicks, recalls and the like are final, by rules of their own."""
     events = [event for id, event in sorted(world.watching.events.items()) if id not in world.lost]
     chats, gone, ended = rules.chats(events), rules.recalled(events), rules.revoked(events)
+    _decided(world)
     for home in world.homes.values():
         view = home.dc.view
         if forked := {n: state.forked for n, state in home.dc.replicator.intake.lanes().items() if state.forked}:
@@ -228,6 +232,44 @@ async def _finality(world: Any) -> None:
                 raise Violation(f"{home.name}: session {session} lives")
 
 
+def _decided(world: Any) -> None:
+    """Nothing was taken at an origin that knew better."""
+    membership: dict[str, list[Event]] = {}
+    for event in world.watching.events.values():
+        if event.action in decided.MEMBERSHIP:
+            membership.setdefault(event.args.chat, []).append(event)
+    for event in world.watching.events.values():
+        group = membership.get(getattr(event.args, "conversation", ""), [])
+        if why := decided.accepted_from_outside(event, group):
+            raise Violation(f"event {event.id}: {why}")
+
+
+async def _sessions(world: Any) -> None:
+    """A token whose session was revoked is worth nothing anywhere, every other is."""
+    ended = rules.revoked(event for id, event in world.watching.events.items() if id not in world.lost)
+    opened = {
+        event.args.session
+        for id, event in world.watching.events.items()
+        if event.action == "token.issue" and id not in world.lost
+    }
+    for user in world.users.values():
+        for session, token in user.spares:
+            for home in world.homes.values():
+                task = world.loop.start(user.process, _let_in(world, home.name, token), "ghost")
+                if await task != (session in opened and session not in ended):
+                    raise Violation(
+                        f"{home.name}: session {session} of {user.name} is {'' if session in ended else 'not '}over"
+                    )
+
+
+async def _let_in(world: Any, region: str, token: str) -> bool:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with Session(world.network).request("GET", f"http://{region}:1/v1/me", headers=headers) as answer:
+        if answer.status not in (200, 401):
+            raise Violation(f"a token is answered {answer.status} by {region}")
+        return bool(answer.status == 200)
+
+
 def _fed_once(world: Any) -> None:
     """No list holds an update twice."""
     for home in world.homes.values():
@@ -239,7 +281,8 @@ def _fed_once(world: Any) -> None:
 
 
 async def _regions(world: Any) -> None:
-    """Every region shows everybody the same, and each message once."""
+    """Every region shows everybody the same, each message once, and what follows from the events."""
+    oracle = Oracle(event for id, event in world.watching.events.items() if id not in world.lost)
     for user in world.users.values():
         shown = {}
         for home in world.homes.values():
@@ -253,6 +296,19 @@ async def _regions(world: Any) -> None:
             keys = [message["class"] for message in messages]
             if len(set(keys)) != len(keys):
                 raise Violation(f"{user.name} is shown a message of {conversation} twice: {keys}")
+        _as_told(oracle, user.name, first[1])
+
+
+def _as_told(oracle: Oracle, user: str, shown: dict[str, Any]) -> None:
+    """Histories and unread counts, against a reckoning of their own."""
+    for conversation, dialog in shown["dialogs"].items():
+        wanted = oracle.history(user, conversation)
+        found = [{name: one.get(name, []) for name in FIELDS} for one in shown["messages"][conversation]]
+        if found != wanted:
+            raise Violation(f"{user} is shown a history that is not what happened: {differences(found, wanted)}")
+        unread = oracle.unread(user, conversation) if dialog["present"] else 0
+        if dialog["unread"] != unread and not dialog["unread_more"]:
+            raise Violation(f"{user}: {conversation} has {unread} unread, and says {dialog['unread']}")
 
 
 async def _fetched(world: Any, user: Any, region: str) -> dict[str, Any]:

@@ -19,13 +19,18 @@ class Chat:
         """user -> adds that some leave had seen, and all before them in their lanes."""
         self.dissolved = False
 
-    def present(self, user: str) -> bool:
-        """Some add that no leave had seen, and that knew of every kick."""
-        return any(
-            add not in self.left.get(user, ())
-            and all(knew.get(lane_of(kick), 0) >= kick for kick in self.kicks.get(user, ()))
+    def living(self, user: str) -> list[int]:
+        """Adds that no leave had seen, and that knew of every kick."""
+        return [
+            add
             for add, knew in self.adds.get(user, ())
-        )
+            if add not in self.left.get(user, ())
+            and all(knew.get(lane_of(kick), 0) >= kick for kick in self.kicks.get(user, ()))
+        ]
+
+    def present(self, user: str) -> bool:
+        """Is a member."""
+        return bool(self.living(user))
 
 
 def chats(events: Iterable[Event]) -> dict[str, Chat]:

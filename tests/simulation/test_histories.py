@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.planted import BUGS
+from tests.simulation.bugs import BUGS
 
 pytestmark = pytest.mark.simulation
 

@@ -11,6 +11,7 @@ from planb_sdk import (
     ApiError,
     Client,
     Closed,
+    Draft,
     Options,
     OutboxFull,
     PlanBError,
@@ -43,9 +44,12 @@ class User:
         self.seen = 0
         """The greatest id that this person has seen or been promised."""
         self.chats: list[str] = []
+        self.made: list[str] = []
         self.messages: list[tuple[str, str, str]] = []
         """(message id, conversation, sender), as they were shown."""
         self.firsts: Counter[str] = Counter()
+        self.spares: list[tuple[str, str]] = []
+        """(session, token) of further devices, some of them revoked since."""
         self.busy = 0
         self.broken: BaseException | None = None
 
@@ -125,7 +129,7 @@ class User:
             name = "send"
         if work is None:
             return
-        before, client = self.seen, self.client
+        before, client, begun_s = self.seen, self.client, self.world.loop.time()
         had = self._had() if name in ("read", "clear") else set()
         self.busy += 1
         try:
@@ -142,6 +146,7 @@ class User:
         self.world.acts[name] += 1
         if receipt is not None:
             self._promised(name, receipt, before, client)
+            self.world.watching.taken(int(receipt.id), begun_s)
             if name in ("read", "clear"):
                 self.world.watching.marked(self, int(receipt.id), had)
 
@@ -162,12 +167,13 @@ class User:
         self.world.acknowledged(made)
         if record is None:
             self.world.ledger.broken(f"{self.name}: {name} was promised as {receipt.id}, which no log ever held")
-        if int(receipt.id) <= before and not self.world.counts["fault: clock jump"]:
+        if int(receipt.id) <= before and not self.world.far_ahead(before):
             self.world.ledger.broken(
                 f"{self.name} had seen {before} when he wrote {name} {receipt.id}: the effect is not after its cause"
             )
         self._see(receipt.id)
-        if "chat" in receipt.answer and receipt.answer["chat"] not in self.chats:
+        if "chat" in receipt.answer and receipt.answer["chat"] not in self.made:
+            self.made.append(receipt.answer["chat"])
             self.chats.append(receipt.answer["chat"])
         if name == "send":
             place = (receipt.id, receipt.conversation, self.name)
@@ -179,6 +185,10 @@ class User:
 
     def _chat(self) -> str | None:
         return self.random.choice(self.chats[-4:]) if self.chats else None
+
+    def _ours(self) -> str | None:
+        """Rather one that I have made, where I may do as I like."""
+        return self.random.choice(self.made[-4:]) if self.made and self.random.random() < 0.7 else self._chat()
 
     def _dialog(self) -> str:
         message = self._message() if self.random.random() < 0.5 else None
@@ -243,11 +253,11 @@ class User:
         return self.client.create_supergroup(f"s{self.random.randrange(100)}", users)
 
     def _retitle(self) -> Any:
-        chat = self._chat()
+        chat = self._ours()
         return chat and self.client.update_chat(chat, title=f"t{self.random.randrange(100)}")
 
     def _add(self) -> Any:
-        chat = self._chat()
+        chat = self._ours()
         return chat and self.client.add_members(chat, [self._other()])
 
     def _join(self) -> Any:
@@ -259,15 +269,15 @@ class User:
         return chat and self.client.leave(chat)
 
     def _kick(self) -> Any:
-        chat = self._chat()
+        chat = self._ours()
         return chat and self.client.kick(chat, self._other())
 
     def _role(self) -> Any:
-        chat = self._chat()
+        chat = self._ours()
         return chat and self.client.set_role(chat, self._other(), self.random.choice(("admin", "member")))
 
     def _dissolve(self) -> Any:
-        chat = self._chat()
+        chat = self._ours()
         return self.client.dissolve(chat) if chat and self.random.random() < 0.2 else None
 
     def _rename(self) -> Any:
@@ -288,13 +298,58 @@ class User:
     async def _look(self) -> None:
         """Reads a history, as a person who scrolls."""
         peer = self._chat() or self._other()
-        shown = 0
+        region = self.client._transport.region
+        written = self.world.watching.own(self, peer, self.world.host_of(region))
+        shown: set[int] = set()
         async for message in self.client.history(peer):
             self.world.shown(self, {"id": message.id, "conversation": message.conversation, "from": message.sender})
             self._see(message.id)
-            shown += 1
-            if shown > 20:
+            shown |= {int(message.id), *map(int, message.copies)}
+            if len(shown) > 20:
                 break
+        else:
+            written |= {0}
+        if region == self.client._transport.region:
+            self.world.watching.looked(self, written, shown)
+
+    async def _burst(self) -> None:
+        """Several messages in one call, one of them perhaps into a chat that is not ours."""
+        before, begun_s, client = self.seen, self.world.loop.time(), self.client
+        drafts = [
+            Draft(self._chat() or self._other(), f"{self.name} {self.random.randrange(10**6)}")
+            for _ in range(self.random.randint(2, 5))
+        ]
+        for receipt in await client.send_many(drafts):
+            if isinstance(receipt, Receipt):
+                self._promised("send", receipt, before, client)
+                self.world.watching.taken(int(receipt.id), begun_s)
+
+    async def _session(self) -> None:
+        """Logs in on one more device."""
+        world, number = self.world, self.random.randrange(10**9)
+        home = self.random.choice(list(world.homes.values()))
+        fields = {"user": self.name, "device": f"d{number}"}
+        made = await world.sys(home, "POST", "/sys/v1/tokens", fields, f"device{number}")
+        self.spares.append((made["session"], made["token"]))
+
+    def _revoke(self) -> Any:
+        return self.client.revoke(self.random.choice(self.spares)[0]) if self.spares else None
+
+    def _ghost(self) -> Any:
+        """Somebody goes on with a token that may be revoked."""
+        return self._haunt(*self.random.choice(self.spares), self.random.choice(self.regions)) if self.spares else None
+
+    async def _haunt(self, session: str, token: str, region: str) -> None:
+        over = self.world.watching.knows_revoked(region, session)
+        headers = {"Authorization": f"Bearer {token}"}
+        try:
+            async with Session(self.world.network).request(
+                "GET", f"http://{region}:1/v1/state", headers=headers
+            ) as answer:
+                if over and answer.status == 200:
+                    self.world.ledger.broken(f"{region} lets in session {session}, which it knows to be revoked")
+        except (OSError, TimeoutError):
+            pass
 
     async def _again(self) -> Receipt | None:
         """Somebody presses the button twice: the same intention under its key, through another region at times."""
@@ -317,8 +372,9 @@ class User:
 
 _TABLE = {
     "send": 24, "reply": 3, "edit": 5, "recall": 3, "hide": 2, "react": 5, "unreact": 2, "read": 6, "clear": 2,
-    "pin": 2, "mute": 1, "group": 2, "supergroup": 2, "retitle": 2, "add": 5, "join": 4, "leave": 3, "kick": 5,
+    "pin": 2, "mute": 1, "group": 2, "supergroup": 2, "retitle": 2, "add": 5, "join": 4, "leave": 3, "kick": 7,
     "role": 2, "dissolve": 1, "rename": 2, "novelty": 2, "switch": 6, "look": 4, "again": 3,
+    "session": 2, "revoke": 2, "ghost": 3, "burst": 3,
 }  # fmt: skip
 ACTS = tuple(_TABLE)
 WEIGHTS = tuple(_TABLE.values())

@@ -14,8 +14,10 @@ from core.messages import Row
 from core.tables import MESSAGE_ROWS, TABLES, Cell, merge
 from events.codec import codec
 from events.record import KIND_EVENT, Record
+from tests.simulation.decided import Finals
 from tests.simulation.loop import Process
 from tests.simulation.network import Answer
+from tests.simulation.steady import Frontiers
 
 _cursor = msgspec.msgpack.Decoder(Cursor)
 
@@ -28,11 +30,14 @@ class Watching:
         self.events: dict[int, Event] = {}
         self._classes: dict[int, list[int]] = {}
         self._adds: dict[tuple[str, str], list[int]] = {}
-        self._ends: dict[tuple[str, str], list[int]] = {}
+        self._ends: dict[tuple[str, str], list[dict[int, int]]] = {}
+        """(chat, user) -> what each of his leaves and kicks knew."""
         self._by_lane: dict[int, list[int]] = {}
         self._verified: dict[str, dict[int, int]] = {}
         """datacenter -> lane -> id through which its stores were found to hold everything."""
         self._pts: dict[tuple[str, int, str, int], str] = {}
+        self.frontiers = Frontiers(world)
+        self.finals = Finals(world)
 
     def forget(self, dc: str) -> None:
         """Its stores went back."""
@@ -54,14 +59,63 @@ class Watching:
         if record.kind != KIND_EVENT:
             return
         event = self.events[record.id] = codec().decode(record.body)
+        if event.action in ("member.kick", "member.leave"):
+            who = event.args.user if event.action == "member.kick" else event.actor
+            knew = {**event.args.seen, record.lane: record.id}
+            self._ends.setdefault((event.args.chat, who), []).append(knew)
         for effect in registry_effects(event):
             key = effect.key
             if effect.table == "member_adds":
                 self._adds.setdefault((str(key[0]), str(key[1])), []).append(event.id)
-            elif effect.table in ("member_left", "member_kicked"):
-                self._ends.setdefault((str(key[0]), str(key[1])), []).append(event.id)
             elif effect.table == MESSAGE_ROWS and effect.columns["kind"] == "send":
                 self._classes.setdefault(effect.columns["class_"], []).append(event.id)
+
+    # -- what is final, and what one has written oneself
+
+    def taken(self, id: int, begun_s: float) -> None:
+        """Its author was told that this was done; he had begun it at that time."""
+        self.learn()
+        event, dc = self.events[id], self.world.dc_of(id)
+        self.finals.check(event, dc, begun_s)
+        self.finals.told(event, dc)
+
+    def knows_revoked(self, dc: str, session: str) -> bool:
+        """Has this datacenter applied that the session is over?"""
+        self.learn()
+        home = self.world.homes[dc]
+        if not home.serving:
+            return False
+        v = home.dc.applier.progress.v()
+        return any(
+            event.action == "session.revoke" and event.args.session == session and id <= v.get(ids.lane_of(id), 0)
+            for id, event in self.events.items()
+        )
+
+    def own(self, user: Any, peer: str, dc: str) -> set[int]:
+        """Messages that this person has sent there, and that this datacenter itself has taken and told."""
+        self.learn()
+        conversation = ids.direct_conversation(user.name, peer) if peer.startswith("U") else peer
+        if dc in self.world.lost_with:
+            return set()
+        gone = {
+            event.args.message if event.action == "message.hide" else id
+            for event in self.events.values()
+            if event.actor == user.name and event.action in ("message.hide", "dialog.clear")
+            for id in (event.args.marks.values() if event.action == "dialog.clear" else (0,))
+        }
+        cleared = max((id for id in gone), default=0)
+        return {
+            made.id
+            for made in self.world.promises
+            if made.user == user.name and made.dc == dc and made.id > cleared
+            and (event := self.events[made.id]).action == "message.send" and event.args.conversation == conversation
+        }  # fmt: skip
+
+    def looked(self, user: Any, written: set[int], shown: set[int]) -> None:
+        """A person has read the end of a history (all of it, if 0 is in `written`)."""
+        begin = 0 if 0 in written else min(shown, default=0)
+        if missing := {id for id in written if id > begin} - shown:
+            self.world.ledger.broken(f"{user.name} looks where he wrote, and does not find his own {sorted(missing)}")
 
     # -- nobody reads what he may not
 
@@ -76,7 +130,7 @@ class Watching:
 
     def _may(self, user: str, event: Event) -> bool:
         """By what its origin decided: a recipient, or one whose add the origin did not know, or a former member whose
-        membership ended later. Of a supergroup: one who was in it."""
+        membership ended when that was known. Of a supergroup: one who was in it."""
         chat = event.args.conversation
         copies = [self.events[id] for id in self._copies(event)]
         if any(user == copy.actor or user in copy.args.to for copy in copies):
@@ -88,7 +142,8 @@ class Watching:
             return bool(adds)
         if any(id > copy.args.knew.get(ids.lane_of(id), 0) for id in adds for copy in copies):
             return True
-        return bool(adds) and any(end >= event.id for end in self._ends.get((chat, user), []))
+        ends = self._ends.get((chat, user), [])
+        return bool(adds) and any(id <= knew.get(ids.lane_of(id), 0) for knew in ends for id in self._copies(event))
 
     def _copies(self, send: Event) -> list[int]:
         row = next(effect for effect in registry_effects(send) if effect.table == MESSAGE_ROWS)
@@ -137,6 +192,7 @@ class Watching:
             return  # in the midst of a search: V is still what the client came with
         cursor = _cursor.decode(self._opened(body["cursor"]))
         if home.process is process:
+            self.frontiers.look(home)
             self._check_v(home, cursor)
 
     def _opened(self, text: str) -> bytes:
@@ -185,6 +241,8 @@ class Watching:
         """An answer reaches who asked."""
         if here not in self.world.users or answer.status != 200:
             return
+        if b'"from":' in answer.body:
+            self._read_over(here, json.loads(answer.body))
         if method == "POST" and target == "/v1/updates":
             body = json.loads(answer.body)
             position = body["position"]
@@ -194,6 +252,18 @@ class Watching:
                 known = self._pts.setdefault(place, item["update"]["event"])
                 if known != item["update"]["event"]:
                     self.world.ledger.broken(f"pts {place} meant event {known}, and now {item['update']['event']}")
+
+    def _read_over(self, user: str, part: Any) -> None:
+        """Whatever message an answer holds, wherever: it is for his eyes."""
+        if isinstance(part, list):
+            for one in part:
+                self._read_over(user, one)
+        elif isinstance(part, dict):
+            if {"id", "conversation", "from"} <= part.keys():
+                self.shown(self.world.users[user], part)
+            for one in part.values():
+                if isinstance(one, list | dict):
+                    self._read_over(user, one)
 
 
 def registry_effects(event: Event) -> tuple[Any, ...]:

@@ -105,9 +105,16 @@ class World:
         clock = self.clocks.get(self.network.hosts.get(PROCESS.get(), ""))
         return clock.now_ms(self.loop.time()) if clock else int(BEGIN_MS + self.loop.time() * 1_000)
 
+    def far_ahead(self, id: int) -> bool:
+        """Was it stamped by a clock that is off by more than may be? Such an id moves nobody's clock."""
+        return ids.tick_of(id) > ids.tick_at(int(BEGIN_MS + self.loop.time() * 1_000) + limits.CLOCK_SKEW_MS_MAX)
+
     def dc_of(self, id: int) -> str:
         number = Lane.of(ids.lane_of(id)).dc
         return next(home.name for home in self.homes.values() if home.number == number)
+
+    def host_of(self, url: str) -> str:
+        return url.removeprefix("http://").partition(":")[0]
 
     def chats_of_all(self) -> list[str]:
         return sorted({chat for user in self.users.values() for chat in user.chats})

@@ -1,0 +1,304 @@
+"""Bugs planted where things are written: log, lanes, stores, clocks, snapshots, what an origin decides."""
+
+from typing import Any
+
+from tests.simulation.planted import Bug
+
+CRASHES = ("crash", "crash at a step")
+RESTLESS: dict[str, Any] = {"restless": 0.2, "acts": 80, "lasts_s": 60.0}
+
+WRITING = (
+    Bug(
+        "apply before append",
+        (
+            (
+                "events.lane_writer:LaneWriter._append",
+                "await self._log.append(self.lane, self._owner, batch.records)",
+                "await self._apply(batch.entries); await self._log.append(self.lane, self._owner, batch.records)",
+            ),
+        ),
+        (*CRASHES, "store errors"),
+    ),
+    Bug(
+        "answer before append",
+        (
+            (
+                "events.lane_writer:LaneWriter._write_all",
+                "self._queue.drop(groups)",
+                "self._queue.drop(groups); self._sending.answer()",
+            ),
+        ),
+        (*CRASHES, "store errors"),
+    ),
+    Bug(
+        "frontier before effects",
+        (
+            (
+                "stores.apply:Applier._write",
+                "reached = {**self.progress.applied, **marks}",
+                "reached = {**self.progress.applied, **marks};"
+                " await self._relational.apply(RelationalBatch((), (), (), (), reached));"
+                " self._messages.put((), reached)",
+            ),
+        ),
+        CRASHES,
+        40,
+        {"faults": 12},
+    ),
+    Bug(
+        "recovery from the greatest frontier",
+        (
+            (
+                "stores.apply:Applier.start",
+                "min(self._relational_at.get(lane, NOWHERE), self._messages_at.get(lane, NOWHERE))",
+                "max(self._relational_at.get(lane, NOWHERE), self._messages_at.get(lane, NOWHERE))",
+            ),
+        ),
+        ("power failure", "crash at a step"),
+        20,
+        {"faults": 12},
+    ),
+    Bug(
+        "no at-most-once guard for updates",
+        (
+            (
+                "stores.hot_writer:HotWriter.write",
+                "fresh = [item for item in planned if item.entry.seq > self._seq(item.entry.lane)]",
+                "fresh = list(planned)",
+            ),
+        ),
+        ("power failure", "crash at a step"),
+        20,
+        {"faults": 12},
+    ),
+    Bug(
+        "hot state rebuilt in the same epoch",
+        (
+            (
+                "stores.hot_writer:HotWriter._rebuild",
+                "epoch = before + 1 if before else max(1, self._now_ms())",
+                "epoch = before or max(1, self._now_ms())",
+            ),
+        ),
+        ("hot store lost", "client cut"),
+        20,
+    ),
+    Bug(
+        "epochs begin at 1 on empty disks",
+        (
+            (
+                "stores.hot_writer:HotWriter._rebuild",
+                "epoch = before + 1 if before else max(1, self._now_ms())",
+                "epoch = before + 1",
+            ),
+        ),
+        ("burnt datacenter",),
+        20,
+    ),
+    Bug(
+        "an incarnation is opened again",
+        (
+            (
+                "replicator.bootstrap:choose_incarnation",
+                "return Choice(highest + 1, reason)",
+                "return Choice(highest, reason)",
+            ),
+        ),
+        ("burnt datacenter", "torn log"),
+        20,
+    ),
+    Bug(
+        "the greatest frontier as F0",
+        (
+            (
+                "snapshot.dump:_Watch.smallest",
+                "min(frontier[lane] for frontier in self._last.values())",
+                "max(frontier[lane] for frontier in self._last.values())",
+            ),
+        ),
+        ("snapshot", "slow stores"),
+        80,
+        {"faults": 12, "acts": 80},
+    ),
+    Bug(
+        "serving before the end of the snapshot",
+        (("cli.serving:Serving._restore", "if not missing:", "if True:"),),
+        ("snapshot", "burnt datacenter"),
+        60,
+        {"faults": 10, "acts": 80},
+    ),
+    Bug(
+        "a kick is undone by a later clock",
+        (
+            (
+                "core.membership:Membership.live_adds",
+                "all(add.knew.get(by, 0) >= kick for by, kick in self.kicked.items())",
+                "add.id > max(self.kicked.values(), default=0)",
+            ),
+        ),
+        ("cut", "isolation"),
+        150,
+        {"acts": 80, "lasts_s": 30.0, "faults": 8},
+    ),
+    Bug(
+        "a leave takes what it never saw",
+        (("core.actions.members:Leave.effects", '{"left": add}', '{"left": event.id}'),),
+        ("cut", "isolation"),
+        150,
+        {"acts": 80, "lasts_s": 30.0, "faults": 8},
+    ),
+    Bug(
+        "the last to arrive wins",
+        (
+            (
+                "core.tables:merge",
+                "return max(old, new, key=lambda cell: (cell.stamp, canonical(cell.value)))",
+                "return new",
+            ),
+        ),
+        ("cut", "isolation"),
+        40,
+        {"acts": 80, "users": 2},
+    ),
+    Bug(
+        "the clock is deaf",
+        (("core.clock:HybridClock.see", "self._tick = max(self._tick, tick)", "pass"),),
+        ("clock skew",),
+        40,
+        RESTLESS | {"skew_ms": 200},
+    ),
+    Bug(
+        "the clock forgets its lane",
+        (("core.clock:HybridClock.resume", "self._tick = max(self._tick, ids.tick_of(id))", "pass"),),
+        ("clock jump", "crash"),
+        40,
+        {"faults": 12},
+    ),
+    Bug(
+        "answer before apply",
+        (
+            (
+                "events.lane_writer:LaneWriter._append",
+                "self._durable.append(batch)",
+                "self._durable.append(batch); batch.answer()",
+            ),
+        ),
+        ("slow stores", "store errors"),
+        40,
+        {"acts": 80, "faults": 10},
+    ),
+    Bug(
+        "a stale writer appends",
+        (
+            (
+                "events.adapters.memory:MemoryLog.append",
+                "if held is None or not owner or held.owner != owner:",
+                "if held is None:",
+            ),
+        ),
+        ("zombie", "restart"),
+        40,
+        {"faults": 12},
+    ),
+    Bug(
+        "received counts as durable",
+        (
+            (
+                "replicator.intake:Intake._write",
+                "await self._log.store(proven)",
+                "self.durable.update({r.lane: Top(r.seq, r.id, r.hash) for r in proven});"
+                " await self._log.store(proven)",
+            ),
+        ),
+        ("store errors", "slow stores", "crash"),
+        40,
+        {"faults": 12},
+    ),
+    Bug(
+        "`>=` for losers",
+        (
+            (
+                "stores.adapters.memory_hot:MemoryHot.decide",
+                "self._state.stamps.get((table, key, column), stamp)",
+                "self._state.stamps.get((table, key, column), 0)",
+            ),
+            ("stores.adapters.memory_hot:MemoryHot.decide", "lost.append(stamp < old)", "lost.append(stamp <= old)"),
+            (
+                "stores.apply:Applier._decide",
+                "self.lost_writes += sum(await self._hot.decide(wanted))",
+                "lost = {c[3] for c, l in zip(wanted, await self._hot.decide(wanted), strict=True) if l};"
+                " effects[:] = [one for one in effects if one.stamp not in lost]",
+            ),
+        ),
+        ("crash at a step", "store errors", "power failure"),
+        40,
+        {"faults": 12},
+    ),
+    Bug(
+        "the newest mark in place of the greatest",
+        (("core.tables:merge", "return Cell(max(old.value, new.value), 0)", "return Cell(new.value, 0)"),),
+        ("cut", "isolation"),
+        40,
+        {"acts": 80},
+    ),
+    Bug(
+        "serving before the log is caught up",
+        (("stores.apply:Applier.start", "await self._catch_up(lane, top)", "pass"),),
+        ("power failure", "crash at a step"),
+        20,
+        {"faults": 12},
+    ),
+    Bug(
+        "the end of a snapshot as the minimum",
+        (
+            (
+                "snapshot.dump:_Watch.greatest",
+                "return dict(sorted(self._greatest.items()))",
+                "return {lane: min(f.get(lane, Mark(0, 0)) for f in self._last.values()) for lane in self._greatest}",
+            ),
+        ),
+        ("snapshot", "object store down", "slow stores"),
+        80,
+        {"faults": 12, "acts": 80, "lasts_s": 20.0},
+    ),
+    Bug(
+        "a snapshot before its archive",
+        (
+            (
+                "snapshot.dump:create",
+                "await _wait_for(",
+                "(lambda *_: None)(",
+            ),
+            ("snapshot.dump:create", "f1=await _places(archive, f1),", "f1=await _places(archive, f0),"),
+            (
+                "snapshot.dump:create",
+                "in await _check_archive(manifest, archive, progress, to_the_end=False):",
+                "in ():",
+            ),
+        ),
+        ("snapshot", "object store down", "slow stores"),
+        80,
+        {"faults": 12, "acts": 80, "lasts_s": 20.0},
+    ),
+    Bug(
+        "a dissolved group lives",
+        (("core.actions.conversations:live_chat", "if found.dissolved:", "if False:"),),
+        ("cut",),
+        150,
+        {"acts": 80},
+    ),
+    Bug(
+        "who is out may speak",
+        (("core.actions.messages:_destination", "if actor not in reach.to:", "if False:"),),
+        ("cut",),
+        40,
+        {"acts": 80},
+    ),
+    Bug(
+        "a revoked session is let in",
+        (("api.tokens:Tokens.authenticate", "if row is not None and row.revoked:", "if False:"),),
+        ("cut",),
+        40,
+        {"acts": 80},
+    ),
+)
