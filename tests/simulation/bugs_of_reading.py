@@ -12,8 +12,8 @@ READING = (
         (
             (
                 "api.queries.updates:Updates.updates",
-                "old.v if undrained else v,",
-                "old.v if undrained else self._standpoint.v(),",
+                "reached_v = old.v if undrained else v",
+                "reached_v = old.v if undrained else self._standpoint.v()",
             ),
         ),
         ("slow stores", "cut", "deaf brokers"),
@@ -25,8 +25,8 @@ READING = (
         (
             (
                 "api.queries.updates:Updates.updates",
-                "old.v if undrained else v,",
-                "old.v if undrained else {n: max(v.get(n, 0), old.v.get(n, 0)) for n in v.keys() | old.v.keys()},",
+                "reached_v = old.v if undrained else v",
+                "reached_v = old.v if undrained else {n: max(v.get(n, 0), old.v.get(n, 0)) for n in v.keys() | old.v.keys()}",
             ),
         ),
         ("cut", "isolation"),
@@ -35,7 +35,7 @@ READING = (
     ),
     Bug(
         "pages take the present V",
-        (("api.queries.updates:Updates.updates", "old.v if undrained else v,", "v,"),),
+        (("api.queries.updates:Updates.updates", "reached_v = old.v if undrained else v", "reached_v = v"),),
         ("cut", "isolation"),
         60,
         RESTLESS | {"bounds": {"PAGE_MAX": 3, "SCAN_ENTRIES_MAX": 5}},

@@ -167,6 +167,12 @@ class Home:
         if self.process is not None:
             self.world.loop.kill(self.process)
 
+    def power_off(self) -> None:
+        """Every process of the host is gone, those that were taken for dead too."""
+        for process, host in list(self.world.network.hosts.items()):
+            if host == self.name:
+                self.world.loop.kill(process)
+
     # -- what operators do; each in a process of its own
 
     def operator(self, name: str) -> Process:

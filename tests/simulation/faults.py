@@ -154,7 +154,7 @@ class Faults:
         home = self._home()
         if home.name in self._busy:
             return
-        home.kill()
+        home.power_off()
         self._fired("power failure", home.name)
         lost = await home.disks.relational.power_failure(self.random)
         lost += await home.disks.messages.power_failure(self.random)
@@ -287,7 +287,7 @@ class Faults:
         """Nothing is left but the bucket."""
         world = self.world
         home.down = True
-        home.kill()
+        home.power_off()
         home.burns += 1
         world.lost_with.append(home.name)
         world.watching.forget(home.name)
@@ -325,7 +325,7 @@ class Faults:
         world = self.world
         if self._busy:
             return
-        home.kill()
+        home.power_off()
         torn = home.disks.log.tear(self.random, 3)
         self._fired("torn log", home.name, [(record.lane, record.seq) for record in torn])
         world.watching.frontiers.forget(home.name)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.simulation.bugs import BUGS
+from tests.simulation.planted import Bug, planted
 
 pytestmark = pytest.mark.simulation
 
@@ -79,9 +80,13 @@ def test_a_planted_bug_is_caught_within_its_budget(name: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_bug_that_does_not_fit_production_any_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.simulation.planted import Bug, planted
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_fits_production(bug: Bug) -> None:
+    with planted(bug):
+        pass
 
+
+def test_a_bug_that_does_not_fit_production_any_more_is_told() -> None:
     bug = Bug("x", (("core.ids:lane_of", "return id & 0xABCD", "return 0"),), ())
     with pytest.raises(AssertionError, match="0 times"), planted(bug):
         pass
