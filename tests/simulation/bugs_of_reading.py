@@ -26,7 +26,7 @@ READING = (
             (
                 "api.queries.updates:Updates.updates",
                 "reached_v = old.v if undrained else v",
-                "reached_v = old.v if undrained else {n: max(v.get(n, 0), old.v.get(n, 0)) for n in v.keys() | old.v.keys()}",
+                "reached_v = old.v if undrained else {n: max(v.get(n, 0), old.v.get(n, 0)) for n in {*v, *old.v}}",
             ),
         ),
         ("cut", "isolation"),
