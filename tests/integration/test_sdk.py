@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -72,7 +73,7 @@ async def followed(client: Client) -> AsyncIterator[list[Update]]:
             raise outcome
 
 
-async def until(true: Callable[[], bool]) -> None:
+async def until(true: Callable[..., bool]) -> None:
     async with asyncio.timeout(5):
         while not true():  # noqa: ASYNC110  (the far side tells nobody)
             await asyncio.sleep(0.005)
@@ -529,6 +530,21 @@ async def test_what_waited_when_the_client_ended_is_sent_by_the_next_one(fra: Fa
         await until(lambda: list(fra.keys) == [away.value.key])
 
 
+async def test_a_cursor_is_taken_anew_after_some_updates_of_the_stream(fra: FakeRegion, syd: FakeRegion) -> None:
+    options = dataclasses.replace(OPTIONS, cursor_after=4)
+    async with Client([fra.url, syd.url], "token", user="Uada", options=options) as ada, followed(ada) as got:
+        await until(lambda: len(fra.sockets) == 1)
+        for n in range(10):
+            await fra.say(fra.happen(text=str(n), id=n + 1 << 16 | 3))
+            await until(lambda n=n: len(got) == n + 1 and ada.stats.fetches == (n + 1) // 4)
+        assert ada.stats.fetches == 2 and ada.stats.fetched == 0
+        for n in range(11):
+            syd.happen(text=str(n), id=n + 1 << 16 | 3)
+        ada.switch(syd.url)
+        await until(lambda: len(got) == 11)
+        assert ada.stats.fetched == 3, "two that came after the cursor, and the new one"
+
+
 async def test_what_is_saved_between_two_updates_of_one_frame_misses_none(fra: FakeRegion, ada: Client) -> None:
     await ada.begin()
     for text in "abc":
@@ -536,6 +552,17 @@ async def test_what_is_saved_between_two_updates_of_one_frame_misses_none(fra: F
     async with contextlib.aclosing(ada.updates()) as updates:
         first = await anext(updates)
         assert first.message is not None and first.message.text == "a"
+        saved = ada.saved()
+    async with client(fra, saved=saved) as again, followed(again) as got:
+        await until(lambda: texts(got)[-2:] == ["b", "c"])
+
+
+async def test_of_one_frame_only_what_was_taken_counts_as_had_when_it_is_saved(fra: FakeRegion, ada: Client) -> None:
+    async with contextlib.aclosing(ada.updates()) as updates:
+        following = asyncio.create_task(anext(updates))
+        await until(lambda: len(fra.sockets) == 1)
+        await fra.say(*[fra.happen(text=text) for text in "abc"])
+        assert (first := (await following).message) is not None and first.text == "a"
         saved = ada.saved()
     async with client(fra, saved=saved) as again, followed(again) as got:
         await until(lambda: texts(got)[-2:] == ["b", "c"])

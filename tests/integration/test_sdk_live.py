@@ -1,6 +1,7 @@
 """The SDK on whole datacenters: real processes, real servers, cut links, a datacenter that is killed."""
 
 import asyncio
+import json
 import random
 import uuid
 from collections import Counter
@@ -12,7 +13,7 @@ import pytest
 
 from cli.planet import Planet
 from cli.sys_client import SysClient
-from planb_sdk import ApiError, Client, Draft, Options, Receipt, Update
+from planb_sdk import ApiError, Client, Draft, Options, Receipt, Unauthenticated, Update
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 OPTIONS = Options(request_timeout_s=2.0, backoff_max_s=0.5, resend_after_s=1.0, spread_s=0.05)
@@ -229,6 +230,43 @@ async def test_what_only_a_dead_datacenter_held_is_sent_again_and_read_once(plan
     assert texts[alone[0].key] == "edited where only fra knows"
     for one in (ada, bob):
         assert one.client.stats.missed == 0
+
+
+async def test_a_client_that_is_started_again_elsewhere_goes_on_where_it_was(planet: Planet, make: Make) -> None:
+    ada, bob = await make("Uada", "fra", "syd"), await make("Ubob", "syd", "fra")
+    had = await ada.client.send("Ubob", "had")
+    await until(lambda: _has(bob, {had.key}))
+    planet.cut("fra", "syd")
+    mine = await ada.client.send("Ubob", "only fra has it")
+    saved, token, taken = json.loads(json.dumps(ada.client.saved())), ada.client.token, set(ada.firsts())
+    await ada.stop()
+    planet.site("fra").kill()
+    later = [await bob.client.send("Uada", f"meanwhile {n}") for n in range(3)]
+    regions = [planet.site(name).url for name in ("syd", "fra")]
+    again = Follower(Client(regions, token, user="Uada", options=OPTIONS, saved=saved))
+    try:
+        rest = {one.key for one in (*later, mine)} - taken
+        await until(lambda: _has(again, rest))
+        await again.client.settled()
+        await until(lambda: _has(bob, {mine.key}))
+        assert again.firsts() == Counter(dict.fromkeys(rest, 1)), "and nothing that it had"
+        assert again.client.stats.resent == 1 and again.client.stats.missed == 0
+    finally:
+        await again.stop()
+
+
+async def test_a_session_that_is_revoked_ends_the_updates_and_every_call(planet: Planet, make: Make) -> None:
+    ada = await make("Uada", "fra", "syd")
+    (session,) = await ada.client.sessions()
+    await ada.client.revoke(session.session)
+    with pytest.raises(Unauthenticated):
+        await asyncio.wait_for(ada.task, CONVERGE_S_MAX)
+    with pytest.raises(Unauthenticated):
+        await ada.client.me()
+    with pytest.raises(Unauthenticated):
+        await ada.client.send("Uada", "too late")
+    assert ada.client.unsent == 1, "another token may still send it"
+    ada.task = asyncio.create_task(asyncio.sleep(0))  # its end was looked at
 
 
 async def _has(one: Follower, keys: set[str]) -> bool:

@@ -7,9 +7,10 @@ for good. Messages are known by their class, so a copy accepted in another datac
 """
 
 import hashlib
+import itertools
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 Json = dict[str, Any]
@@ -43,6 +44,22 @@ class Doubles:
                 found.append((update, first))
             self._remember(self._shown, thing, looks)
         return found
+
+    def saved(self, newest: int, but: Set[Key]) -> Json:
+        """The newest of what is remembered, without these things."""
+        shown = [(list(thing), looks.hex()) for thing, looks in self._newest(self._shown, newest) if thing not in but]
+        events = [list(event) for event, _ in self._newest(self._events, newest) if event[1:] not in but]
+        return {"shown": shown, "events": events}
+
+    def restore(self, saved: Json) -> None:
+        for thing, looks in saved["shown"]:
+            self._remember(self._shown, tuple(thing), bytes.fromhex(looks))
+        for event in saved["events"]:
+            self._remember(self._events, tuple(event), None)
+
+    @staticmethod
+    def _newest(kept: "OrderedDict[Key, Any]", count: int) -> list[tuple[Key, Any]]:
+        return list(itertools.islice(reversed(kept.items()), count))[::-1]
 
     def _remember(self, kept: "OrderedDict[Key, Any]", key: Key, value: Any) -> None:
         kept[key] = value

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from planb_sdk.backoff import Backoff
-from planb_sdk.doubles import Doubles
+from planb_sdk.doubles import Doubles, about
 from planb_sdk.errors import ApiError, Closed, PlanBError, Unreachable
 from planb_sdk.model import Position, Update
 from planb_sdk.state import State
@@ -48,6 +48,8 @@ class Follower:
         self.position: Position | None = None
         self._ahead = False
         """The position has moved beyond the cursor by what came over the stream."""
+        self._since = 0
+        """Updates that came over the stream since the cursor was taken."""
         self.following = False
         self.wanted = False
         """The application wants every update from its first cursor on."""
@@ -85,11 +87,14 @@ class Follower:
         """Where the application is: an update that it has not taken yet comes after this."""
         if not self._pending:
             self._mark()
-        return self._taken
+        waiting = {about({"type": one.type, "event": one.event, **one.body}) for one in self._pending}
+        return self._taken | {"doubles": self._doubles.saved(self._since, waiting)}
 
     def restore(self, saved: Json) -> None:
         self.cursor, self._ahead, self.wanted = saved["cursor"], saved["ahead"], saved["wanted"]
         self.position = Position.of(saved["position"]) if saved["position"] is not None else None
+        self._doubles.restore(saved["doubles"])
+        self._since = len(saved["doubles"]["events"])
 
     def _mark(self) -> None:
         self._taken = {
@@ -103,6 +108,7 @@ class Follower:
         """The new cursor, whole: merging two cursors element by element would miss."""
         before = self.position
         self.cursor, self.position, self._ahead = answer["cursor"], Position.of(answer["position"]), False
+        self._since = 0
         if before is not None and before.life != self.position.life:
             self._on_new_life()
 
@@ -256,6 +262,9 @@ class Follower:
                 self._hole(channel, pts)
                 break
         self._got(taken)
+        self._since += len(taken)
+        if self._since >= self._options.cursor_after:
+            self._wanted = True
 
     def _told(self, channel: str | None, pts: int) -> None:
         """The server's newest pts: whatever lies before them and is not here was lost on the way."""

@@ -25,6 +25,9 @@ class Options:
     """How long a region that does not cover a write may take to hear of it before the write is sent again."""
     doubles_kept_max: int = 10_000
     """Updates, and messages, that are remembered so that a double is noticed."""
+    cursor_after: int = 200
+    """Updates over the stream after which a new cursor is taken: so many may come again after a change of region, and
+    a region that does not keep more can still tell what is new."""
     pending_max: int = 10_000
     """Updates that wait to be taken from `Client.updates`."""
     history_max: int = 500
