@@ -9,17 +9,19 @@
 
 local DIGEST = '@digest@'
 -- Only `redis.register_function` exists while a library is loaded; the first call binds the rest.
-local call, sub, byte, char, format, concat, insert
+local call, sub, byte, char, format, concat, insert, remove, sort
 local ipairs, pairs, tonumber, type, unpack, min, max, unpack_message
 local function bind()
   call, sub, byte, char, format = redis.call, string.sub, string.byte, string.char, string.format
-  concat, insert, min, max = table.concat, table.insert, math.min, math.max
+  concat, insert, remove, sort = table.concat, table.insert, table.remove, table.sort
+  min, max = math.min, math.max
   ipairs, pairs, tonumber, type, unpack = _G.ipairs, _G.pairs, _G.tonumber, _G.type, _G.unpack
   unpack_message = cmsgpack.unpack
 end
 local ZERO = '0000000000000000000'
 local CHUNK = 1000 -- arguments of one call: Lua's stack ends at 8,000
 local SCAN = 200 -- updates looked at in one step
+local STEP = 32 -- messages of a window looked at in one step: mostly few are unread
 
 -- Keys. Hash tags keep together what one call per slot needs on a cluster.
 local META = 'pb:meta' -- run, epoch (published), building; updates, recent, ids, result_s: the epoch's bounds
@@ -30,7 +32,7 @@ local function key2(tag, kind, rest) return 'pb:{' .. tag .. '}:' .. kind .. ':'
 -- {owner}:l  list of updates           {owner}:b  base, lane -> greatest trimmed
 -- {user}:d   dialogs by score          {owner}:t  conversation -> place: top, and per lane the newest delivered
 -- {user}:m:<conversation> read marks   {user}:h:<conversation> hidden
--- {conversation}:r window   :k the window's book   :x recalled
+-- {conversation}:r window   :w its book   :k its classes   :x recalled
 -- {supergroup}:c top        {actor}:q:<key> result        {user}:p presence        {table/key}:x stamps
 
 local function register(name, flags, body)
@@ -191,10 +193,10 @@ local function held(owner, wanted)
   return found
 end
 
--- The window of recent messages. A member: id 19, lane 5, class 16 hex digits, sender. All scores are 0: members are in
--- the order of their ids. It is always the newest `kept` of all that were ever added, in whatever order they came.
--- The book of a window: class -> its ids in the window; and `w`: whether any class ever had two, then per lane n(ewest
--- id added) or t(rimmed): kind 1, lane 5, id 19.
+-- The window of recent messages. A member: id 19, lane 5, class 16 hex digits, sender. It is always the newest `kept` of
+-- all that were ever added, in whatever order they came, and in the order of their ids. The book of a window: whether a
+-- class may have two ids in it, then per lane n(ewest id added) or t(rimmed): kind 1, lane 5, id 19. Beside them, the set
+-- of the classes that are in the window.
 
 local function read_book(text)
   local newest, trimmed = {}, {}
@@ -212,75 +214,99 @@ local function book_text(newest, trimmed, aliases)
   return concat(parts)
 end
 
-local function has_id(ids, id)
-  for at = 1, #ids, 19 do
-    if sub(ids, at, at + 18) == id then return true end
-  end
-  return false
-end
-
-local function without(ids, id)
-  local rest = {}
-  for at = 1, #ids, 19 do
-    local other = sub(ids, at, at + 18)
-    if other ~= id then insert(rest, other) end
-  end
-  return concat(rest)
-end
-
 local function raise_in(lanes, lane, id)
   if id > (lanes[lane] or '') then lanes[lane] = id end
 end
 
-local function remember(conversation, members, kept)
-  local window, book = key(conversation, 'r'), key(conversation, 'k')
-  local fields, adds = { 'w' }, {}
-  for i, member in ipairs(members) do
-    fields[i + 1] = sub(member, 25, 40)
-    adds[2 * i - 1] = 0
-    adds[2 * i] = member
-  end
-  local old, classes = call('HMGET', book, unpack(fields)), {}
-  local newest, trimmed, aliases = read_book(old[1])
-  for i, member in ipairs(members) do
-    local id, class = sub(member, 1, 19), fields[i + 1]
-    raise_in(newest, sub(member, 20, 24), id)
-    local ids = classes[class] or old[i + 1]
-    if not ids then
-      classes[class] = id
-    elseif not has_id(ids, id) then
-      classes[class] = ids .. id
-      aliases = true
-    end
-  end
-  call('ZADD', window, unpack(adds))
-  local excess = call('ZCARD', window) - kept
-  if excess > 0 then
-    for i, member in ipairs(call('ZPOPMIN', window, excess)) do
-      if i % 2 == 1 then
-        local id, class = sub(member, 1, 19), sub(member, 25, 40)
-        raise_in(trimmed, sub(member, 20, 24), id)
-        classes[class] = without(classes[class] or call('HGET', book, class) or '', id)
-      end
-    end
-  end
-  local set = { 'w', book_text(newest, trimmed, aliases) }
-  for class, ids in pairs(classes) do
-    if ids == '' then
-      call('HDEL', book, class)
+-- class -> its ids in the window, and whether any class has two.
+local function classes_of(window)
+  local ids, twice = {}, false
+  for _, member in ipairs(call('LRANGE', window, 0, -1)) do
+    local class = sub(member, 25, 40)
+    if ids[class] then
+      insert(ids[class], sub(member, 1, 19))
+      twice = true
     else
-      insert(set, class)
-      insert(set, ids)
+      ids[class] = { sub(member, 1, 19) }
     end
   end
-  call('HSET', book, unpack(set))
+  return ids, twice
+end
+
+-- The members of the window with an id beyond `low`, the newest first.
+local function beyond(window, low)
+  local found, last = {}, -1
+  repeat
+    local members = call('LRANGE', window, last - STEP + 1, last)
+    for i = #members, 1, -1 do
+      if sub(members[i], 1, 19) <= low then return found end
+      insert(found, members[i])
+    end
+    last = last - STEP
+  until #members < STEP
+  return found
+end
+
+-- Puts members, in order, where they belong; those that are there already are taken out of `members`. Returns the new
+-- length. What comes late goes in front of what is newer, which is little: it was written at about the same time.
+local function put(window, members, greatest)
+  if sub(members[1], 1, 19) > greatest then return call('RPUSH', window, unpack(members)) end
+  local newer = beyond(window, sub(members[1], 1, 19))
+  local same, all = {}, {}
+  for _, member in ipairs(newer) do same[member] = true end
+  local before = call('LINDEX', window, -#newer - 1)
+  if before then same[before] = true end
+  for i = #members, 1, -1 do
+    if same[members[i]] then remove(members, i) end
+  end
+  if #members == 0 then return 0 end
+  if #newer > 0 then call('RPOP', window, #newer) end
+  for _, member in ipairs(newer) do insert(all, member) end
+  for _, member in ipairs(members) do insert(all, member) end
+  sort(all)
+  local length = 0
+  for i = 1, #all, CHUNK do
+    length = call('RPUSH', window, unpack(all, i, min(i + CHUNK - 1, #all)))
+  end
+  return length
+end
+
+local function remember(conversation, members, kept)
+  local window, book, classes = key(conversation, 'r'), key(conversation, 'w'), key(conversation, 'k')
+  local newest, trimmed, aliases = read_book(call('GET', book))
+  if #members > 1 then
+    sort(members)
+    for i = #members, 2, -1 do
+      if members[i] == members[i - 1] then remove(members, i) end
+    end
+  end
+  local greatest = ''
+  for _, id in pairs(newest) do greatest = id > greatest and id or greatest end
+  local length = put(window, members, greatest)
+  if #members == 0 then return end
+  local added = {}
+  for i, member in ipairs(members) do
+    added[i] = sub(member, 25, 40)
+    raise_in(newest, sub(member, 20, 24), sub(member, 1, 19))
+  end
+  if call('SADD', classes, unpack(added)) < #added then aliases = true end
+  if length > kept then
+    local gone = call('LPOP', window, length - kept)
+    local left = {}
+    if aliases then left, aliases = classes_of(window) end
+    for _, member in ipairs(gone) do
+      raise_in(trimmed, sub(member, 20, 24), sub(member, 1, 19))
+      if not left[sub(member, 25, 40)] then call('SREM', classes, sub(member, 25, 40)) end
+    end
+  end
+  call('SET', book, book_text(newest, trimmed, aliases))
 end
 
 local function raise_floor(conversation, lane, id)
-  local book = key(conversation, 'k')
-  local newest, trimmed, aliases = read_book(call('HGET', book, 'w'))
+  local book = key(conversation, 'w')
+  local newest, trimmed, aliases = read_book(call('GET', book))
   raise_in(trimmed, lane, id)
-  call('HSET', book, 'w', book_text(newest, trimmed, aliases))
+  call('SET', book, book_text(newest, trimmed, aliases))
 end
 
 local function keep_newest(name, id, kept)
@@ -605,7 +631,7 @@ reader('pb_dialogs', function(args)
     end
     offset = offset + step
   end
-  table.sort(found, newer)
+  sort(found, newer)
   local answer = {}
   for i = 1, min(limit, #found) do
     insert(answer, found[i][1])
@@ -617,8 +643,7 @@ end)
 -- An id is done with if it is at or below the read mark of its lane or the joining, hidden, or recalled. A class counts
 -- unless any of its ids in the window is done with.
 local function unread(user, conversation, joined)
-  local book = key(conversation, 'k')
-  local text = call('HGET', book, 'w')
+  local text = call('GET', key(conversation, 'w'))
   if not text then return 0, 0 end
   local newest, trimmed, aliases = read_book(text)
   local marks = pairs_of(call('HGETALL', key2(user, 'm', conversation)))
@@ -640,8 +665,9 @@ local function unread(user, conversation, joined)
     -- An id below `low` is read: whether it is hidden or recalled as well changes nothing.
     for _, id in ipairs(call('ZRANGEBYLEX', name, '[' .. low, '+')) do done[id] = true end
   end
-  local count, counted = 0, {}
-  for _, member in ipairs(call('ZRANGEBYLEX', key(conversation, 'r'), '[' .. low, '+')) do
+  local window, count, counted = key(conversation, 'r'), 0, {}
+  local ids = aliases and classes_of(window)
+  for _, member in ipairs(beyond(window, low)) do
     local id = sub(member, 1, 19)
     if id > mark_of(sub(member, 20, 24)) and not done[id] and sub(member, 41) ~= user then
       if not aliases then
@@ -649,9 +675,8 @@ local function unread(user, conversation, joined)
       else
         local class = sub(member, 25, 40)
         if counted[class] == nil then
-          local ids, counts = call('HGET', book, class) or id, 1
-          for at = 1, #ids, 19 do
-            local other = sub(ids, at, at + 18)
+          local counts = 1
+          for _, other in ipairs(ids[class]) do
             if done[other] or other <= mark_of(lane_of(other)) then counts = 0 end
           end
           counted[class] = counts

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator
 
 import hiredis
@@ -10,10 +11,11 @@ import uvloop
 
 from core.errors import ConfigError, Overloaded, StoreUnavailable
 from stores.adapters import valkey_batcher
+from stores.adapters.memory_hot import MemoryHot
 from stores.adapters.valkey_batcher import Batcher
 from stores.adapters.valkey_hot import ValkeyHot
 from stores.ports import EpochLost, HotBatch, Mark, Recent, Stale
-from tests.contract.hot import EPOCH, FRA, at, feed, feeds
+from tests.contract.hot import EPOCH, FRA, NYC, at, feed, feeds
 from tests.support.valkey import ValkeyFactory, ValkeyServer
 
 pytestmark = pytest.mark.integration
@@ -393,3 +395,30 @@ def test_it_works_on_uvloop_whose_transports_are_not_asyncios(server: ValkeyServ
         await hot.close()
 
     uvloop.run(use())
+
+
+@pytest.mark.parametrize("copies", [False, True])
+async def test_a_long_window_is_the_same_whatever_came_late(server: ValkeyServer, copies: bool) -> None:
+    """Longer than what is looked at in one step; against the store in memory."""
+    chance = random.Random(7)
+    ids = [at(2 * tick, chance.choice((FRA, NYC))) for tick in range(200)]
+    places = list(range(200))
+    for _ in range(12):  # some are late by a little, some by more than a step
+        late = places.pop(chance.randrange(100))
+        places.insert(late + chance.choice((1, 3, 40, 90)), late)
+    same = (0, 100, 190) if copies else ()  # the first is trimmed while the second is alone, until the others come
+    recents = [Recent("D1", ids[n], "Ua", 1 if n in same else 1_000 + n, True) for n in places]
+    hot, memory = ValkeyHot(server.url, recent_kept=120), MemoryHot(recent_kept=120)
+    for store in (hot, memory):
+        await store.begin(EPOCH)
+        await store.publish_epoch(EPOCH, {}, {})
+    while recents:
+        size = chance.choice((1, 1, 2, 7))
+        batch, recents = recents[:size], recents[size:]
+        for store in (hot, memory):
+            await store.apply(HotBatch(EPOCH, {}, recents=batch))
+        if chance.random() < 0.1:  # what is there already changes nothing
+            await hot.apply(HotBatch(EPOCH, {}, recents=batch[-1:]))
+    for joined_at in (0, *ids[::7]):
+        assert await hot.unread("Ub", [("D1", joined_at)]) == await memory.unread("Ub", [("D1", joined_at)])
+    await hot.close()
