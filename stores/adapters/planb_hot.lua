@@ -698,7 +698,16 @@ reader('pb_unread', function(args)
   return answer
 end)
 
-reader('pb_result', function(args) return call('GET', key2(args[1], 'q', args[2])) end)
+-- results(actor, key, ...): nil for a key that is not known.
+reader('pb_results', function(args)
+  local answer = {}
+  for from = 1, #args, 2 * CHUNK do
+    local names = {}
+    for i = from, min(from + 2 * CHUNK - 1, #args), 2 do insert(names, key2(args[i], 'q', args[i + 1])) end
+    for _, value in ipairs(call('MGET', unpack(names))) do insert(answer, value) end
+  end
+  return answer
+end)
 
 -- Metadata of last-writer-wins columns: decide(kept seconds, (table/key, column, stamp)...). 1 = lost.
 register('pb_decide', {}, function(args)

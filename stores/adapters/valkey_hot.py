@@ -4,8 +4,10 @@ The server must keep nothing over a restart (`save ""`, no AOF) and belongs to t
 database. Layout, costs and choices: docs/hot-state.md.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from copy import copy
 from importlib import resources
 from typing import Any
 
@@ -20,6 +22,8 @@ from stores.adapters.valkey_listener import subscribe
 from stores.ports import Change, EpochLost, Frontier, HotBatch, Mark, Result, Stale, Unread, Updates
 
 CHANNEL = "pb:announce"
+_Asked = tuple[str, str, "asyncio.Future[bytes | None]"]
+"""Actor, key, and who waits."""
 
 
 def _library() -> tuple[str, str]:
@@ -46,6 +50,9 @@ class ValkeyHot:
         )  # fmt: skip
         self._source, self._digest = _library()
         self._batcher = Batcher(url, greet=self._greet, timeout_s=timeout_s)
+        self._asked: list[_Asked] = []
+        """Results that this tick asks for."""
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def _greet(self, send: Send) -> None:
         """On each new connection: the functions are there, and an epoch of another server process is withdrawn."""
@@ -149,8 +156,33 @@ class ValkeyHot:
         return [Unread(flat[i], flat[i + 1] == 1) for i in range(0, len(flat), 2)]
 
     async def result(self, actor: str, key: str) -> Result | None:
-        value = await self._call("pb_result", actor, key)
+        # Every write asks this, so what one tick of the loop asks leaves as one call.
+        loop = asyncio.get_running_loop()
+        if not self._asked:
+            loop.call_soon(self._ask)
+        future: asyncio.Future[bytes | None] = loop.create_future()
+        self._asked.append((actor, key, future))
+        value = await future
         return None if value is None else hot_wire.unpack_result(actor, key, value)
+
+    def _ask(self) -> None:
+        asked, self._asked = self._asked, []
+        task = asyncio.create_task(self._results(asked))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _results(self, asked: Sequence[_Asked]) -> None:
+        try:
+            values = await self._call("pb_results", *(part for actor, key, _ in asked for part in (actor, key)))
+        except Exception as error:
+            for _, _, future in asked:
+                if not future.done():
+                    future.set_exception(copy(error))  # each his own: raising writes into it
+                    future.exception()  # a caller that is gone need not be told
+        else:
+            for (_, _, future), value in zip(asked, values, strict=True):
+                if not future.done():
+                    future.set_result(value)
 
     # -- brokers and presence
 

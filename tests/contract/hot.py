@@ -319,6 +319,17 @@ class ResultsContract:
         assert await hot.result("Ub", "key") is None
         assert await hot.result("Ua", "other") is None
 
+    async def test_many_who_ask_at_once_each_get_their_own(self, hot: HotStore) -> None:
+        known = [Result("Ua", f"k{n}", at(n), "message.send", b"f", {"n": n}) for n in range(0, 2_500, 2)]
+        await write(hot, results=known)
+        found = await asyncio.gather(*(hot.result("Ua", f"k{n}") for n in range(2_500)))
+        assert found[::2] == known
+        assert found[1::2] == [None] * 1_250
+        await hot.begin(8)
+        errors = await asyncio.gather(*(hot.result("Ua", f"k{n}") for n in range(3)), return_exceptions=True)
+        assert [type(error) for error in errors] == [EpochLost] * 3
+        assert len({id(error) for error in errors}) == 3, "raising writes into an error"
+
     async def test_metadata_tells_the_strictly_older_write(self, hot: HotStore) -> None:
         old, new = Change("users", "Ua", "name", at(1)), Change("users", "Ua", "name", at(2))
         assert await hot.decide([new]) == [False]
