@@ -64,9 +64,9 @@ LANE_ANSWER_MS_MAX = 3_000
 LANE_CLOSE_MS_MAX = 10_000
 """How long a closing lane waits for what is under way."""
 LOG_CONNECTIONS_MAX = 8
-"""Connections of one process to the log server, for everything but following it."""
-LOG_FOLLOWERS_MAX = 16
-"""Followers of the log in one process."""
+"""Connections of one process to the log server."""
+FOLLOW_LOOK_MS = 250
+"""How soon a follower of the log sees what another process has written."""
 APPLY_QUEUE_MAX = 8_192
 PULL_RECORDS_MAX = 2_000
 PULL_BYTES_MAX = 4_194_304

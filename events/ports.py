@@ -81,9 +81,10 @@ class EventLog(LogReader, Protocol):
         """The durable end of every lane held here: the durable frontier."""
         ...
 
-    def follow(self) -> AsyncIterator[frozenset[int]]:
-        """Yields the set of lanes that have grown since the last yield; the first yield names all lanes. Coalesces;
-        loses none. Ends never; raises LogUnavailable when the log is gone (follow again)."""
+    def follow(self) -> AsyncIterator[Mapping[int, Top]]:
+        """Yields the ends of the lanes that have grown since the last yield; the first yield has all lanes. Coalesces;
+        loses none. What is written by way of this adapter is told at once, what other processes write within
+        FOLLOW_LOOK_MS. Ends never; raises LogUnavailable when the log is gone (follow again)."""
         ...
 
     async def trim(self, lane: int, through: int) -> None:

@@ -32,8 +32,9 @@ class Growth:
         """Follows until cancelled; a log that is gone is followed again."""
         while True:
             try:
-                async for _ in self._log.follow():
-                    self.tops = await self._log.tops()
+                tops: Mapping[int, Top] = {}
+                async for grown in self._log.follow():
+                    self.tops = tops = {**tops, **grown}
                     self.error = ""
                     self._backoff.reset()
                     self.wake()

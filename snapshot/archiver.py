@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from core import limits
-from core.errors import Corrupt, Forked, LogUnavailable, NotFound, PlanBError, Unavailable
+from core.errors import Corrupt, Forked, NotFound, PlanBError, Unavailable
 from events.ports import EventLog, Top, Trimmed
 from events.record import Record
 from snapshot.archive import EMPTY, Archive, contiguous
@@ -46,7 +46,6 @@ class Archiver:
         self._small_max = small_max
         self._archive = Archive(objects)
         self._busy = asyncio.Lock()
-        self._wake = asyncio.Event()
         self._tops: dict[int, Top] = {}
         """Archived through; a lane that is missing here is derived from the listing."""
         self._checked: set[int] = set()
@@ -67,17 +66,14 @@ class Archiver:
 
     async def run(self) -> None:
         """Archives until cancelled: woken by the log, at most once per interval; what failed is tried again."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow())
-            while True:
-                await self._wake.wait()
-                await asyncio.sleep(self._interval_s)  # collect: a segment for each record would be a waste
-                self._wake.clear()
-                try:
+        while True:
+            try:
+                async for _ in self._log.follow():
+                    await asyncio.sleep(self._interval_s)  # collect: a segment for each record would be a waste
                     await self.seal()
-                except Unavailable as error:
-                    _log.warning("archiving failed and will be tried again: %s", error.detail)
-                    self._wake.set()
+            except Unavailable as error:
+                _log.warning("archiving failed and will be tried again: %s", error.detail)
+            await asyncio.sleep(self._interval_s)
 
     async def seal(self) -> int:
         """Archives everything that the log holds now; the number of records sealed.
@@ -111,15 +107,6 @@ class Archiver:
             self._unmerged[lane] = error
             self._small[lane] = []
         return sealed
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                async for _ in self._log.follow():
-                    self._wake.set()
-            except LogUnavailable as error:
-                _log.warning("the log can not be followed and will be tried again: %s", error.detail)
-            await asyncio.sleep(self._interval_s)
 
     # -- sealing
 

@@ -88,15 +88,15 @@ class MemoryLog:
         self._check_open()
         return {lane: held.top for lane, held in self._lanes.items() if held.top.seq}
 
-    async def follow(self) -> AsyncIterator[frozenset[int]]:
+    async def follow(self) -> AsyncIterator[Mapping[int, Top]]:
         self._check_open()
-        seen = {lane: top.seq for lane, top in (await self.tops()).items()}
-        yield frozenset(seen)
+        seen = await self.tops()
+        yield seen
         while True:
             # Taken before the look at the tops: growth during the look sets this very event.
             grown = self._grown
-            now = {lane: top.seq for lane, top in (await self.tops()).items()}
-            changed = frozenset(lane for lane, seq in now.items() if seen.get(lane) != seq)
+            now = await self.tops()
+            changed = {lane: top for lane, top in now.items() if seen.get(lane) != top}
             if changed:
                 seen = now
                 yield changed

@@ -1,4 +1,4 @@
-#!lua name=planb_log_1
+#!lua name=planb_log_2
 -- The writes of the event log's Valkey adapter. A lane is a stream whose entries have the ids `seq-0`; its end is in the
 -- hash of tops as `seq|id|hash`; who ever opened it is in a list, the present owner first.
 --
@@ -46,22 +46,16 @@ local function refusal(tops, stream, lane, first, last, top, args, at)
   return nil
 end
 
--- Appends those of the records that the lane does not have yet. Returns whether there were any.
+-- Appends those of the records that the lane does not have yet.
 local function write(tops, stream, lane, first, last, top, args, at)
   local have = top_seq(tops, lane)
   if last <= have then
-    return false
+    return
   end
   for seq = math.max(first, have + 1), last do
     redis.call('XADD', stream, number(seq) .. '-0', 'r', args[at + seq - first])
   end
   redis.call('HSET', tops, lane, top)
-  return true
-end
-
--- Wakes the followers. One entry is enough: what has grown they read from the tops.
-local function wake(grown)
-  redis.call('XADD', grown, 'MAXLEN', '1', '*', 'g', '')
 end
 
 -- keys: tops, owners of the lane, owners of each lane to retire. args: lane, owner. Returns the lane's end, or 'lost'.
@@ -82,29 +76,27 @@ local function open(keys, args)
   return redis.call('HGET', keys[1], args[1]) or ''
 end
 
--- keys: tops, growth, owners of the lane, the lane. args: owner, lane, first seq, count, the new end, the records.
+-- keys: tops, owners of the lane, the lane. args: owner, lane, first seq, count, the new end, the records.
 local function append(keys, args)
-  if args[1] == RETIRED or redis.call('LINDEX', keys[3], 0) ~= args[1] then
+  if args[1] == RETIRED or redis.call('LINDEX', keys[2], 0) ~= args[1] then
     return 'lost'
   end
   local lane, first, top = args[2], tonumber(args[3]), args[5]
   local last = first + tonumber(args[4]) - 1
-  local why = refusal(keys[1], keys[4], lane, first, last, top, args, 6)
+  local why = refusal(keys[1], keys[3], lane, first, last, top, args, 6)
   if why then
     return why
   end
-  if write(keys[1], keys[4], lane, first, last, top, args, 6) then
-    wake(keys[2])
-  end
+  write(keys[1], keys[3], lane, first, last, top, args, 6)
   return 'ok'
 end
 
--- keys: tops, growth, then owners and stream of each lane. args: per lane: lane, first seq, count, the new end, the
+-- keys: tops, then owners and stream of each lane. args: per lane: lane, first seq, count, the new end, the
 -- records.
 local function store(keys, args)
   local groups = {}
   local at = 1
-  for key = 3, #keys, 2 do
+  for key = 2, #keys, 2 do
     local lane, first, count, top = args[at], tonumber(args[at + 1]), tonumber(args[at + 2]), args[at + 3]
     local group = { keys[1], keys[key + 1], lane, first, first + count - 1, top, args, at + 4 }
     if (redis.call('LINDEX', keys[key], 0) or RETIRED) ~= RETIRED then
@@ -117,26 +109,21 @@ local function store(keys, args)
     groups[#groups + 1] = group
     at = at + 4 + count
   end
-  local grew = false
   for _, group in ipairs(groups) do
-    grew = write(unpack(group)) or grew
-  end
-  if grew then
-    wake(keys[2])
+    write(unpack(group))
   end
   return 'ok'
 end
 
--- keys: tops, growth. args: per lane: lane, its end.
+-- keys: tops. args: per lane: lane, its end.
 local function seed(keys, args)
   for at = 1, #args, 2 do
     redis.call('HSETNX', keys[1], args[at], args[at + 1])
   end
-  wake(keys[2])
   return 'ok'
 end
 
-redis.register_function('planb_log_open_1', open)
-redis.register_function('planb_log_append_1', append)
-redis.register_function('planb_log_store_1', store)
-redis.register_function('planb_log_seed_1', seed)
+redis.register_function('planb_log_open_2', open)
+redis.register_function('planb_log_append_2', append)
+redis.register_function('planb_log_store_2', store)
+redis.register_function('planb_log_seed_2', seed)

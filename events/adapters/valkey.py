@@ -3,9 +3,11 @@
 A lane is a stream with the ids `seq-0`. Every write is one call of a function (planb_log.lua) that compares owner and
 end first and writes all or nothing; a pipeline of XADDs would be no fence. An answer comes after the sync, so an
 answered call is durable. Layout, under the prefix: `tops` (hash, lane -> `seq|id|hash`), `lane:N` (stream),
-`owners:N` (list, the present one first, empty once retired), `grown` (stream of one entry that wakes followers).
+`owners:N` (list, the present one first, empty once retired).
 """
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -15,16 +17,14 @@ from redis.exceptions import ResponseError
 
 from core.errors import ConfigError, Corrupt, Forked, LaneLost, LogUnavailable, OutcomeUnknown
 from core.ids import earlier_lives
-from core.limits import LOG_CONNECTIONS_MAX, LOG_FOLLOWERS_MAX
+from core.limits import FOLLOW_LOOK_MS, LOG_CONNECTIONS_MAX
 from events.adapters.valkey_wire import Command, NotSent, Unanswered, Wire
 from events.ports import Top, Trimmed
 from events.record import GENESIS, Record, check_lane, decode, dense_by_lane, encode
 
-_LIBRARY = "planb_log_1"
+_LIBRARY = "planb_log_2"
 _REFUSALS = {"OOM", "MISCONF", "READONLY", "BUSY", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "NOPERM"}
 """Error replies that a server gives instead of running a command."""
-_FOLLOW_WAIT_MS = 1_000
-"""How long a follower sleeps at most before it looks at the tops unasked."""
 
 
 @cache
@@ -39,12 +39,15 @@ class ValkeyLog:
         """`url` as redis-py's; `prefix` of all keys, in braces so that a cluster keeps them together. `connect_s`
         bounds connecting, `answer_s` an answer (seconds)."""
         self._wire = Wire(url, connections_max=LOG_CONNECTIONS_MAX, connect_s=connect_s, answer_s=answer_s)
-        # Apart, because a follower keeps its connection while it waits.
-        self._followers = Wire(url, connections_max=LOG_FOLLOWERS_MAX, connect_s=connect_s, answer_s=answer_s)
         self._tops = f"{prefix}:tops"
-        self._grown = f"{prefix}:grown"
         self._lane = f"{prefix}:lane:"
         self._owners = f"{prefix}:owners:"
+        self._ends: dict[int, Top] = {}
+        """The ends of all lanes as a follower last saw them, with what was written here since."""
+        self._writes = 0
+        self._written: dict[int, int] = {}
+        """Lane -> the number of our last write to it."""
+        self._grown = asyncio.Event()
 
     @classmethod
     async def connect(
@@ -83,24 +86,26 @@ class ValkeyLog:
         if not records:
             return
         check_lane(lane, records)
-        keys = [self._tops, self._grown, f"{self._owners}{lane}", f"{self._lane}{lane}"]
+        keys = [self._tops, f"{self._owners}{lane}", f"{self._lane}{lane}"]
         _judge(await self._call("append", keys, [owner, *_arguments(lane, records)]))
+        self._note({lane: Top.of(records[-1])})
 
     async def store(self, records: Sequence[Record]) -> None:
         lanes = dense_by_lane(records)
         if not lanes:
             return
-        keys = [self._tops, self._grown]
+        keys = [self._tops]
         arguments: list[str | bytes | int] = []
         for lane, group in lanes.items():
             keys += [f"{self._owners}{lane}", f"{self._lane}{lane}"]
             arguments += _arguments(lane, group)
         _judge(await self._call("store", keys, arguments))
+        self._note({lane: Top.of(group[-1]) for lane, group in lanes.items()})
 
     async def seed(self, tops: Mapping[int, Top]) -> None:
         arguments = [part for lane, top in tops.items() if top.seq for part in (lane, _write_top(top))]
         if arguments:
-            _judge(await self._call("seed", [self._tops, self._grown], arguments))
+            _judge(await self._call("seed", [self._tops], arguments))
 
     async def read(self, lane: int, after: int, limit: int) -> list[Record]:
         stream = f"{self._lane}{lane}"
@@ -122,39 +127,50 @@ class ValkeyLog:
         (answer,) = await self._ask(("HGETALL", self._tops))
         return _read_tops(answer)
 
-    async def follow(self) -> AsyncIterator[frozenset[int]]:
-        # A new entry in `grown` only wakes us; what has grown is the difference of the tops, so nothing can be lost.
-        (entries,) = await self._ask(("XREVRANGE", self._grown, "+", "-", "COUNT", 1))
-        woken_by = entries[0][0] if entries else b"0-0"
-        seen = await self._seqs()
-        yield frozenset(seen)
+    async def follow(self) -> AsyncIterator[Mapping[int, Top]]:
+        loop = asyncio.get_running_loop()
+        seen: dict[int, Top] = {}
+        await self._look()
+        look_at = loop.time() + FOLLOW_LOOK_MS / 1000
+        yield (seen := dict(self._ends))
         while True:
-            (answer,) = await self._ask(
-                ("XREAD", "BLOCK", _FOLLOW_WAIT_MS, "STREAMS", self._grown, woken_by),
-                wire=self._followers,
-                wait_s=_FOLLOW_WAIT_MS / 1000,
-            )
-            if answer:
-                woken_by = answer[0][1][-1][0]
-            now = await self._seqs()
-            grown = frozenset(lane for lane, seq in now.items() if seen.get(lane) != seq)
-            seen = now
-            if grown:
+            if loop.time() >= look_at:
+                await self._look()
+                look_at = loop.time() + FOLLOW_LOOK_MS / 1000
+            event = self._grown
+            if grown := {lane: top for lane, top in self._ends.items() if seen.get(lane) != top}:
+                seen |= grown
                 yield grown
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(look_at):
+                        await event.wait()
+
+    def _note(self, ends: Mapping[int, Top]) -> None:
+        """Followers learn of our own writes without asking the server."""
+        self._writes += 1
+        for lane, top in ends.items():
+            self._written[lane] = self._writes
+            if top.seq >= self._ends.get(lane, top).seq:  # a repeated append may end before
+                self._ends[lane] = top
+        self._grown.set()
+        self._grown = asyncio.Event()
+
+    async def _look(self) -> None:
+        """Sees what other processes have written. Our own writes of meanwhile may be newer than the answer."""
+        before = self._writes
+        ends = await self.tops()
+        self._ends = ends | {lane: self._ends[lane] for lane, write in self._written.items() if write > before}
 
     async def trim(self, lane: int, through: int) -> None:
         await self._ask(("XTRIM", f"{self._lane}{lane}", "MINID", f"{through + 1}-0"))
 
     async def close(self) -> None:
         await self._wire.close()
-        await self._followers.close()
-
-    async def _seqs(self) -> dict[int, int]:
-        return {lane: top.seq for lane, top in (await self.tops()).items()}
 
     async def _call(self, function: str, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
         """One function call that may write."""
-        command = ("FCALL", f"planb_log_{function}_1", len(keys), *keys, *arguments)
+        command = ("FCALL", f"planb_log_{function}_2", len(keys), *keys, *arguments)
         answer = await self._send(command)
         if isinstance(answer, ResponseError) and "Function not found" in str(answer):
             await self._load()  # the server came back without its functions
@@ -170,10 +186,10 @@ class ValkeyLog:
             raise OutcomeUnknown(private=str(error)) from error
         return answer
 
-    async def _ask(self, *commands: Command, wire: Wire | None = None, wait_s: float = 0) -> list[Any]:
+    async def _ask(self, *commands: Command) -> list[Any]:
         """Commands that only read, or that may be repeated at will."""
         try:
-            answers = await (wire or self._wire).ask(*commands, wait_s=wait_s)
+            answers = await self._wire.ask(*commands)
         except (NotSent, Unanswered) as error:
             raise LogUnavailable("The event log is not reachable", private=str(error)) from error
         return [_unless_error(answer) for answer in answers]

@@ -39,11 +39,9 @@ class Wire:
         self._idle: list[Connection] = []
         self._closed = False
 
-    async def ask(self, *commands: Command, wait_s: float = 0) -> list[Any]:
+    async def ask(self, *commands: Command) -> list[Any]:
         """Sends the commands in one go and returns their answers; an error reply is returned as a ResponseError.
-
-        `wait_s` is added to the time for the answer: that long a blocking command may block. Raises NotSent and
-        Unanswered.
+        Raises NotSent and Unanswered.
         """
         try:
             async with asyncio.timeout(self._connect_s):
@@ -54,7 +52,7 @@ class Wire:
             connection = await self._connected()
             complete = False
             try:
-                answers = await self._exchange(connection, commands, wait_s)
+                answers = await self._exchange(connection, commands)
                 complete = True
             finally:
                 if complete and not self._closed:
@@ -98,10 +96,10 @@ class Wire:
             raise
         return connection
 
-    async def _exchange(self, connection: Connection, commands: Sequence[Command], wait_s: float) -> list[Any]:
+    async def _exchange(self, connection: Connection, commands: Sequence[Command]) -> list[Any]:
         answers: list[Any] = []
         try:
-            async with asyncio.timeout(self._answer_s + wait_s):
+            async with asyncio.timeout(self._answer_s):
                 await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
                 for _ in commands:
                     try:

@@ -6,13 +6,14 @@ not. `Trouble` says how bad the day is.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any
 
 from core import limits
 from core.errors import LogUnavailable, OutcomeUnknown, PlanBError, StoreUnavailable
 from core.messages import Row
+from events.ports import Top
 from stores.ports import Frontier
 from tests.simulation.disks import Disks, Messages
 from tests.simulation.loop import OUTSIDE, Process, SimLoop
@@ -170,7 +171,7 @@ class LogClient(_Store):
     def _error(self, sent: bool) -> PlanBError:
         return OutcomeUnknown("simulated") if sent else LogUnavailable("simulated")
 
-    async def follow(self) -> AsyncIterator[frozenset[int]]:
+    async def follow(self) -> AsyncIterator[Mapping[int, Top]]:
         async for grown in self.target.follow():
             await self._trouble.pause(self.name, READS_S)
             if self._trouble.fails(self.name):

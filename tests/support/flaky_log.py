@@ -81,7 +81,7 @@ class FlakyLog:
     async def read(self, lane: int, after: int, limit: int) -> list[Record]:
         return await self._inner.read(lane, after, limit)
 
-    def follow(self) -> AsyncIterator[frozenset[int]]:
+    def follow(self) -> AsyncIterator[Mapping[int, Top]]:
         return self._inner.follow()
 
     async def trim(self, lane: int, through: int) -> None:
