@@ -5,7 +5,7 @@ was under way during an invalidation is not kept (`_generation`), so a stale row
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from core import limits
@@ -44,11 +44,11 @@ class StoreView:
 
     # -- core.action.View
 
-    async def user(self, user: str) -> UserView | None:
-        return await self._one("users", "user", user, registers.user_view)
+    def user(self, user: str) -> Coroutine[Any, Any, UserView | None]:
+        return self._one("users", "user", user, registers.user_view)
 
-    async def session(self, session: str) -> SessionView | None:
-        return await self._one("sessions", "session", session, registers.session_view)
+    def session(self, session: str) -> Coroutine[Any, Any, SessionView | None]:
+        return self._one("sessions", "session", session, registers.session_view)
 
     async def chat(self, chat: str) -> ChatView | None:
         found = await self._one("chats", "chat", chat, registers.chat_view)
@@ -205,11 +205,16 @@ class StoreView:
         return value
 
     async def _one(self, table: str, key: str, value: str, build: Callable[[dict[str, Any]], T]) -> T | None:
+        place = table, value
+        if place in self._cache:  # every write asks for a session and a user: no more calls than needed
+            self._cache.move_to_end(place)
+            return cast("T | None", self._cache[place])
+
         async def load() -> T | None:
             rows = await self._relational.rows(table, {key: value})
             return build(rows[0]) if rows else None
 
-        return await self._cached((table, value), load)
+        return await self._cached(place, load)
 
     async def _mark(self, table: str, user: str, conversation: str) -> dict[int, int]:
         async def load() -> dict[int, int]:
