@@ -49,7 +49,7 @@ class ClockHeader:
 
     def value(self) -> str:
         """The header of an answer: the greatest id applied here, or as far as others will follow."""
-        latest = max(self._progress.v().values(), default=0)
+        latest = self._progress.newest
         bound = self._clock.bound()
         shown = (latest, latest) if ids.tick_of(latest) <= bound else self._below(bound)
         if shown != self._sealed[0]:

@@ -170,6 +170,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, front: Front) -> None:
         self._front = front
         self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
         self._early = b""
         """What came before the request at hand was answered."""
         self._idle: asyncio.TimerHandle | None = None
@@ -183,9 +184,8 @@ class Connection(asyncio.Protocol):
         if self._front.closing:
             self.end()
             return
-        loop = asyncio.get_running_loop()
-        self._moved_at = loop.time()
-        self._idle = loop.call_later(limits.KEEP_ALIVE_S, self._look)
+        self._moved_at = self._loop.time()
+        self._idle = self._loop.call_later(limits.KEEP_ALIVE_S, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
@@ -200,7 +200,7 @@ class Connection(asyncio.Protocol):
         if request is None:
             self._hand_over(data)
         else:
-            self.task = asyncio.create_task(self._answer(request))
+            self.task = self._loop.create_task(self._answer(request))
 
     def pause_writing(self) -> None:
         """A client that does not take its answers gets to ask for no more."""
@@ -223,7 +223,7 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         transport.write(answer)
-        self._moved_at = asyncio.get_running_loop().time()
+        self._moved_at = self._loop.time()
         if self._front.closing:
             transport.close()
         elif self._early:
@@ -245,9 +245,8 @@ class Connection(asyncio.Protocol):
 
     def _look(self) -> None:
         """Closes a connection on which nothing has moved for long."""
-        loop = asyncio.get_running_loop()
-        left = limits.KEEP_ALIVE_S if self.task is not None else self._moved_at + limits.KEEP_ALIVE_S - loop.time()
+        left = self._moved_at + limits.KEEP_ALIVE_S - self._loop.time() if self.task is None else limits.KEEP_ALIVE_S
         if left <= 0:
             self.end()
         else:
-            self._idle = loop.call_later(left, self._look)
+            self._idle = self._loop.call_later(left, self._look)

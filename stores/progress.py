@@ -21,6 +21,8 @@ class Progress:
     def __init__(self) -> None:
         self.applied: Frontier = {}
         self._v: dict[int, int] = {}
+        self.newest = 0
+        """The greatest id in V: kept, because every answer shows it."""
         self._parked: dict[int, dict[int, int]] = {}
         """lane -> seq -> id."""
         self._moved = asyncio.Event()
@@ -32,12 +34,13 @@ class Progress:
         for lane, seq, id in parked:
             self._parked.setdefault(lane, {})[seq] = id
         self._v = {lane: _contiguous(mark, self._parked.get(lane)) for lane, mark in self.applied.items()}
+        self.newest = max(self._v.values(), default=0)
 
     def advance(self, lane: int, mark: Mark) -> None:
         """Everything of the lane through `mark` is applied (or parked)."""
         if mark.seq > self.applied.get(lane, NOWHERE).seq:
             self.applied[lane] = mark
-            self._v[lane] = _contiguous(mark, self._parked.get(lane))
+            self._settle(lane)
             self._moved.set()
             self._moved = asyncio.Event()
 
@@ -53,6 +56,7 @@ class Progress:
 
     def _settle(self, lane: int) -> None:
         self._v[lane] = _contiguous(self.applied.get(lane, NOWHERE), self._parked.get(lane))
+        self.newest = max(self._v.values())
 
     def v(self) -> dict[int, int]:
         """{lane: id}: the last id applied contiguously per lane. Read it *before* the state it is to cover."""
