@@ -88,6 +88,11 @@ class Hub:
 
     # -- who is here
 
+    def hears(self, owner: str) -> bool:
+        """Whether anybody here may be waiting for this owner's updates. Of a supergroup that can change within a
+        batch: whoever joins hears of what came with it."""
+        return owner in self._by_user or (frames.is_channel(owner) and bool(self._by_user))
+
     def add(self, connection: Connection) -> None:
         """From here on its user's updates are queued for it."""
         self._by_user.setdefault(connection.user, set()).add(connection)

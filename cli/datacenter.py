@@ -181,6 +181,7 @@ class Datacenter:
             clock=self.clock,
             now_ms=wall_clock_ms,
             own_lanes={self.lane},
+            heard=lambda owner: self.hub.hears(owner),
         )
         self._owner = entropy(8)
         self.writer = LaneWriter(
@@ -263,7 +264,7 @@ class Datacenter:
             caller = await parts.tokens.authenticate(token)
             return caller.user, caller.session
 
-        hub = add_stream(
+        hub = self.hub = add_stream(
             self.public,
             BrokerDeps(
                 hot=self.hot,

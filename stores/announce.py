@@ -7,7 +7,7 @@ Frames may be lost: clients notice by pts.
 
 import logging
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
@@ -27,12 +27,16 @@ _frame = msgspec.msgpack.Encoder()
 PERSONAL = ("dialog",)
 """Update types whose rendering depends on who looks."""
 
+Heard = Callable[[str], bool]
+"""Whether a broker of this DC has anybody for an owner's updates."""
+
 
 class Announcer:
     """Renders a batch's updates and announces them."""
 
-    def __init__(self, hot: HotStore, view: StoreView, own_lanes: Collection[int]) -> None:
+    def __init__(self, hot: HotStore, view: StoreView, own_lanes: Collection[int], heard: Heard) -> None:
         self._hot = hot
+        self._heard = heard
         self._view = view
         self._own_lanes = own_lanes
         self._seen: OrderedDict[int, None] = OrderedDict()
@@ -47,16 +51,20 @@ class Announcer:
             return
         try:
             frame = await self._build(planned, sent, feeds, pts)
-            await self._hot.announce(frame)
+            if frame is not None:
+                await self._hot.announce(frame)
         except PlanBError as error:
             self.failed += 1
             log.warning("updates were not announced: %s", error)
 
     async def _build(
         self, planned: Sequence[Planned], sent: Mapping[int, Row], feeds: Feeds, pts: Mapping[str, int]
-    ) -> bytes:
+    ) -> bytes | None:
+        """None where nobody would hear anything of it."""
         back_fed = {feed.owner for feed in feeds.back_feeds}
-        at = {owner: newest for owner, newest in pts.items() if owner not in back_fed}
+        heard = self._heard
+        # Asked once the store has the batch: whoever comes later sees it there.
+        at = {owner: newest for owner, newest in pts.items() if owner not in back_fed and heard(owner)}
         for feed in feeds.feeds:
             if feed.owner in at:
                 at[feed.owner] -= 1
@@ -69,14 +77,15 @@ class Announcer:
                 fetch = event in former and owner in former[event]
                 deliveries.append((owner, at[owner], None if fetch else updates.place(owner, entry)))
         deliveries.extend((owner, pts[owner], None) for owner in back_fed if owner in pts)
-        rendered = await self._render(updates, sent)
         revoked = [
             str(effect.key[0])
             for item in planned
             for effect in item.effects
             if effect.table == "sessions" and effect.columns.get("revoked")
         ]
-        return _frame.encode((deliveries, rendered, revoked))
+        if not (deliveries or revoked):
+            return None
+        return _frame.encode((deliveries, await self._render(updates, sent), revoked))
 
     async def _former(self, planned: Sequence[Planned], sent: Mapping[int, Row]) -> dict[int, set[str]]:
         """event -> who is named by it and no longer in its group: they have to fetch, and are shown what there was at

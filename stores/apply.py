@@ -28,7 +28,7 @@ from core.tables import Effect
 from events.codec import Codec
 from events.ports import LogReader, Top, Trimmed
 from events.record import Entry, Record
-from stores.announce import Announcer
+from stores.announce import Announcer, Heard
 from stores.apply_queue import ApplyQueue
 from stores.feeding import changed_groups
 from stores.fitness import reason_of, refusal
@@ -77,7 +77,9 @@ class Applier:
         clock: HybridClock,
         now_ms: Clock,
         own_lanes: Collection[int],
+        heard: Heard = lambda owner: True,
     ) -> None:
+        """`heard` says for whom updates are announced."""
         self._log = event_log
         self._relational = relational
         self._messages = messages
@@ -87,7 +89,7 @@ class Applier:
         self._codec = codec
         self._clock = clock
         self._own_lanes = own_lanes
-        self._announcer = Announcer(hot, view, own_lanes)
+        self._announcer = Announcer(hot, view, own_lanes, heard)
         self._writer = HotWriter(
             event_log=event_log,
             relational=relational,

@@ -155,6 +155,23 @@ async def test_the_brokers_are_told_what_a_reader_would_see(dc):
     assert told["Uada"][-1]["message"]["reply_to"] == str(sent.id)
 
 
+async def test_what_nobody_hears_is_not_announced_but_a_revocation_is(dc):
+    await people(dc, "Uada", "Ubob")
+    await dc.do("token.issue", "Uada", "k1", user="Uada", device="phone")
+    frames, listener = await overhear(dc)
+    dc.heard = {"Ubob"}
+    await dc.do("message.send", "Uada", "k2", to="Ubob", text="hi")
+    dc.heard = set()
+    await dc.do("message.send", "Uada", "k3", to="Ubob", text="ho")
+    (session,) = await dc.view.sessions_of("Uada")
+    await dc.do("session.revoke", "Uada", "k4", session=session.session)
+    await asyncio.sleep(0)
+    listener.cancel()
+    first, second = [msgspec.msgpack.decode(frame) for frame in frames]
+    assert first[0] == [["Ubob", (await dc.hot.pts(["Ubob"]))[0] - 1, 0]] and len(first[1]) == 1
+    assert second == [[], [], [session.session]]
+
+
 async def test_whoever_the_second_copy_of_a_creation_adds_again_is_told(dc):
     """He had left what a retry creates once more in another datacenter, which had not heard of the first creation."""
     other = await OneDc("iad", 2).start()

@@ -206,6 +206,13 @@ def at(pts: int, epoch: int = 1, dc: str = "fra", channels: Mapping[str, int] | 
 # -- hello and resume
 
 
+async def test_the_hub_hears_those_who_are_here_and_any_supergroup_while_somebody_is(world: World) -> None:
+    assert not any(map(world.hub.hears, ("Uada", "Ubob", CHANNEL)))
+    peer = await world.connect("Uada")
+    await peer.next("hello")
+    assert [world.hub.hears(owner) for owner in ("Uada", "Ubob", CHANNEL)] == [True, False, True]
+
+
 async def test_the_hello_tells_where_the_server_stands(world: World) -> None:
     await world.join("Uada")
     await world.say("Uada", count=3)

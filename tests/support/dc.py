@@ -38,6 +38,8 @@ class OneDc:
         self.view = StoreView(name, self.relational, self.messages, self.hot)
         self.view.number = number
         self.view.dcs = frozenset({number})
+        self.heard: set[str] | None = None
+        """Whose updates a broker waits for; None: everybody's."""
         self.applier = Applier(
             event_log=past or self.log,
             relational=self.relational,
@@ -49,6 +51,7 @@ class OneDc:
             clock=self.clock,
             now_ms=wall_clock_ms,
             own_lanes={self.lane},
+            heard=lambda owner: self.heard is None or owner in self.heard,
         )
         self.writer = LaneWriter(
             self.log, self.lane, entropy(8), self.clock, Signer(_SEED), self.applier.apply, now=wall_clock_ms
