@@ -26,6 +26,7 @@ $(STAMP): requirements.lock pyproject.toml
 	"$$py" -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$$py has no venv module (Debian, Ubuntu: install python3.11-venv)." >&2; exit 1; }; \
 	if ! cmp -s requirements.lock .venv/requirements.lock || ! $(BIN)/python --version >/dev/null 2>&1; then \
+		echo "Installing what requirements.lock names into .venv (a minute or two; only when it changed) ..." >&2; \
 		"$$py" -m venv --clear .venv && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
 			--only-binary :all: -r requirements.lock && \

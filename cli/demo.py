@@ -19,16 +19,17 @@ from cli.planet import Planet
 from cli.story import Story
 from core.errors import Conflict, Invalid
 
+REFUSED_SHOWN = 5
 NAMES = ("fra", "iad", "nrt")
 
 
 async def run(args: argparse.Namespace) -> Any:
     """The answer of a headless demo. Ended when a signal came; but who ends a demo that he plays with has nothing to
     complain of."""
+    conversations = _conversations(args)
     ending = Ending()
     playing = False
     try:
-        conversations = _conversations(args)
         with _home(args.home) as home:
             planet = Planet(home, NAMES)
             ending.hurried_by(planet.kill)
@@ -90,6 +91,15 @@ def _conversations(args: argparse.Namespace) -> list[Conversation]:
             found.append(irc.parse_file(path))
         except OSError as error:
             raise Invalid(f"{path}: {error.strerror}") from error
+    for conversation in found:
+        _say(irc.account(conversation))
+        for one in conversation.refused[:REFUSED_SHOWN]:
+            _say(f"  {one.file}:{one.line}: a message of {one.nick} is refused ({one.reason}, {one.size:,} bytes)")
+        if len(conversation.refused) > REFUSED_SHOWN:
+            _say(f"  and {len(conversation.refused) - REFUSED_SHOWN:,} more")
+    if not args.headless and not any(conversation.messages for conversation in found):
+        _say("there is no message in it: a generated conversation is told as well")
+        found += generate(args.seed, args.messages)
     return found
 
 

@@ -63,6 +63,19 @@ def parse(stream: BinaryIO, name: str, file: str | None = None) -> Conversation:
     )
 
 
+def account(conversation: Conversation) -> str:
+    """What became of the lines of a log, in a sentence."""
+    parts = {
+        "of no known form": conversation.skipped,
+        "about the log": conversation.markers,
+        "without a text": conversation.empty,
+        "refused": len(conversation.refused),
+    }
+    others = "".join(f", {count:,} {what}" for what, count in parts.items() if count)
+    told = f"{conversation.lines:,} lines, {conversation.messages:,} messages of {len(conversation.nicks):,} people"
+    return f"{conversation.name}: {told}{others}"
+
+
 def render_mirc(conversation: Conversation) -> bytes:
     """A mIRC log that `parse` reads back as the same steps, if these have a membership that adds up.
 

@@ -11,7 +11,7 @@ from cli.problems import problems
 from cli.settings import Settings
 from cli.sys_client import SysClient
 from cli.waiting import until
-from core.errors import ConfigError, Conflict, DigestDiffers, Invalid
+from core.errors import ConfigError, Conflict, DigestDiffers, Invalid, Unavailable
 from replicator.names import DcNames
 
 ANSWER_S_MIN = 5.0
@@ -96,7 +96,12 @@ async def verify(args: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"no peer is called {unknown[0]}; there are {', '.join(settings.peers)}")
     answer_s_max = max(args.wait, ANSWER_S_MIN)  # a peer behind a cut link never answers
     async with _everywhere(settings, args.against or settings.peers, answer_s_max) as clients:
-        found = await equal_frontiers(clients, args.wait)
+        try:
+            found = await equal_frontiers(clients, args.wait)
+        except Unavailable as error:
+            without = len(clients) > 2 and not error.detail.startswith(f"{settings.dc.name}:")
+            hint = " (To compare with some only: --against DC)" if without else ""
+            raise Unavailable(error.detail + hint) from error
     totals = {name: answer["digest"]["total"] for name, answer in found.items()}
     equal = len(set(totals.values())) == 1
     parked = {name: answer["parked"] for name, answer in found.items() if answer["parked"]}
@@ -134,7 +139,9 @@ async def equal_frontiers(clients: dict[str, SysClient], wait_s: float) -> dict[
 
     found = await until(look, wait_s)
     if not found:
-        raise Conflict(f"the frontiers are not equal after {wait_s:.0f} s (applied/held): {behind}")
+        lacking = [f"{name} {lane} {seqs}" for name, lanes in behind.items() for lane, seqs in lanes.items()]
+        missing = ", ".join(lacking) or "writes go on"
+        raise Conflict(f"the frontiers are not equal after {wait_s:.0f} s (applied/held): {missing}")
     return found
 
 

@@ -234,6 +234,7 @@ class Planet:
         restored = await site.restore()
         await site.start()
         await site.ready()
+        del restored["next"]  # is done
         return restored
 
     def cut(self, a: str, b: str) -> None:

@@ -3,13 +3,26 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+CLOCK_ERROR_MS_NOTED = 100
+"""As in docs/operations.md, “What to watch”."""
 BEHIND_MIN = 1_000
 """So many records that wait to be applied are worth a word; fewer are the moment's."""
 
 
 def problems(status: Mapping[str, Any], config: str) -> list[str]:
     """The worst first; [] when all is well. `config`: the settings file that commands are to be given."""
-    return [*_stores(status), *_replication(status), *_links(status), *_parked(status, config)]
+    return [*_clock(status), *_stores(status), *_replication(status), *_links(status), *_parked(status, config)]
+
+
+def _clock(status: Mapping[str, Any]) -> Iterator[str]:
+    clock = status["clock"]
+    error_ms = clock["error_ms"]
+    if clock["refuses"]:
+        yield f"writes are refused: {clock['refuses']}"
+    elif error_ms is not None and abs(error_ms) > CLOCK_ERROR_MS_NOTED:
+        yield f"this machine's clock is {abs(error_ms):,} ms {'ahead of' if error_ms > 0 else 'behind'} the others'"
+    for lane, count in clock["far_ahead"].items():
+        yield f"{count:,} events of {lane} were stamped too far ahead: the clock there is wrong, or was"
 
 
 def _stores(status: Mapping[str, Any]) -> Iterator[str]:

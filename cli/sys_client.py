@@ -1,6 +1,7 @@
 """Signed calls to a datacenter's internal listener, for the command line and the demo."""
 
 import json
+import os
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,10 +11,11 @@ from api.internal_auth import InternalAuth
 from api.problems import all_errors
 from cli import settings as configuration
 from cli.settings import Settings
-from core.errors import OutOfTime, PlanBError, Unavailable
+from core.errors import OutOfTime, PlanBError, Unauthenticated, Unavailable
 from core.system import wall_clock_ms
 
 CALL_S_MAX = 60.0
+WRONG_KEY = " (secrets.sys_key_file has to be the same file as that of the datacenter that is called)"
 _EXIT_CODES = {error.code: error.exit_code for error in all_errors()}
 
 
@@ -21,7 +23,8 @@ class SysRefused(PlanBError):
     """A problem document of syssvc; carries its code and status."""
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
-        super().__init__(str(problem.get("detail", f"status {status}")))
+        detail = str(problem.get("detail", f"status {status}"))
+        super().__init__(detail + (WRONG_KEY if problem.get("code") == Unauthenticated.code else ""))
         self.status = status  # type: ignore[misc]  # the answer's own, not a class's
         self.code = str(problem.get("code", "internal"))  # type: ignore[misc]
         self.exit_code = _EXIT_CODES.get(self.code, PlanBError.exit_code)  # type: ignore[misc]
@@ -80,12 +83,23 @@ class SysClient:
         headers = signed | {"Content-Type": "application/json"}
         try:
             async with self._session.request(method, self._url + path, data=body or None, headers=headers) as answer:
-                found: dict[str, Any] = await answer.json(content_type=None)
+                found: dict[str, Any] = json.loads(await answer.read())
                 if found.get("code") == OutOfTime.code and not self._apart_ms:
                     self._auth.check_answer(signed, answer.status, answer.headers, await answer.read())
                     raise _ClocksApart(answer.status, found)
                 if answer.status >= 400:
                     raise SysRefused(answer.status, found)
                 return found
+        except ValueError as error:
+            raise Unavailable(f"{self._dc}: what answers at {self._url} is no datacenter") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"{self._url} does not answer: {type(error).__name__}", private=str(error)) from error
+            raise Unavailable(f"{self._dc}: {self._url} does not answer: {self._why(error)}") from error
+
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return f"{os.strerror(error.os_error.errno or 0)}. Does it run?"
+        if isinstance(error, TimeoutError):
+            return f"no word in {self._answer_s_max:.0f} s. Is a link cut, or a process frozen?"
+        if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
+            return "it hung up. Is it a datacenter's port, and does the process run?"
+        return f"{type(error).__name__} {error}".strip()

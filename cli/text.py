@@ -1,13 +1,15 @@
 """Answers as text, for whoever sits at a terminal: what is wrong comes first, then what was asked for."""
 
 import argparse
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-Answer = Mapping[str, Any]
+Answer = dict[str, Any]
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _THOUSAND = 1_000
+_NUMBER = re.compile(r"[0-9.,]*( [kMGT]?B)?")
 
 
 def of(args: argparse.Namespace, answer: Answer) -> str:
@@ -21,7 +23,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     cells = [[_cell(value) for value in row] for row in rows]
     if not cells:
         return ["  none"]
-    right = [all(not text or text[0].isdigit() for text in column) for column in zip(*cells, strict=True)]
+    right = [all(_NUMBER.fullmatch(text) for text in column) for column in zip(*cells, strict=True)]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     return [
         "  " + "  ".join(f"{text:>{width}}" if side else f"{text:<{width}}" for text, width, side in
@@ -99,8 +101,14 @@ def _status(answer: Answer) -> list[str]:
         f"queues: {_pairs(answer['queues'])}",
         f"stores: {_pairs(answer['stores'])}",
         f"since the start: {_pairs(answer['counters'])}",
+        f"clock: {_clock(answer['clock'])}",
         f"incarnation {answer['incarnation']}, epoch {answer['epoch']}, {instant(now_ms)} UTC",
     ]
+
+
+def _clock(clock: Answer) -> str:
+    error_ms = clock["error_ms"]
+    return "not compared with two others yet" if error_ms is None else f"{error_ms:+,} ms off the median of all"
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
@@ -108,15 +116,18 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def _verify(answer: Answer) -> list[str]:
-    digests = answer["digests"]
+    digests, parked = answer["digests"], answer.get("parked", {})
+    known = ("ok", "digests", "digests_equal", "differences", "exit_code", "parked", "unfinished")
+    waiting = [f"NOT FINISHED: {_pairs(parked)} events are parked: planb parked list"] if parked else []
     if answer["digests_equal"]:
-        lines = [f"equal: {', '.join(digests)} are in the same state (digest {next(iter(digests.values()))[:16]})"]
-        return lines + _rest(answer, "ok", "digests", "digests_equal")
+        same = f"equal: {', '.join(digests)} are in the same state (digest {next(iter(digests.values()))[:16]})"
+        return [*waiting, same, *_rest(answer, *known)]
     by_digest: dict[str, list[str]] = {}
     for name, digest in digests.items():
         by_digest.setdefault(digest, []).append(name)
     names = list(digests)
     return [
+        *waiting,
         "DIFFERENT: " + "; ".join(f"{' and '.join(dcs)} {digest[:16]}" for digest, dcs in by_digest.items()),
         "",
         *table(
@@ -125,7 +136,7 @@ def _verify(answer: Answer) -> list[str]:
         ),
         "",
         "ask once more; then docs/operations.md, “Digests differ”",
-        *_rest(answer, "ok", "digests", "digests_equal", "differences", "exit_code"),
+        *_rest(answer, *known),
     ]
 
 
@@ -183,7 +194,7 @@ def _restore(answer: Answer) -> list[str]:
         *table(("lane", "log from", "F0", "F1", "archived to"),
                ((name, lane["begin"] + 1, lane["f0"], lane["f1"], lane["end"]) for name, lane in lanes)),
         "",
-        f"next: {answer['next']}",
+        *([f"next: {answer['next']}"] if "next" in answer else []),
     ]  # fmt: skip
 
 
@@ -223,6 +234,10 @@ def _dcs(answer: Answer) -> list[str]:
     return table(("datacenter", "state"), answer.items())
 
 
+def _rebuilt(answer: Answer) -> list[str]:
+    return [f"{answer['dc']} is back", *_restore(answer)]
+
+
 def _import(answer: Answer) -> list[str]:
     return [
         f"{answer['messages']:,} messages; lines without a known form {answer['skipped']:,},"
@@ -249,5 +264,6 @@ _TEXTS: dict[tuple[str, str], Callable[[Answer], list[str]]] = {
     ("link", "heal"): _links,
     ("link", "list"): _links,
     ("dc", "list"): _dcs,
+    ("dc", "rebuild"): _rebuilt,
     ("import", ""): _import,
 }

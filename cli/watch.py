@@ -20,6 +20,9 @@ async def run(args: argparse.Namespace) -> None:
     token = os.environ.get(TOKEN, "")
     if not token:
         raise Invalid(f"{TOKEN} is not set: export it with a token, as `planb try` or POST /v1/login gives one")
+    for url in args.urls:
+        if not url.startswith(("http://", "https://")):
+            raise Invalid(f"{url}: give the address of a datacenter, as http://127.0.0.1:8080")
     try:
         async with Client(args.urls, token) as client:
             me = await client.me()
@@ -35,7 +38,7 @@ async def run(args: argparse.Namespace) -> None:
     except ApiError as error:
         raise _refused(error) from error
     except SdkError as error:
-        raise Unavailable(f"{', '.join(args.urls)}: {error}") from error
+        raise Unavailable(f"no answer from {', '.join(args.urls)}", private=str(error)) from error
 
 
 def _as_json(update: Update) -> str:

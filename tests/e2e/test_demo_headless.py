@@ -91,12 +91,15 @@ async def test_two_demos_at_once_on_any_logs_keep_every_claim(tmp_path: Path) ->
     (refused,) = account["refused"]
     assert (refused["nick"], refused["bytes"], refused["reason"]) == ("nick1|away", LONG, "too_long")
     assert refused["file"].endswith("big.log")
+    assert "a message of nick1|away is refused (too_long, 16,385 bytes)" in good.err
     told = only_json(junk)
     assert told["messages"] == 0
     account = told["input"]
     assert isinstance(account, dict)
     assert account["conversations"] == 2
     assert account["skipped"] == account["lines"] > 100
+    assert "· empty: 0 lines, 0 messages of 0 people\n" in junk.err
+    assert f"· junk: {account['lines']} lines, 0 messages of 0 people, {account['lines']} of no known form" in junk.err
 
 
 async def test_a_log_that_can_not_be_read_is_refused_before_anything_starts(tmp_path: Path) -> None:

@@ -333,3 +333,16 @@ async def test_a_second_signal_hurries_it(tmp_path: Path) -> None:
         await gone(children)
     finally:
         demo.kill()
+
+
+async def test_a_log_without_messages_is_told_with_a_generated_conversation(tmp_path: Path) -> None:
+    (tmp_path / "quiet.log").write_bytes(b"[12:00] * Joins: somebody (a@b)\r\nwhat is this\r\n")
+    demo = await piped("--input", str(tmp_path / "quiet.log"))
+    try:
+        await demo.says(
+            "quiet: 2 lines, 0 messages of 1 people, 1 of no known form", "a generated conversation is told as well",
+            "the chat “quiet”",
+        )  # fmt: skip
+        await ends_by(demo, signal.SIGINT, {0})
+    finally:
+        demo.kill()

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from cli.planet import Planet
+from cli.waiting import until
 from core.ids import Lane
 from tests.support.bad_days import finished, planb, planb_process, user
 
@@ -65,6 +66,31 @@ async def test_status_names_lanes_links_and_stores(planet: Planet, config: tuple
     assert found.json["lanes"] == ["fra/0.0"]
     assert found.json["peers"]["iad"]["link"] == "ok"
     assert found.json["stores"]["log"] == "ok"
+
+
+async def test_answers_as_text_begin_with_what_matters(planet: Planet, config: tuple[str, str]) -> None:
+    id = (await planb("snapshot", "create", *config)).json["id"]
+    for words, begin in (
+        (("status",), "fra: all is well"),
+        (("verify",), "equal: fra, iad are in the same state"),
+        (("parked", "list"), "no event is parked"),
+        (("snapshot", "list"), "  snapshot "),
+        (("snapshot", "create"), "snapshot "),
+        (("snapshot", "show", id), f"snapshot {id}: "),
+        (("snapshot", "verify", id), f"snapshot {id} is sound"),
+    ):
+        found = await planb(*words, *config, "--text")
+        assert (found.code, found.err) == (0, ""), words
+        assert found.out.startswith(begin), (words, found.out)
+
+
+async def test_json_is_one_line_of_every_command(config: tuple[str, str]) -> None:
+    for words in (("status",), ("verify",), ("parked", "list"), ("snapshot", "list")):
+        found = await planb(*words, *config, "--json")
+        assert (found.code, found.out.count("\n")) == (0, 1), words
+        assert found.json
+    both = await planb("status", *config, "--json", "--text")
+    assert both.code == 2
 
 
 async def test_verify_finds_a_row_that_differs_and_says_where(
@@ -217,6 +243,68 @@ async def test_a_process_that_can_not_serve_says_why(planet: Planet, tmp_path: P
         assert "Traceback" not in found.err
 
 
+def changed(planet: Planet, path: Path, old: str, new: str) -> tuple[str, str]:
+    """fra's settings, but for one thing, in another file."""
+    text = planet.site("fra").settings.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return ("--config", str(path))
+
+
+async def test_what_is_wrong_stands_first(planet: Planet, config: tuple[str, str]) -> None:
+    planet.cut("fra", "iad")
+    try:
+
+        async def is_said() -> bool:
+            found = await planb("status", *config, "--text")
+            first, second, *_ = found.out.splitlines()
+            return first == "fra: 1 problem" and second.startswith("  ✗ link to iad is failed")
+
+        assert await until(is_said, 30.0)
+        (problem,) = (await planb("status", *config)).json["problems"]
+        assert "iad" in problem
+    finally:
+        planet.heal("fra", "iad")
+
+
+async def test_a_wrong_key_is_said_to_be_one(planet: Planet, tmp_path: Path) -> None:
+    key = tmp_path / "wrong.key"
+    key.write_bytes(bytes(32))
+    wrong = changed(planet, tmp_path / "wrong.toml", str(planet.home / "keys" / "sys.key"), str(key))
+    for words in (("status",), ("verify",), ("parked", "list")):
+        found = await planb(*words, *wrong)
+        assert found.code == 3
+        assert "secrets.sys_key_file" in found.err and "Traceback" not in found.err
+
+
+async def test_a_port_that_is_no_datacenters_is_said_to_be_one(planet: Planet, tmp_path: Path) -> None:
+    ports = planet.site("fra").ports
+    found = await planb("status", *changed(planet, tmp_path / "a.toml", f"= {ports.sys}\n", f"= {ports.log}\n"))
+    assert found.code == 6
+    assert "Is it a datacenter's port" in found.err and "Traceback" not in found.err
+
+
+async def test_verify_names_the_datacenter_that_does_not_answer(planet: Planet, config: tuple[str, str]) -> None:
+    await planet.site("iad").process.stop()
+    try:
+        found = await planb("verify", *config, "--wait", "1")
+        assert found.code == 6
+        assert "planb verify: iad: http://" in found.err
+    finally:
+        await planet.site("iad").start()
+        await planet.site("iad").ready()
+
+
+async def test_a_log_tells_what_went_well_from_what_did_not(planet: Planet) -> None:
+    site = planet.site("fra")
+    await site.process.stop()
+    await site.start()
+    await site.ready()
+    log = (site.home / "serve.log").read_text()
+    assert "INFO cli.serve: fra serves on port" in log
+    assert "WARNING cli.serve" not in log
+
+
 async def test_wrong_use_is_refused_with_exit_code_2(config: tuple[str, str]) -> None:
     for words in (("snapshot",), ("restore",), ("dc", "explode"), ("nonsense",)):
         assert (await planb(*words)).code == 2
@@ -245,6 +333,8 @@ async def test_logs_are_imported_whatever_bytes_they_hold(planet: Planet, tmp_pa
         ("[bob]", "nul"),
         ("ann", "too_long"),
     ]
+    shown = await planb("import", str(again), *configs, "--text")
+    assert shown.out.startswith("1 messages; lines without a known form 0")
     absent = await planb("import", str(tmp_path / "absent.log"), *configs)
     assert absent.code == 2 and "absent.log" in absent.err
     assert "Traceback" not in absent.err

@@ -27,6 +27,7 @@ STATUS: dict[str, Any] = {
     "queues": {"inbox": 0, "long_polls": 3},
     "stores": {"log": "ok", "stores": "ok"},
     "counters": {"events": 5_000},
+    "clock": {"error_ms": None, "refuses": "", "far_ahead": {}},
 }
 
 
@@ -61,6 +62,9 @@ def test_a_status_without_problems_says_so() -> None:
         ({"replication": {"holes": {"iad/0.0": [[1, 2]]}}}, "records of iad/0.0 are missing"),
         ({"replication": {"repair_error": "nobody has them"}}, "nobody has them"),
         ({"replication": {"behind": {"iad/0.0": 5_000}}}, "5,000 records"),
+        ({"clock": {"refuses": "it is 900 ms ahead", "error_ms": 900}}, "writes are refused: it is 900 ms ahead"),
+        ({"clock": {"error_ms": -150}}, "150 ms behind the others'"),
+        ({"clock": {"far_ahead": {"iad/0.0": 3}}}, "3 events of iad/0.0"),
         ({"peers": {"iad": {"link": "new", "since_ms": 0, "error": "refused", "last_error": ""}}}, "not reached yet"),
         ({"peers": {"iad": {"link": "ok", "since_ms": 1, "error": "disk", "last_error": ""}}}, "can't be stored: disk"),
     ],
@@ -68,6 +72,7 @@ def test_a_status_without_problems_says_so() -> None:
 def test_each_trouble_is_a_sentence(change: dict[str, Any], words: str) -> None:
     status = STATUS | {"parked": 0, "peers": {}} | change
     status["replication"] = STATUS["replication"] | change.get("replication", {})
+    status["clock"] = STATUS["clock"] | change.get("clock", {})
     (found,) = problems(status, "x")
     assert words in found
 
@@ -76,6 +81,8 @@ def test_verify_says_who_is_alone() -> None:
     same = {"ok": True, "digests": {"fra": "ab" * 16, "iad": "ab" * 16}, "digests_equal": True}
     assert shown("verify", same) == ["equal: fra, iad are in the same state (digest abababababababab)"]
     assert "unseen: 3" in shown("verify", same | {"unseen": 3}), "what it does not know is shown all the same"
+    parked = {"ok": False, "parked": {"fra": 2}, "unfinished": "…", "exit_code": 5}
+    assert shown("verify", same | parked)[0] == "NOT FINISHED: fra 2 events are parked: planb parked list"
     differing = {
         "ok": False,
         "digests": {"fra": "ab" * 16, "iad": "ab" * 16, "nrt": "cd" * 16},
@@ -115,7 +122,8 @@ def test_sizes() -> None:
 def test_every_command_that_answers_can_answer_as_json_and_as_text() -> None:
     config = ["--config", "x"]
     for words in (
-        ["status", *config], ["verify", *config], ["parked", "list", *config], ["restore", *config],
+        ["status", *config], ["verify", *config], ["parked", "list", *config], ["parked", "retry", *config],
+        ["parked", "drop", "fra/0.0:1", *config], ["restore", *config],
         *(["snapshot", verb, *config] for verb in ("create", "list", "show", "verify")),
         ["link", "list"], ["dc", "list"], ["try"], ["import", "f", *config],
     ):  # fmt: skip
