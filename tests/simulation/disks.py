@@ -89,6 +89,11 @@ class Relational(MemoryRelationalStore):
         self._journal.append(("set_frontier", (frontier,)))
         self._synced = len(self._journal)
 
+    async def collect(self, through: Mapping[int, int], before_id: int, limit: int) -> int:
+        count = await super().collect(through, before_id, limit)
+        self._journal.append(("collect", (dict(through), before_id, limit)))
+        return count
+
     async def power_failure(self, random: Random) -> int:
         """Goes back to some commit after the last sync; how many were lost."""
         kept = random.randint(self._synced, len(self._journal))

@@ -180,7 +180,7 @@ class LogClient(_Store):
 
 
 @_reads("frontier", "rows", "results", "parked", "conflicts", "meta")
-@_writes("apply", "set_meta", "load", "set_frontier")
+@_writes("apply", "set_meta", "load", "set_frontier", "collect")
 class RelationalClient(_Store):
     name = "relational"
 
