@@ -12,6 +12,9 @@ from core.errors import ClockRefused
 from core.system import Clock
 
 
+_SKEW = limits.ticks(limits.CLOCK_SKEW_MS_MAX)
+
+
 class HybridClock:
     """Ids for one process. Not thread-safe: used from the event loop only."""
 
@@ -56,7 +59,7 @@ class HybridClock:
 
     def bound(self) -> int:
         """The greatest tick that moves the clock."""
-        return ids.tick_at(self._wall()) + limits.ticks(limits.CLOCK_SKEW_MS_MAX)
+        return ids.tick_at(self._wall()) + _SKEW
 
     def reached(self) -> int:
         """The greatest tick taken or seen, but never beyond the bound: what others need to know of it."""

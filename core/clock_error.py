@@ -50,6 +50,8 @@ class ClockError:
         self._readings: dict[str, Reading] = {}
         self._base = wall() - steady()
         self._error: int | None = None
+        self._too_much = 0
+        """The error, where it is too great."""
 
     def note(self, peer: str, *, sent_ms: int, received_ms: int, held_ms: int, wall_ms: int) -> None:
         """An answer of `peer`: sent and received by our steady clock, held there for `held_ms`, and then its wall
@@ -68,12 +70,8 @@ class ClockError:
         """Computes the error anew; called now and then, because readings age."""
         self._base = self.wall() - self.steady()
         opinions = sorted([0, *(offset.ms for offset in self.offsets().values())])
-        if len(opinions) < limits.CLOCK_OPINIONS_MIN:
-            self._error = None
-            return
-        low, high = opinions[(len(opinions) - 1) // 2], opinions[len(opinions) // 2]
-        # Where two halves disagree, nobody knows which is right: we are only as wrong as we surely are.
-        self._error = 0 if low <= 0 <= high else -min(low, high, key=abs)
+        self._error = _error_among(opinions) if len(opinions) >= limits.CLOCK_OPINIONS_MIN else None
+        self._too_much = self._error if self._error and abs(self._error) > limits.CLOCK_ERROR_MS_MAX else 0
 
     def offsets(self) -> dict[str, Offset]:
         """Of the peers whose clocks are known to within the greatest error that a clock may have."""
@@ -98,16 +96,27 @@ class ClockError:
 
     def doubt(self) -> str:
         """Why this machine's wall clock is not to be trusted; "" if it is, or nobody knows."""
-        error_ms = self.error_ms()
-        if error_ms is None or abs(error_ms) <= limits.CLOCK_ERROR_MS_MAX:
+        if abs(self.wall() - self.steady() - self._base) > _STEP_MS:
+            self.look()
+        error_ms = self._too_much
+        if not error_ms:
             return ""
         side = "ahead of" if error_ms > 0 else "behind"
         return f"this machine's wall clock is {abs(error_ms)} ms {side} the other datacenters'"
 
     def trusted(self) -> int:
         """The wall clock; put right by its error where that is too great. Milliseconds since 1970."""
-        error_ms = self.error_ms()
-        return self.wall() - (error_ms if error_ms is not None and abs(error_ms) > limits.CLOCK_ERROR_MS_MAX else 0)
+        wall_ms = self.wall()
+        if abs(wall_ms - self.steady() - self._base) > _STEP_MS:
+            self.look()
+        return wall_ms - self._too_much
+
+
+def _error_among(opinions: list[int]) -> int:
+    """Ours, by the median of all opinions in order. Where two halves disagree, nobody knows which is right: we are
+    only as wrong as we surely are."""
+    low, high = opinions[(len(opinions) - 1) // 2], opinions[len(opinions) // 2]
+    return 0 if low <= 0 <= high else -min(low, high, key=abs)
 
 
 def _better(fresh: Reading, known: Reading) -> bool:
