@@ -11,7 +11,6 @@ from core import ids, limits
 from core.errors import ClockRefused
 from core.system import Clock
 
-
 _SKEW = limits.ticks(limits.CLOCK_SKEW_MS_MAX)
 
 
