@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 
 from aiohttp import web
 
+from api.door import Door
 from api.guard import Guard
 from core import limits
 from core.system import Clock
@@ -97,9 +98,11 @@ class Front:
         framework: Callable[[], asyncio.Protocol],
         serves: Callable[[], bool],
         wall: Clock,
+        door: Door,
     ) -> None:
-        """`routes`: path of a POST -> who answers it. `framework` makes the protocol of one connection. `serves` says
-        whether requests are let in; while they are not, the framework says why."""
+        """`routes`: path of a POST -> who answers it. `framework` makes the protocol of one connection, watched by the
+        `door`. `serves` says whether requests are let in; while they are not, the framework says why."""
+        self.door = door
         self._routes = {path: (f"POST {path}", handler) for path, handler in routes.items()}
         self._guard = guard
         self._framework = framework
@@ -175,20 +178,24 @@ class Connection(asyncio.Protocol):
         """What came before the request at hand was answered."""
         self._idle: asyncio.TimerHandle | None = None
         self._moved_at = 0.0
+        self._patience_s: float = limits.HEAD_WAIT_S_MAX
         self.task: asyncio.Task[None] | None = None
         """Answers the request at hand."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
         self._front.connections.add(self)
+        if not self._front.door.enter(self._transport):
+            return
         if self._front.closing:
             self.end()
             return
         self._moved_at = self._loop.time()
-        self._idle = self._loop.call_later(limits.KEEP_ALIVE_S, self._look)
+        self._idle = self._loop.call_later(limits.HEAD_WAIT_S_MAX, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
+        self._front.door.leave()
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None, "made"
@@ -224,6 +231,7 @@ class Connection(asyncio.Protocol):
             return
         transport.write(answer)
         self._moved_at = self._loop.time()
+        self._patience_s = limits.KEEP_ALIVE_S
         if self._front.closing:
             transport.close()
         elif self._early:
@@ -233,8 +241,9 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         assert transport is not None, "made"
         self._leave()
-        self._front.hand_over(transport, data)
+        # Before: the framework pauses it again if this is more than it takes at a time.
         transport.resume_reading()
+        self._front.hand_over(transport, data)
 
     def _leave(self) -> None:
         self._transport = None
@@ -245,8 +254,9 @@ class Connection(asyncio.Protocol):
 
     def _look(self) -> None:
         """Closes a connection on which nothing has moved for long."""
-        left = self._moved_at + limits.KEEP_ALIVE_S - self._loop.time() if self.task is None else limits.KEEP_ALIVE_S
+        left = self._moved_at + self._patience_s - self._loop.time() if self.task is None else self._patience_s
         if left <= 0:
-            self.end()
+            assert self._transport is not None, "made"
+            self._front.door.silence(self._transport)
         else:
             self._idle = self._loop.call_later(left, self._look)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from api.clock_header import ClockHeader
 from api.decoding import decode_object
+from api.door import Door
 from api.front import Front, Wire, ok
 from api.guard import Guard
 from api.intentions import fingerprint, fingerprint_key
@@ -186,7 +187,8 @@ class Stages:
             raise AssertionError("the load is plain")
 
         guard = Guard(Metrics(), entropy)
-        front = Front({"/v1/messages": answer}, guard, framework, lambda: True, wall_clock_ms)
+        door = Door(limits.HTTP_CONNECTIONS_MAX, Metrics())
+        front = Front({"/v1/messages": answer}, guard, framework, lambda: True, wall_clock_ms, door)
         await front.start("127.0.0.1", 0, limits.REQUESTS_IN_FLIGHT_MAX)
         senders = [Sender(bearer[7:], f"Ub{i ^ 1}") for i, bearer in enumerate(self._bearers)]
         begun = time.process_time()

@@ -20,6 +20,8 @@ class BrokerDeps:
     """(user, cursor) -> where it stands. Raises core.errors.Invalid for one that is not this user's."""
     entropy: Entropy
     clock: Clock
+    connections_max: int = limits.CONNECTIONS_MAX
+    """Websockets at a time."""
     heartbeat_s: int = limits.HEARTBEAT_S
     tick_s: float = 1.0
     """How often the epoch is looked at and a share of the connections gets its heartbeat."""

@@ -66,7 +66,7 @@ class _Stream:
         _refuse_query(request, frozenset(("ticket",)))
         if self._hub.draining:
             raise NotServing("this server is going away", retry_after_s=1)
-        if self._hub.sockets >= limits.CONNECTIONS_MAX:
+        if self._hub.sockets >= self._deps.connections_max:
             raise Overloaded("too many connections", retry_after_s=5)
         self._hub.sockets += 1
         try:

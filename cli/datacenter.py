@@ -1,12 +1,10 @@
 """The composition root: one datacenter in one process, every adapter built here and handed in."""
 
 import asyncio
-import contextlib
 import json
 import logging
-import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import aiohttp
@@ -14,7 +12,7 @@ from aiohttp import web
 
 from api.app import PARTS, PublicDeps, create_public_app
 from api.clock_header import ClockHeader
-from api.front import Front
+from api.door import Door
 from api.internal_auth import InternalAuth
 from api.metrics import Metrics
 from api.operations import Other
@@ -28,6 +26,8 @@ from broker.hub import Hub
 from broker.routes import add_routes as add_stream
 from cli import settings as configuration
 from cli.clock_watch import ClockWatch
+from cli.file_limit import make_room
+from cli.listeners import SHUTDOWN_S_MAX, open_public, open_sys, runner_of
 from cli.serving import Serving
 from cli.settings import Listen, Settings
 from core import limits
@@ -69,8 +69,6 @@ log = logging.getLogger(__name__)
 TICK_S = 1.0
 ASK_S_MAX = 2.0
 """How long a start waits for peers to say what they hold of our lanes."""
-SHUTDOWN_S_MAX = 5.0
-BACKLOG = 1_024
 OPENED = "incarnation_opened"
 """Meta: the last incarnation that a lane was opened in."""
 SYS_CONNECTIONS_MAX = 32
@@ -85,6 +83,7 @@ class Datacenter:
         self._sys_key = configuration.secret(settings.secrets.sys_key_file)
         self._signer = Signer(configuration.secret(settings.secrets.signing_key_file))
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self.room = make_room()
         self._tasks: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
         """Undo what `start` did, last first."""
@@ -273,6 +272,7 @@ class Datacenter:
                 open_cursor=lambda user, cursor: parts.cursors.open(cursor, user).position(),
                 entropy=entropy,
                 clock=wall_clock_ms,
+                connections_max=self.room.streams,
             ),
         )
         for name in hub.metrics():
@@ -284,8 +284,10 @@ class Datacenter:
         progress = self.applier.progress
         clock = ClockHeader(self._token_key, self.clock, wall_clock_ms, progress)
         calls = SysCalls(parts.tokens, parts.cursors, clock, progress)
+        self.sys_metrics = Metrics()
         self.sys = create_sys_app(
             SysDeps(
+                metrics=self.sys_metrics,
                 auth=self.auth,
                 replicator=self.replicator,
                 replay=Replay(
@@ -436,33 +438,20 @@ class Datacenter:
 
     async def _listen(self, app: web.Application, where: Listen) -> None:
         runner = await self._runner(app)
-        with _listening(where):
-            await web.TCPSite(runner, where.host, where.port, backlog=BACKLOG).start()
+        door = Door(limits.SYS_CONNECTIONS_MAX, self.sys_metrics)
+        self._closers.append(door.close)
+        await open_sys(runner, where, door)
 
     async def _listen_public(self) -> None:
-        """Plain writes are answered in front of the framework."""
-        runner, where = await self._runner(self.public), self.settings.public
-        parts = self.public[PARTS]
-        assert runner.server is not None, "set up"
-        front = Front(parts.plain, parts.guard, runner.server, lambda: self.serving.open, wall_clock_ms)
+        runner = await self._runner(self.public)
+        door = Door(self.room.public, self.public[PARTS].metrics)
+        front = await open_public(runner, self.settings.public, door, lambda: self.serving.open, wall_clock_ms)
         self._closers.append(lambda: front.close(SHUTDOWN_S_MAX))
-        with _listening(where):
-            await front.start(where.host, where.port, BACKLOG)
 
     async def _runner(self, app: web.Application) -> web.AppRunner:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S_MAX)
-        await runner.setup()
+        runner = await runner_of(app)
         self._closers.append(runner.cleanup)
         return runner
-
-
-@contextlib.contextmanager
-def _listening(where: Listen) -> Iterator[None]:
-    """A port that is taken, or not ours to take, is named."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"can't listen on {where.host}:{where.port}: {os.strerror(error.errno or 0)}") from error
 
 
 def _reader(hub: Hub, name: str) -> Callable[[], float]:

@@ -142,6 +142,19 @@ CRDT_META_KEPT_S = 3_600
 CONNECTION_QUEUE_MAX = 1_000
 """Updates waiting for one websocket; a slower reader is dropped and told to resume."""
 CONNECTIONS_MAX = 20_000
+"""Websockets of one process."""
+HTTP_CONNECTIONS_MAX = 22_000
+"""Connections to the public listener, websockets included; beyond it 503 and closed."""
+SYS_CONNECTIONS_MAX = 256
+"""The same of the internal listener."""
+FILES_KEPT = 256
+"""Open files for everything that is no client: stores, log, peers, archive."""
+HTTP_CONNECTIONS_MIN = 64
+"""With less room for clients than this a process does not start."""
+HEAD_WAIT_S_MAX = 15
+"""How long a new connection may take to its first complete request head."""
+TAKE_WAIT_S_MAX = 20
+"""A client that takes nothing of what it is answered for so long is cut."""
 HEARTBEAT_S = 20
 CONNECTION_QUEUE_BYTES_MAX = 4_194_304
 """The same in bytes."""
@@ -239,6 +252,9 @@ assert 2 * REPLAY_POSTS_MAX * REPLAY_RECORDS_MAX <= APPLY_QUEUE_MAX
 assert PULL_RECORDS_MAX <= SEGMENT_RECORDS_MAX
 assert CHUNK_ROWS_MEAN < CHUNK_ROWS_MAX
 assert 2 * ARCHIVE_INTERVAL_MS < 1_000 * ARCHIVE_WAIT_S_MAX
+assert CONNECTIONS_MAX + REQUESTS_IN_FLIGHT_MAX <= HTTP_CONNECTIONS_MAX
+assert PEER_CONNECTIONS_MAX * DC_MAX <= SYS_CONNECTIONS_MAX
+assert HEAD_WAIT_S_MAX <= KEEP_ALIVE_S
 assert RESUME_UPDATES_MAX < CONNECTION_QUEUE_MAX
 assert CURSOR_CHARS_MAX < STREAM_RECEIVED_BYTES_MAX
 assert STREAM_FRAME_BYTES_MAX < CONNECTION_QUEUE_BYTES_MAX

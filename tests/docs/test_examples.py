@@ -149,6 +149,14 @@ def test_the_bounds_that_the_client_protocol_tells_are_those_of_the_code() -> No
     assert f"| {limits.REQUEST_BYTES_MAX:,} |" in text
     assert f"| {limits.ANONYMOUS_BYTES_MAX:,} |" in text
     assert f"bodies of {limits.BODIES_BYTES_MAX >> 20} MiB" in text
+    for bound in (
+        f"{limits.HEAD_WAIT_S_MAX} s to its first",
+        f"{limits.KEEP_ALIVE_S} s from one answer",
+        f"{limits.BODY_WAIT_MS_MAX // 1000} s. One",
+        f"for {limits.TAKE_WAIT_S_MAX} s is cut",
+        f"{limits.HTTP_CONNECTIONS_MAX:,} connections, {limits.CONNECTIONS_MAX:,} of them",
+    ):
+        assert bound in text.replace("\n", " "), bound
     assert f"at most {limits.FIELDS_MAX} fields and {limits.JSON_VALUES_MAX:,} values" in text
     assert f"at most {limits.ERRORS_LISTED_MAX} of them" in text
     assert f"nested at most {limits.JSON_DEPTH_MAX} deep" in text

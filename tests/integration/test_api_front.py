@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from api.door import Door
 from api.front import Front
+from api.metrics import Metrics
 from core import limits
 from core.errors import StoreUnavailable
 from core.system import wall_clock_ms
@@ -84,7 +86,9 @@ async def world() -> AsyncIterator[World]:
         await api.sign_up("Uada", "Ugrace")
         runner = api.http.server.runner
         assert runner is not None and runner.server is not None
-        front = Front(api.parts.plain, api.parts.guard, runner.server, lambda: made.serves, wall_clock_ms)
+        front = Front(
+            api.parts.plain, api.parts.guard, runner.server, lambda: made.serves, wall_clock_ms, Door(100, Metrics())
+        )
         await front.start("127.0.0.1", 0, 64)
         assert front.port
         made = World(api, front, front.port)
@@ -261,7 +265,9 @@ async def test_beyond_the_bound_of_requests_in_flight_it_is_refused(monkeypatch:
         await api.sign_up("Uada", "Ugrace")
         runner = api.http.server.runner
         assert runner is not None and runner.server is not None
-        front = Front(api.parts.plain, api.parts.guard, runner.server, lambda: True, wall_clock_ms)
+        front = Front(
+            api.parts.plain, api.parts.guard, runner.server, lambda: True, wall_clock_ms, Door(100, Metrics())
+        )
         await front.start("127.0.0.1", 0, 64)
         world = World(api, front, front.port)
         stuck, go = held(api, monkeypatch)
@@ -314,6 +320,7 @@ async def test_a_connection_without_requests_is_closed_in_the_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "KEEP_ALIVE_S", 0.2)
+    monkeypatch.setattr(limits, "HEAD_WAIT_S_MAX", 0.2)
     silent, after_one = await world.connect(), await world.connect()
     assert (await after_one.ask(world.post())).status == 200
     async with asyncio.timeout(5):

@@ -167,7 +167,7 @@ async def problems(request: web.Request, handler: Any) -> web.StreamResponse:
 
 
 @contextlib.asynccontextmanager
-async def served(heartbeat_s: int = 20, tick_s: float = 0.05) -> AsyncIterator[World]:
+async def served(heartbeat_s: int = 20, tick_s: float = 0.05, **more: Any) -> AsyncIterator[World]:
     world = World()
     await world.hot.begin(1)
     await world.hot.publish_epoch(1, {}, {})
@@ -181,6 +181,7 @@ async def served(heartbeat_s: int = 20, tick_s: float = 0.05) -> AsyncIterator[W
         clock=wall_clock_ms,
         heartbeat_s=heartbeat_s,
         tick_s=tick_s,
+        **more,
     )
     world.hub = add_routes(app, deps)
     server = TestServer(app)
@@ -579,13 +580,13 @@ async def test_a_draining_server_tells_clients_to_move_and_takes_no_more(world: 
     assert refused.value.headers["Retry-After"] == "1"
 
 
-async def test_beyond_the_bound_connections_are_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CONNECTIONS_MAX", 1)
-    peer = await world.connect("Uada")
-    await peer.next("resume")
-    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-        await world.raw()
-    assert refused.value.status == 503
+async def test_beyond_the_bound_connections_are_refused() -> None:
+    async with served(connections_max=1) as world:
+        peer = await world.connect("Uada")
+        await peer.next("resume")
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await world.raw()
+        assert refused.value.status == 503
 
 
 @pytest.mark.parametrize("frame", ['{"type":"hello"}', '{"type":"send","text":"x"}', "{", '{"type":"ping","a":1}'])

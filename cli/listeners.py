@@ -1,0 +1,60 @@
+"""The two listeners of a datacenter, as they are opened: who answers, how many connections, how long silence lasts."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+
+from aiohttp import web
+
+from api.app import PARTS
+from api.door import Door
+from api.front import Front
+from cli.settings import Listen
+from core import limits
+from core.errors import ConfigError
+from core.system import Clock
+
+SHUTDOWN_S_MAX = 5.0
+BACKLOG = 1_024
+
+
+async def runner_of(app: web.Application) -> web.AppRunner:
+    """Starts the application; `cleanup` ends it. Bodies are taken as they come: what is compressed is refused, and to
+    unpack it before that would be the sender's choice of how much memory he gets."""
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_S_MAX,
+        keepalive_timeout=limits.KEEP_ALIVE_S,
+        auto_decompress=False,
+    )
+    await runner.setup()
+    return runner
+
+
+async def open_public(
+    runner: web.AppRunner, where: Listen, door: Door, serves: Callable[[], bool], wall: Clock
+) -> Front:
+    """Plain writes are answered in front of the framework. ConfigError if the port can't be had."""
+    server, parts = runner.server, runner.app[PARTS]
+    assert server is not None, "set up"
+    front = Front(parts.plain, parts.guard, door.watched(server), serves, wall, door)
+    with _listening(where):
+        await front.start(where.host, where.port, BACKLOG)
+    return front
+
+
+async def open_sys(runner: web.AppRunner, where: Listen, door: Door) -> None:
+    """The framework answers everything. ConfigError if the port can't be had."""
+    assert runner.server is not None, "set up"
+    with _listening(where):
+        await door.listen(where.host, where.port, BACKLOG, runner.server)
+
+
+@contextlib.contextmanager
+def _listening(where: Listen) -> Iterator[None]:
+    """A port that is taken, or not ours to take, is named."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"can't listen on {where.host}:{where.port}: {os.strerror(error.errno or 0)}") from error
