@@ -64,6 +64,8 @@ class PublicDeps:
     in_flight_max: int = limits.REQUESTS_IN_FLIGHT_MAX
     bodies_bytes_max: int = limits.BODIES_BYTES_MAX
     access_log: bool = False
+    proxies: frozenset[str] = frozenset()
+    """Addresses whose X-Forwarded-For is believed."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def create_public_app(deps: PublicDeps) -> web.Application:
         secret=deps.key,
     )
     clock = ClockHeader(deps.key, deps.clock, deps.wall, deps.progress)
-    calls = Calls(tokens, cursors, clock, deps.progress)
+    calls = Calls(tokens, cursors, clock, deps.progress, deps.proxies)
     guard = Guard(
         deps.metrics,
         deps.entropy,

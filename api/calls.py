@@ -9,6 +9,7 @@
 | Prefer | `durability=local` or `durability=remote` |
 """
 
+import ipaddress
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -38,12 +39,23 @@ class Call(NamedTuple):
     """"" without one."""
     prefer: str
     """"local", "remote" or ""."""
+    address: str = ""
+    """Where it comes from, of a call that needs no token."""
 
 
 class Calls:
     """Reads the headers of requests."""
 
-    def __init__(self, tokens: Tokens, cursors: Cursors, clock: ClockHeader, progress: Progress) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        cursors: Cursors,
+        clock: ClockHeader,
+        progress: Progress,
+        proxies: frozenset[str] = frozenset(),
+    ) -> None:
+        """`proxies`: addresses whose word in X-Forwarded-For is believed."""
+        self._proxies = proxies
         self._tokens = tokens
         self._cursors = cursors
         self._clock = clock
@@ -51,7 +63,17 @@ class Calls:
 
     async def enter(self, request: web.Request, *, public: bool = False) -> Call:
         """As `of`, for a request of the framework."""
-        return await self.of(request.headers, public=public)
+        call = await self.of(request.headers, public=public)
+        return call._replace(address=self._address(request)) if public else call
+
+    def _address(self, request: web.Request) -> str:
+        """The nearest one that is none of our proxies: whatever stands before it, anybody may have written."""
+        address = request.remote or ""
+        for named in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+            if address not in self._proxies or not _is_address(named.strip()):
+                break
+            address = named.strip()
+        return address
 
     async def of(self, headers: Mapping[str, str], *, public: bool = False) -> Call:
         """Raises Unauthenticated (unless `public`), ClockAhead, and Invalid for a header that is not as above.
@@ -79,6 +101,14 @@ class Calls:
         ):
             return NotYetHere(retry_after_s=_RETRY_AFTER_S)
         return error
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def key_of(text: str) -> str:

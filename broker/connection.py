@@ -6,6 +6,7 @@ import contextlib
 from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
 
 from broker import frames
+from broker.budget import Budget
 from broker.frames import Close
 from broker.outgoing import Outgoing
 from core import limits
@@ -24,6 +25,7 @@ class Connection:
         token: str,
         socket: web.WebSocketResponse,
         transport: asyncio.Transport | None,
+        budget: Budget,
     ) -> None:
         self.id = id
         self.user = user
@@ -37,7 +39,7 @@ class Connection:
         self.epoch = 0
         self.slot = 0
         self.frames = 0
-        self.outgoing = Outgoing()
+        self.outgoing = Outgoing(budget)
         self.ended: tuple[Close, str] | None = None
         self._socket = socket
         self._transport = transport
@@ -69,7 +71,7 @@ class Connection:
         """Closes with a code; what waits is dropped. The first reason counts."""
         if self.ended is None:
             self.ended = (code, reason)
-            self.outgoing.clear()
+            self.outgoing.drop()
             self._closing = asyncio.create_task(self._close(code, reason), name=f"close {self.id}")
 
     async def finish(self) -> None:
@@ -91,6 +93,7 @@ class Connection:
                     await asyncio.sleep(busy_s)
                 for frame in self.outgoing.take():
                     await self.send(frame)
+                    self.outgoing.left(len(frame))
                 written = loop.time()
 
     async def _close(self, code: Close, reason: str) -> None:

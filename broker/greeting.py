@@ -86,7 +86,11 @@ class Greeting:
                 entries = [render.decode(entry) for entry in page.entries]
                 shown = await render.render_all(self._deps.view, entries, self._connection.user)
                 items = [frames.item(owner, page.first + n, frames.encoded(one)) for n, one in enumerate(shown)]
-                for frame in frames.updates(items):
+                page_of_frames = list(frames.updates(items))
+                outgoing = self._connection.outgoing
+                outgoing.leave(sum(map(len, page_of_frames)))
+                for frame in page_of_frames:
                     yield frame
+                    outgoing.left(len(frame))
                 after += len(items)
             self.at[owner] = max(after, pts)

@@ -8,14 +8,17 @@ finds itself behind them has really missed something.
 """
 
 import asyncio
+import heapq
 import logging
 from collections import Counter
 from collections.abc import Iterable
 
 from broker import frames
+from broker.budget import Budget
 from broker.connection import Connection
 from broker.deps import BrokerDeps
 from broker.frames import Close
+from core import limits
 from core.errors import Corrupt, PlanBError, Unauthenticated
 from core.membership import Membership
 from stores.ports import EpochLost
@@ -27,6 +30,7 @@ DRAIN_SHARE = 200
 """Connections told to move at a time, so that not all of them knock at the next door at once."""
 DRAIN_PAUSE_S = 0.05
 VERIFIED_AT_A_TIME = 200
+RELIEVED_AT_A_TIME = 64
 MEMBERSHIP_TYPES = frozenset(("chat", "member"))
 
 
@@ -47,6 +51,7 @@ class Hub:
         """A revocation may have been missed: all tokens are checked at the next look."""
         self._tasks: list[asyncio.Task[None]] = []
         self._counts: Counter[str] = Counter()
+        self.budget = Budget(limits.STREAMS_BYTES_MAX, self._relieve)
         self.sockets = 0
         """Open websockets, those that have not said hello included."""
         self.draining = False
@@ -81,7 +86,12 @@ class Hub:
     def metrics(self) -> dict[str, int]:
         """Counters since the start, and the gauges `connections` and `users`."""
         gauges = {"connections": sum(map(len, self._by_user.values())), "users": len(self._by_user)}
-        return {**{name: self._counts[name] for name in COUNTERS}, **gauges, "sockets": self.sockets}
+        return {
+            **{name: self._counts[name] for name in COUNTERS},
+            **gauges,
+            "sockets": self.sockets,
+            "waiting_bytes": self.budget.bytes,
+        }
 
     def count(self, name: str, more: int = 1) -> None:
         self._counts[name] += more
@@ -108,6 +118,7 @@ class Hub:
         for channel in connection.channels:
             _discard(self._by_channel, channel, connection)
         self._slots[connection.slot].discard(connection)
+        connection.outgoing.drop()
         self.count("frames", connection.frames)
         if connection.ended is not None:
             self.count(_ENDED.get(connection.ended[0], "closed_other"))
@@ -190,6 +201,18 @@ class Hub:
                 self.count("deliveries")
             else:
                 connection.end(Close.SLOW, "slow: resume")
+
+    def _relieve(self) -> None:
+        """Too much waits for all connections together: those for which most waits are told to resume."""
+        while self.budget.bytes > self.budget.bytes_max * 3 // 4:
+            here = (one for one in self._everyone() if one.ended is None and one.outgoing.size)
+            greatest = heapq.nlargest(RELIEVED_AT_A_TIME, here, key=lambda one: one.outgoing.size)
+            if not greatest:
+                return
+            for connection in greatest:
+                connection.end(Close.SLOW, "slow: resume")
+                if self.budget.bytes <= self.budget.bytes_max * 3 // 4:
+                    return
 
     async def _membership_changes(self, heard: frames.Announcement) -> None:
         """Before anything is delivered: whoever was removed in this batch gets nothing more of the supergroup."""

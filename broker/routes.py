@@ -76,8 +76,11 @@ class _Stream:
                 heartbeat=self._deps.heartbeat_s * 2,
                 compress=False,
                 max_msg_size=limits.STREAM_RECEIVED_BYTES_MAX,
+                writer_limit=limits.STREAM_BUFFER_BYTES,
             )
             await socket.prepare(request)
+            if request.transport is not None:
+                request.transport.set_write_buffer_limits(high=limits.STREAM_BUFFER_BYTES)
             with contextlib.suppress(ClientConnectionResetError, ConnectionError):
                 await self._serve(request, socket, holder)
         finally:
@@ -119,7 +122,7 @@ class _Stream:
             return
         id = urlsafe_b64encode(self._deps.entropy(9)).decode()
         transport = request.transport
-        connection = Connection(id, holder.user, holder.session, holder.token, socket, transport)
+        connection = Connection(id, holder.user, holder.session, holder.token, socket, transport, self._hub.budget)
         self._hub.add(connection)
         try:
             await self._greet(connection, position)

@@ -255,6 +255,7 @@ class Datacenter:
             entropy=entropy,
             checks=self.serving.checks,
             others=[Other(*one) for one in stream_described()],
+            proxies=frozenset(map(str, self.settings.public.proxies)),
         )
         self.public = create_public_app(deps)
         parts = self.public[PARTS]

@@ -24,6 +24,13 @@ class Listen(pydantic.BaseModel):
     port: int = pydantic.Field(ge=1, le=65535)
 
 
+class Public(Listen):
+    """The listener for clients."""
+
+    proxies: list[pydantic.IPvAnyAddress] = []
+    """Load balancers in front of it: the client's address is what they say in X-Forwarded-For."""
+
+
 class Dc(pydantic.BaseModel):
     """Who this datacenter is."""
 
@@ -92,7 +99,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PLANB_", env_nested_delimiter="__", extra="forbid")
     dc: Dc
-    public: Listen
+    public: Public
     sys: Listen
     stores: Stores
     secrets: Secrets

@@ -158,6 +158,10 @@ TAKE_WAIT_S_MAX = 20
 HEARTBEAT_S = 20
 CONNECTION_QUEUE_BYTES_MAX = 4_194_304
 """The same in bytes."""
+STREAMS_BYTES_MAX = 134_217_728
+"""What waits for all websockets of a process together; beyond it those for which most waits are dropped."""
+STREAM_BUFFER_BYTES = 16_384
+"""Of a websocket, on top of it: what it takes before its writer waits for the client."""
 HELLO_S_MAX = 10
 """How long a websocket may take to say hello."""
 STREAM_LINGER_MS = 25
@@ -193,6 +197,16 @@ DURABILITY_WAIT_MS_MAX = 2_000
 """How long a write waits for another DC before it answers `durability=local`."""
 PASSWORD_CHECKS_MAX = 4
 """Password hashes computed at a time (16 MiB and about 50 ms each)."""
+PASSWORD_WAITING_OF_ADDRESS_MAX = 16
+"""Logins from one address that wait for one of them; beyond it 429."""
+LOGINS_FAILED_OF_USER = 20
+"""Wrong passwords for one user at once; then one every LOGIN_USER_REFILL_S."""
+LOGIN_USER_REFILL_S = 5
+LOGINS_FAILED_OF_ADDRESS = 60
+"""Wrong passwords from one address at once; then one every LOGIN_ADDRESS_REFILL_S."""
+LOGIN_ADDRESS_REFILL_S = 1
+LOGINS_REMEMBERED_MAX = 50_000
+"""Users, and addresses, whose wrong passwords are counted; those that failed longest ago are forgotten."""
 PASSWORD_WAITING_MAX = 64
 """Logins that wait for one of them; beyond it 503."""
 SCAN_ENTRIES_MAX = 1_000
@@ -231,6 +245,7 @@ assert 3 * BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX + 1_024 * BATCH_MESSAGES_MAX <
 assert 6 * MESSAGE_BYTES_MAX + CURSOR_CHARS_MAX <= REQUEST_BYTES_MAX
 assert 12 * TEXT_FIELD_CHARS_MAX + 1_024 < ANONYMOUS_BYTES_MAX < REQUEST_BYTES_MAX < BODY_BYTES_MAX
 assert 10 * BODY_BYTES_MAX <= BODIES_BYTES_MAX
+assert 4 * PASSWORD_WAITING_OF_ADDRESS_MAX <= PASSWORD_WAITING_MAX
 assert KEPT_MAX + SUPERGROUP_ADD_MAX + 8 * BATCH_MESSAGES_MAX < JSON_VALUES_MAX
 assert BATCH_MESSAGES_MAX <= LANE_BATCH_MAX
 assert REPLAY_POSTS_MAX * REPLAY_BODY_BYTES_MAX < SYS_BODIES_BYTES_MAX
@@ -257,4 +272,5 @@ assert PEER_CONNECTIONS_MAX * DC_MAX <= SYS_CONNECTIONS_MAX
 assert HEAD_WAIT_S_MAX <= KEEP_ALIVE_S
 assert RESUME_UPDATES_MAX < CONNECTION_QUEUE_MAX
 assert CURSOR_CHARS_MAX < STREAM_RECEIVED_BYTES_MAX
+assert 16 * CONNECTION_QUEUE_BYTES_MAX <= STREAMS_BYTES_MAX
 assert STREAM_FRAME_BYTES_MAX < CONNECTION_QUEUE_BYTES_MAX

@@ -84,6 +84,20 @@ async def test_the_example_of_the_customers_own_system_makes_a_user_and_a_token(
 # -- tables that repeat what the code says
 
 
+def test_the_page_on_accounts_tells_the_bounds_of_logins() -> None:
+    text = (ROOT / "docs/accounts.md").read_text()
+    assert f"| one user | {limits.LOGINS_FAILED_OF_USER} | one every {limits.LOGIN_USER_REFILL_S} s |" in text
+    assert f"| one address | {limits.LOGINS_FAILED_OF_ADDRESS} | one every {limits.LOGIN_ADDRESS_REFILL_S} s |" in text
+    assert f"{limits.PASSWORD_WAITING_OF_ADDRESS_MAX} logins from one address" in text
+    assert f"and {limits.PASSWORD_WAITING_MAX} in all" in text
+
+
+def test_the_page_on_the_websocket_tells_when_a_reader_is_slow() -> None:
+    text = (ROOT / "docs/websocket.md").read_text()
+    assert f"{limits.CONNECTION_QUEUE_MAX:,} updates or {limits.CONNECTION_QUEUE_BYTES_MAX >> 20} MiB waited" in text
+    assert f"or {limits.STREAMS_BYTES_MAX >> 20} MiB for all" in text
+
+
 def calls_in_first_column(page_text: str) -> set[tuple[str, str]]:
     return {
         (method, path.partition("?")[0])

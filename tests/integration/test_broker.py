@@ -387,6 +387,45 @@ async def test_a_slow_reader_is_dropped_and_resumes_without_loss(world: World, m
     assert world.hub.metrics()["closed_slow"] == 1
 
 
+async def test_what_waits_for_all_together_is_bounded_and_who_reads_is_not_hurt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bound = 4_000_000
+    monkeypatch.setattr(limits, "STREAMS_BYTES_MAX", bound)
+    users = [f"Uslow{number}" for number in range(8)]
+    async with served() as world:
+        slow = [await world.connect(user) for user in users]
+        quick = await world.connect("Uquick")
+        for peer in (*slow, quick):
+            await peer.next("resume")
+        most, total = 0, 0
+        while world.hub.metrics()["closed_slow"] < 3:
+            await world.say("Uquick", *users, text="x" * limits.MESSAGE_BYTES_MAX, count=5)
+            total += 5
+            most = max(most, world.hub.budget.bytes)
+            assert total < 4_000, "nobody was ever dropped"
+            assert await quick.pts(5) == list(range(total - 4, total + 1))
+        assert most <= bound
+        assert world.hub.metrics()["connections"] > 1
+        again = await world.connect(users[0], at=at(total))
+        assert (await again.next())["pts"] == total
+        for peer in (*slow, quick, again):
+            peer.socket._response.close()  # type: ignore[union-attr]
+        while world.hub.metrics()["connections"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        assert world.hub.budget.bytes == 0
+
+
+async def test_a_client_that_comes_back_and_does_not_read_counts_too(world: World) -> None:
+    await world.say("Uada", text="x" * limits.MESSAGE_BYTES_MAX, count=400, announce=False)
+    peer = await world.connect("Uada", at=at(0))
+    while world.hub.budget.bytes < 1_000_000:  # noqa: ASYNC110  (until it fills what is between)
+        await asyncio.sleep(0.005)
+    assert await peer.pts(400) == list(range(1, 401))
+    while world.hub.budget.bytes:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+
+
 # -- supergroups
 
 

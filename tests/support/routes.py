@@ -30,6 +30,7 @@ def public() -> tuple[dict[str, Any], set[Route]]:
         "in_flight_max",
         "bodies_bytes_max",
         "access_log",
+        "proxies",
     ):
         setattr(nothing, name, None)
     nothing.progress, nothing.entropy = Progress(), bytes

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from broker import frames
+from broker.budget import Budget
 from broker.outgoing import Outgoing
 from core import limits
 from core.errors import Corrupt
@@ -19,7 +20,7 @@ def taken(outgoing: Outgoing) -> list[dict[str, object]]:
 
 
 def test_updates_leave_in_one_frame_in_the_order_of_coming() -> None:
-    outgoing = Outgoing()
+    outgoing = Outgoing(Budget(1 << 40, lambda: None))
     for owner, pts in (("Uada", 1), ("C7", 4), ("Uada", 2)):
         assert queued(outgoing, owner, pts)
     (frame,) = taken(outgoing)
@@ -32,7 +33,7 @@ def test_updates_leave_in_one_frame_in_the_order_of_coming() -> None:
 
 
 def test_pts_of_an_owner_only_grow() -> None:
-    outgoing = Outgoing()
+    outgoing = Outgoing(Budget(1 << 40, lambda: None))
     for pts in (3, 2, 3, 5):
         assert queued(outgoing, "Uada", pts)
     assert [one["pts"] for one in taken(outgoing)[0]["updates"]] == [3, 5]  # type: ignore[index, attr-defined]
@@ -42,13 +43,13 @@ def test_pts_of_an_owner_only_grow() -> None:
 
 def test_a_full_queue_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONNECTION_QUEUE_MAX", 3)
-    outgoing = Outgoing()
+    outgoing = Outgoing(Budget(1 << 40, lambda: None))
     assert [queued(outgoing, "Uada", pts) for pts in (1, 2, 3, 4)] == [True, True, True, False]
 
 
 def test_a_queue_is_full_by_bytes_too_but_takes_any_single_update(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONNECTION_QUEUE_BYTES_MAX", 1_000)
-    outgoing = Outgoing()
+    outgoing = Outgoing(Budget(1 << 40, lambda: None))
     assert queued(outgoing, "Uada", 1, size=2_000)
     assert not queued(outgoing, "Uada", 2)
     outgoing.take()
@@ -64,7 +65,7 @@ def test_frames_are_bounded_by_bytes_and_lose_nothing(monkeypatch: pytest.Monkey
 
 
 def test_after_resume_nothing_old_leaves_and_pts_may_begin_again() -> None:
-    outgoing = Outgoing()
+    outgoing = Outgoing(Budget(1 << 40, lambda: None))
     queued(outgoing, "Uada", 900)
     outgoing.poke("C7", 12)
     outgoing.resume(frames.resume("epoch", "fra", 2))
@@ -73,7 +74,7 @@ def test_after_resume_nothing_old_leaves_and_pts_may_begin_again() -> None:
 
 
 def test_pokes_of_one_owner_become_one_and_heartbeats_come_last() -> None:
-    outgoing = Outgoing()
+    outgoing = Outgoing(Budget(1 << 40, lambda: None))
     outgoing.heartbeat(frames.heartbeat(3, {}))
     outgoing.pong()
     for pts in (4, 6, 5):
@@ -88,7 +89,7 @@ def test_pokes_of_one_owner_become_one_and_heartbeats_come_last() -> None:
 
 
 def test_what_was_greeted_already_does_not_leave_again_and_the_rest_does() -> None:
-    outgoing = Outgoing()
+    outgoing = Outgoing(Budget(1 << 40, lambda: None))
     for pts in (4, 5, 6, 7):
         queued(outgoing, "Uada", pts)
     queued(outgoing, "C7", 1)
@@ -100,7 +101,7 @@ def test_what_was_greeted_already_does_not_leave_again_and_the_rest_does() -> No
 
 
 def test_a_forgotten_owner_s_updates_do_not_leave() -> None:
-    outgoing = Outgoing()
+    outgoing = Outgoing(Budget(1 << 40, lambda: None))
     queued(outgoing, "C7", 1)
     queued(outgoing, "Uada", 1)
     outgoing.poke("C7", 2)
