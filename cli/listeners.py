@@ -1,10 +1,12 @@
 """The two listeners of a datacenter, as they are opened: who answers, how many connections, how long silence lasts."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from api.app import PARTS
 from api.door import Door
@@ -18,12 +20,25 @@ SHUTDOWN_S_MAX = 5.0
 BACKLOG = 1_024
 
 
+class _NotOfClients(logging.Filter):
+    """A client's own mistakes are told to him, and to nobody else: anybody could fill the log with them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, (HttpProcessingError, ConnectionError))
+
+
+log = logging.getLogger("planb.http")
+log.addFilter(_NotOfClients())
+
+
 async def runner_of(app: web.Application) -> web.AppRunner:
     """Starts the application; `cleanup` ends it. Bodies are taken as they come: what is compressed is refused, and to
     unpack it before that would be the sender's choice of how much memory he gets."""
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=log,
         shutdown_timeout=SHUTDOWN_S_MAX,
         keepalive_timeout=limits.KEEP_ALIVE_S,
         auto_decompress=False,

@@ -129,6 +129,34 @@ async def test_one_that_comes_byte_by_byte_is_closed_too(place: Place, monkeypat
     await until(lambda: place.door.open == 0)
 
 
+NO_HTTP: dict[str, bytes] = {
+    "another protocol": b"\x16\x03\x01\x02\x00" + b"\x01" * 10_000,
+    "noise": bytes(range(1, 256)) * 400,
+    "an unknown method": b"FOO /livez HTTP/1.1\r\nHost: p\r\n\r\n",
+    "a long line": b"GET /" + b"a" * 50_000 + b" HTTP/1.1\r\n",
+    "a long header": b"GET /livez HTTP/1.1\r\nHost: p\r\nX: " + b"y" * 100_000,
+    "many headers": b"GET /livez HTTP/1.1\r\nHost: p\r\n" + b"X: y\r\n" * 10_000,
+    "two lengths": b"POST /v1/login HTTP/1.1\r\nHost: p\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
+    "length and chunks": b"POST /v1/login HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "NUL in a header": b"GET /livez HTTP/1.1\r\nHost: p\r\nX: a\0b\r\n\r\n",
+    "CR in a header": b"GET /livez HTTP/1.1\r\nHost: p\r\nX: a\rb\r\n\r\n",
+    "a broken chunk after a good request": ASK + b"GET /livez HTTP/1.1\r\nHost : p\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("what", NO_HTTP)
+async def test_what_is_no_http_ends_the_connection_and_fills_no_log(
+    place: Place, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipe = await place.connect()
+    pipe[1].write(NO_HTTP[what])
+    answer = await ended(pipe)
+    assert len(answer) < 8_192 + 2 * len(NO_HTTP[what]), "it is no amplifier"
+    assert b" 400 " in answer or not answer  # a reset may overtake it
+    await until(lambda: place.door.open == 0)
+    assert not [line for line in caplog.messages if "Error handling request" in line]
+
+
 async def test_one_that_has_asked_stays_for_longer(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HEAD_WAIT_S_MAX", 0.2)
     pipe, silent = await place.connect(), await place.connect()
