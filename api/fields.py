@@ -39,6 +39,8 @@ async def _in_time(reading: Awaitable[bytes]) -> bytes:
             return await reading
     except TimeoutError as error:
         raise TooSlow from error
+    except ConnectionError as error:
+        raise Invalid("the body did not arrive whole") from error
 
 
 def announced(request: web.Request, bytes_max: int) -> int:

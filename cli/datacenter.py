@@ -285,7 +285,7 @@ class Datacenter:
         progress = self.applier.progress
         clock = ClockHeader(self._token_key, self.clock, wall_clock_ms, progress)
         calls = SysCalls(parts.tokens, parts.cursors, clock, progress)
-        self.sys_metrics = Metrics()
+        self.sys_metrics = self._log_metrics()
         self.sys = create_sys_app(
             SysDeps(
                 metrics=self.sys_metrics,
@@ -333,7 +333,6 @@ class Datacenter:
                 entropy=entropy,
                 now_ms=wall_clock_ms,
                 checks=self.serving.checks,
-                metrics=self._log_metrics(),
             )
         )
 

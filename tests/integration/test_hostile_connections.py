@@ -157,6 +157,17 @@ async def test_what_is_no_http_ends_the_connection_and_fills_no_log(
     assert not [line for line in caplog.messages if "Error handling request" in line]
 
 
+async def test_who_goes_away_in_the_middle_of_a_body_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with public() as place:
+        pipe = await place.connect()
+        pipe[1].write(b"POST /v1/login HTTP/1.1\r\nHost: planb\r\nContent-Length: 100\r\n\r\n{")
+        await until(lambda: place.metrics.in_flight == 1)
+        pipe[1].transport.abort()
+        await until(lambda: place.metrics.in_flight == 0)
+        assert 'planb_http_requests_total{route="POST /v1/login",status="400"} 1' in place.metrics.text()
+        assert not [record for record in caplog.records if record.name == "planb.api"]
+
+
 async def test_one_that_has_asked_stays_for_longer(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HEAD_WAIT_S_MAX", 0.2)
     pipe, silent = await place.connect(), await place.connect()
