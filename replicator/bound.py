@@ -1,8 +1,8 @@
 """The garbage-collection bound: up to where every DC surely has each lane, so that nothing before it is needed again.
 
-Per lane the smallest durable frontier over all DCs of the map. Parked events and running snapshots hold it down, here
-and in every other DC. A DC that was never heard of holds it at 0, also one that is away for long: `dc remove` is the
-way to go on without it.
+Per lane the smallest durable frontier over all DCs of the map. Parked events hold it down, here and in every other DC;
+running snapshots need not (docs/decisions/0010). A DC that was never heard of holds it at 0, also one that is away for
+long: `dc remove` is the way to go on without it.
 """
 
 from collections.abc import Iterable, Mapping
