@@ -97,7 +97,7 @@ class StoreView:
             if channel and conversation not in position.channels:
                 membership = await self.membership(conversation, user)
                 if membership.former:  # cursors leave it out once V covers his end
-                    return {lane: min(id, message) for lane, id in position.v.items()}
+                    return {lane: min(id, message, position.v.get(lane, 0)) for lane, id in membership.seen.items()}
             owner = conversation if channel else user
             pts = position.channels.get(conversation, 0) if channel else position.pts
             return await self._hot.seen(owner, conversation, message, pts)

@@ -293,7 +293,7 @@ async def _regions(world: Any) -> None:
             if one != first[1]:
                 raise Violation(f"{user.name}: {first[0]} and {name} show {differences(first[1], one)}")
         for conversation, messages in first[1]["messages"].items():
-            keys = [message["class"] for message in messages]
+            keys = [(message["from"], message["key"] or message["id"]) for message in messages]
             if len(set(keys)) != len(keys):
                 raise Violation(f"{user.name} is shown a message of {conversation} twice: {keys}")
         _as_told(oracle, user.name, first[1])

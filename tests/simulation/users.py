@@ -47,7 +47,7 @@ class User:
         self.made: list[str] = []
         self.messages: list[tuple[str, str, str]] = []
         """(message id, conversation, sender), as they were shown."""
-        self.firsts: Counter[str] = Counter()
+        self.firsts: Counter[tuple[str, str]] = Counter()
         self.spares: list[tuple[str, str]] = []
         """(session, token) of further devices, some of them revoked since."""
         self.busy = 0
@@ -103,7 +103,7 @@ class User:
             if (message.id, message.conversation, message.sender) not in self.messages:
                 self.messages.append((message.id, message.conversation, message.sender))
             if update.first:
-                about = message.class_
+                about = (message.sender, message.key or message.id)
                 self.firsts[about] += 1
                 if self.firsts[about] > 1:
                     self.world.ledger.broken(f"{self.name} was shown {about} as new twice")
