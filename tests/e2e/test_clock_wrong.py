@@ -272,6 +272,7 @@ async def test_whoever_still_writes_on_a_lane_that_was_left_is_fenced(planet: Wo
     planet.heal("fra", "nrt")
     planet.heal("iad", "nrt")
     await planet.bad.start()
+    await planet.bad.ready()
     assert len(await digests(planet)) == 1
 
 
