@@ -357,10 +357,12 @@ class Datacenter:
         number = self.settings.dc.number
         reserved = await self.relational.meta(META_NAME)
         opened = await self.relational.meta(OPENED)
-        own = await self.log.tops()
         sources: dict[str, Knows] = {name: PeerTops(link) for name, link in links.items()}
         others = list((await ask({**sources, "archive": archive}, ASK_S_MAX)).values())
-        others += [applied_ends(own, await store.frontier()) for store in (self.relational, self.messages)]
+        frontiers = [await store.frontier() for store in (self.relational, self.messages)]
+        # Last: another process of ours may be at work still, and what the others know of it is in the log before.
+        own = await self.log.tops()
+        others += [applied_ends(own, frontier) for frontier in frontiers]
         used = {Lane.of(lane).incarnation for tops in (own, *others) for lane in tops if Lane.of(lane).dc == number}
         if reserved is not None and reserved != opened and int(reserved) not in used:
             chosen = int(reserved)

@@ -69,7 +69,8 @@ class Faults:
         await asyncio.gather(*self._running)
         for name, clock in world.clocks.items():
             clock.drift, clock.since_s = 0.0, world.loop.time()
-            clock.skew_ms = max(-200.0, min(200.0, clock.skew_ms))
+            # So that none is further from the median than clocks may be.
+            clock.skew_ms = max(-90.0, min(90.0, clock.skew_ms))
             del name
         for home in world.homes.values():
             home.trouble.clear()

@@ -1,7 +1,7 @@
 """What everybody has to be shown in the end, worked out once more from the events alone: no store, fold, view or window
 of production, and none of its code for membership, marks or unread counts."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from core.event import Event
@@ -20,22 +20,25 @@ class _Class:
         self.sends = {send.id: send}
         self.edits: dict[int, str] = {}
         self.recalled = False
-        self.votes: dict[tuple[str, str], tuple[int, bool]] = {}
+        self.votes: list[tuple[int, str, str, bool]] = []
+        """(event, user, emoji, on)."""
         self.hidden_for: set[str] = set()
 
     @property
     def first(self) -> Event:
         return self.sends[min(self.sends)]
 
-    def reactions(self) -> dict[str, list[str]]:
+    def reactions(self, knows: Callable[[int], bool]) -> dict[str, list[str]]:
+        last = {(emoji, user): on for event, user, emoji, on in sorted(self.votes) if knows(event)}
         found: dict[str, list[str]] = {}
-        for (user, emoji), (_, on) in sorted(self.votes.items()):
+        for (emoji, user), on in sorted(last.items()):
             if on:
                 found.setdefault(emoji, []).append(user)
         return found
 
-    def shown(self) -> Json:
-        edited = max(self.edits, default=0)
+    def shown(self, knows: Callable[[int], bool]) -> Json:
+        """To one who hears of these events; of a recall everybody hears."""
+        edited = max(filter(knows, self.edits), default=0)
         text = self.edits[edited] if edited else self.first.args.text
         return {
             "id": str(self.first.id),
@@ -44,7 +47,7 @@ class _Class:
             "text": None if self.recalled else text,
             "edited": str(edited) if edited and not self.recalled else None,
             "recalled": self.recalled,
-            "reactions": {} if self.recalled else self.reactions(),
+            "reactions": {} if self.recalled else self.reactions(knows),
         }
 
 
@@ -88,8 +91,9 @@ class Oracle:
     def history(self, user: str, conversation: str) -> list[Json]:
         """Every message that he may see, in order."""
         cleared = self._marks.get(("dialog.clear", user, conversation), {})
+        knows = self._horizon(user, conversation)
         return [
-            one.shown()
+            one.shown(knows)
             for one in sorted(self._conversations.get(conversation, ()), key=lambda one: one.first.id)
             if self._may(user, conversation, one)
             and user not in one.hidden_for
@@ -109,6 +113,14 @@ class Oracle:
             and all(id > max(joined, *(marks.get(lane_of(id), 0) for marks in done)) for id in one.sends)
             for one in self._conversations.get(conversation, ())
         )
+
+    def _horizon(self, user: str, conversation: str) -> Callable[[int], bool]:
+        """Who is no longer in a chat hears of what his end knew."""
+        chat = self._chats.get(conversation)
+        if chat is None or chat.present(user) or user not in chat.adds:
+            return lambda _: True
+        ended = self._ends.get((conversation, user), {})
+        return lambda id: id <= ended.get(lane_of(id), 0)
 
     def _may(self, user: str, conversation: str, one: _Class) -> bool:
         if any(user == send.actor or user in send.args.to for send in one.sends.values()):
@@ -130,4 +142,4 @@ def _act(about: _Class, event: Event) -> None:
     elif event.action == "message.hide":
         about.hidden_for.add(event.actor)
     else:
-        about.votes[event.actor, event.args.emoji] = (event.id, event.action == "reaction.set")
+        about.votes.append((event.id, event.actor, event.args.emoji, event.action == "reaction.set"))
