@@ -176,14 +176,7 @@ READING = (
     ),
     Bug(
         "V goes on over a parked event",
-        (
-            (
-                "stores.progress:Progress.advance",
-                "self._v[lane] = _contiguous(mark, self._parked.get(lane))",
-                "self._v[lane] = mark.id",
-            ),
-            ("stores.progress:Progress.park", "self._settle(lane)", "pass"),
-        ),
+        (("stores.progress:_contiguous", "if not parked:", "if True:"),),
         ("upgrade",),
         40,
         {"acts": 80},
