@@ -113,6 +113,7 @@ class Repairer:
         self._on_filled = on_filled
         self._intake = intake
         self._sources = sources
+        self._entropy = entropy
         self._backoff = Backoff(entropy)
         self._asked = asyncio.Event()
         self.wanted: dict[int, int] = {}
@@ -124,6 +125,23 @@ class Repairer:
         """Records of the lane through `through` are not to be had by pulling."""
         self.wanted[lane] = max(through, self.wanted.get(lane, 0))
         self._asked.set()
+
+    async def want_all_of(self, source: RecordSource, live: Callable[[], frozenset[int]]) -> None:
+        """Wants whatever the source holds beyond ours, however often it has to be asked. Once, at a start: the end of a
+        lane that burnt with its log may be in our own archive alone, and no peer's answer ever names it."""
+        backoff, told = Backoff(self._entropy), ""
+        while True:
+            try:
+                tops = await source.tops()
+                break
+            except PlanBError as error:
+                if told != error.detail:
+                    told = error.detail
+                    log.warning("the archive does not say what it holds: %s", told)
+                await backoff.wait()
+        for lane, top in tops.items():
+            if lane not in live() and top.seq > self._intake.top(lane).seq:
+                self.want(lane, top.seq)
 
     async def run(self) -> None:
         """Repairs until cancelled."""

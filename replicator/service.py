@@ -86,6 +86,7 @@ class Replicator:
         sources: dict[str, RecordSource] = {name: PeerSource(link, mine) for name, link in links.items()}
         if archive is not None:
             sources["archive"] = archive
+        self._archive = archive
         self.repairer = Repairer(self.intake, sources, entropy, self._reroute)
         own_lanes = OwnLanes(reader)
         self.loops = [
@@ -130,6 +131,8 @@ class Replicator:
             group.create_task(self.growth.run(), name="log growth")
             group.create_task(self.repairer.run(), name="repair")
             group.create_task(self.replayer.run(), name="replay")
+            if self._archive is not None:
+                group.create_task(self.repairer.want_all_of(self._archive, self.live), name="archived ends")
             for loop in self.loops:
                 group.create_task(loop.run(), name=f"pull {loop.name}")
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from core import limits
-from core.errors import LinkFailed
+from core.errors import LinkFailed, Unavailable
 from core.ids import Lane
 from events.codec import Codec
 from events.ports import Top
@@ -256,6 +256,41 @@ async def test_what_a_peer_has_trimmed_comes_from_the_archive() -> None:
         assert await has(ams, "Ufra0")
         assert await has(ams, "Ufra19")
         assert not ams.replicator.repairer.wanted
+
+
+class Shut(Shelf):
+    """An archive that can't be listed at first."""
+
+    def __init__(self, records: Sequence[Record], fails: int) -> None:
+        super().__init__(records)
+        self.fails = fails
+
+    async def tops(self) -> dict[int, Top]:
+        if self.fails:
+            self.fails -= 1
+            raise Unavailable("the bucket does not answer")
+        return await super().tops()
+
+
+@pytest.mark.parametrize("fails", [0, 2])
+async def test_the_end_of_a_burnt_lane_that_only_the_own_archive_holds_comes_back(fails: int) -> None:
+    async with World("fra", "ams") as world:
+        fra, ams = world["fra"], world["ams"]
+        await users(fra, 0, 5)
+        await world.settled()
+        world.cut("fra", "ams")
+        await users(fra, 5, 5)
+        burnt = fra.lane
+        top = (await fra.log.tops())[burnt].seq
+        shelf = Shut(await fra.log.read(burnt, 0, 1000), fails)
+        fra = await world.restart("fra", disks=Disks(), archive=shelf, incarnation=1)
+        await fra.reached({burnt: top})
+        assert await has(fra, "Ufra9")
+        assert not shelf.fails
+        world.mend("fra", "ams")
+        await world.settled()
+        assert await has(ams, "Ufra9")
+        assert len(await world.totals()) == 1
 
 
 async def test_what_a_peer_has_trimmed_comes_from_another_peer() -> None:
