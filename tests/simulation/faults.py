@@ -324,8 +324,8 @@ class Faults:
         """The log's disk had not written what it said."""
         home = self._home()
         world = self.world
-        if self._busy:
-            return
+        if self._busy or any(name != home.name for name in world.lost_with):
+            return  # where two have lost something, and no snapshot is there, nobody may have the whole any more
         home.power_off()
         torn = home.disks.log.tear(self.random, 3)
         self._fired("torn log", home.name, [(record.lane, record.seq) for record in torn])
