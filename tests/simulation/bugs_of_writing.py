@@ -175,19 +175,6 @@ WRITING = (
         {"faults": 12},
     ),
     Bug(
-        "answer before apply",
-        (
-            (
-                "events.lane_writer:LaneWriter._append",
-                "self._durable.append(batch)",
-                "self._durable.append(batch); batch.answer()",
-            ),
-        ),
-        ("slow stores", "store errors"),
-        40,
-        {"acts": 80, "faults": 10},
-    ),
-    Bug(
         "a stale writer appends",
         (
             (
@@ -242,38 +229,12 @@ WRITING = (
         {"acts": 80},
     ),
     Bug(
-        "serving before the log is caught up",
-        (("stores.apply:Applier.start", "await self._catch_up(lane, top)", "pass"),),
-        ("power failure", "crash at a step"),
-        20,
-        {"faults": 12},
-    ),
-    Bug(
         "the end of a snapshot as the minimum",
         (
             (
                 "snapshot.dump:_Watch.greatest",
                 "return dict(sorted(self._greatest.items()))",
                 "return {lane: min(f.get(lane, Mark(0, 0)) for f in self._last.values()) for lane in self._greatest}",
-            ),
-        ),
-        ("snapshot", "object store down", "slow stores"),
-        80,
-        {"faults": 12, "acts": 80, "lasts_s": 20.0},
-    ),
-    Bug(
-        "a snapshot before its archive",
-        (
-            (
-                "snapshot.dump:create",
-                "await _wait_for(",
-                "(lambda *_: None)(",
-            ),
-            ("snapshot.dump:create", "f1=await _places(archive, f1),", "f1=await _places(archive, f0),"),
-            (
-                "snapshot.dump:create",
-                "in await _check_archive(manifest, archive, progress, to_the_end=False):",
-                "in ():",
             ),
         ),
         ("snapshot", "object store down", "slow stores"),
