@@ -21,7 +21,7 @@ from tests.support.replicated import Disks, ReplicatedDc, World, until
 
 def forget(dc: ReplicatedDc, *names: str) -> None:
     """It runs a version before these actions."""
-    dc.one.applier._actions = {name: action for name, action in ACTIONS.items() if name not in names}
+    dc.one.applier._planner.actions = {name: action for name, action in ACTIONS.items() if name not in names}
 
 
 async def parked_everywhere(world: World) -> tuple[int, int]:

@@ -153,7 +153,7 @@ async def test_an_event_that_this_version_does_not_know_is_parked_and_the_lane_g
         old = Codec({name: action for name, action in ACTIONS.items() if name != "user.upsert"})
         new = ams.codec
         ams.replay._entry = old.entry
-        ams.one.applier._codec = old
+        ams.one.applier._planner.codec = old
         await users(fra, 0, 1)
         await until(lambda: bool(ams.progress.parked))
         ams.replay._entry = new.entry
@@ -171,7 +171,7 @@ async def test_an_event_that_this_version_does_not_know_is_parked_and_the_lane_g
 
         code, body = await ams.call("POST", "/sys/v1/parked/retry")
         assert (code, msgspec.json.decode(body)["applied"]) == (200, []), "still unknown"
-        ams.one.applier._codec = new
+        ams.one.applier._planner.codec = new
         place = msgspec.json.encode({"lane": "fra/0.0", "seq": parked["seq"]})
         code, body = await ams.call("POST", "/sys/v1/parked/retry", place)
         assert (code, msgspec.json.decode(body)["parked"]) == (200, [])

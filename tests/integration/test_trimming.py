@@ -141,8 +141,8 @@ async def test_a_parked_event_is_retried_from_the_archive() -> None:
     async with World("fra", "ams") as world:
         fra, ams = world["fra"], world["ams"]
         await world.settled()
-        known = ams.one.applier._actions
-        ams.one.applier._actions = {name: action for name, action in known.items() if name != "user.update"}
+        known = ams.one.applier._planner.actions
+        ams.one.applier._planner.actions = {name: action for name, action in known.items() if name != "user.update"}
         await users(fra, 0, 3)
         await fra.one.do("user.update", "Ufra0", name="another")
         await users(fra, 3, 30)
@@ -150,7 +150,7 @@ async def test_a_parked_event_is_retried_from_the_archive() -> None:
         parked = ams.progress.parked
         assert list(parked) == [fra.lane]
         assert await ams.seal_and_trim(kept=5, refed=2)
-        ams.one.applier._actions = known
+        ams.one.applier._planner.actions = known
         await ams.one.applier.retry_parked(fra.lane, parked[fra.lane][0])
         assert ams.past.served
         assert len(await world.totals()) == 1

@@ -36,9 +36,7 @@ WRITING = (
             (
                 "stores.apply:Applier._write",
                 "reached = {**self.progress.applied, **marks}",
-                "reached = {**self.progress.applied, **marks};"
-                " await self._relational.apply(RelationalBatch((), (), (), (), reached));"
-                " self._messages.put((), reached)",
+                "reached = {**self.progress.applied, **marks}; await self._rows.move(reached)",
             ),
         ),
         CRASHES,
@@ -49,7 +47,7 @@ WRITING = (
         "recovery from the greatest frontier",
         (
             (
-                "stores.apply:Applier.start",
+                "stores.row_writer:RowWriter.open",
                 "min(self._relational_at.get(lane, NOWHERE), self._messages_at.get(lane, NOWHERE))",
                 "max(self._relational_at.get(lane, NOWHERE), self._messages_at.get(lane, NOWHERE))",
             ),
@@ -211,7 +209,7 @@ WRITING = (
             ),
             ("stores.adapters.memory_hot:MemoryHot.decide", "lost.append(stamp < old)", "lost.append(stamp <= old)"),
             (
-                "stores.apply:Applier._decide",
+                "stores.row_writer:RowWriter._decide",
                 "self.lost_writes += sum(await self._hot.decide(wanted))",
                 "lost = {c[3] for c, l in zip(wanted, await self._hot.decide(wanted), strict=True) if l};"
                 " effects[:] = [one for one in effects if one.stamp not in lost]",
