@@ -1,9 +1,8 @@
 """A process that starts while another of its datacenter is still at work: it was frozen, and taken for dead."""
 
-from types import SimpleNamespace
 from typing import Any
 
-from cli.datacenter import OPENED, Datacenter
+from cli.writer_lane import OPENED, WriterLane
 from core.ids import Lane
 from replicator.bootstrap import META_NAME
 from tests.support.dc import OneDc
@@ -22,8 +21,7 @@ async def test_what_another_process_writes_during_the_start_is_no_lost_end():
             await dc.do("user.upsert", "sys", user="Ubob", name="Bob")
             return await dc.log.tops()
 
-    starting = object.__new__(Datacenter)
-    starting.settings = SimpleNamespace(dc=SimpleNamespace(number=1))
-    starting.relational, starting.messages, starting.log = dc.relational, dc.messages, dc.log
-    assert await starting._incarnation({}, Archive()) == incarnation
+    lane = WriterLane(1, dc.log, dc.relational, dc.messages)
+    await lane.choose({"archive": Archive()}, lambda id: True)
+    assert lane.incarnation == incarnation
     await dc.stop()
