@@ -22,6 +22,15 @@ OPTIONS = Options(
     resend_after_s=0.2,
     spread_s=0.01,
 )
+DIALOG = {
+    "conversation": "D1",
+    "peer": {"user": {"id": "Ubob", "name": "", "avatar": "", "about": ""}},
+    "present": True,
+    "pin": None,
+    "muted_until_ms": None,
+    "read": {},
+    "cleared": {},
+}
 
 
 @pytest.fixture
@@ -394,9 +403,7 @@ async def test_an_end_of_the_session_ends_the_updates(fra: FakeRegion, ada: Clie
 async def test_a_reset_is_told_and_state_is_loaded_anew(fra: FakeRegion) -> None:
     async with client(fra, keep_state=True) as ada, followed(ada) as got:
         await until(lambda: len(fra.sockets) == 1)
-        peer = {"user": {"id": "Ubob", "name": "", "avatar": "", "about": ""}}
-        settings = {"present": True, "pin": None, "muted_until_ms": None, "read": {}, "cleared": {}}
-        fra.dialogs = [{"conversation": "D1", "peer": peer, **settings}]
+        fra.dialogs = [DIALOG]
         fra.happen(text="trimmed before it was had")
         fra.trimmed = True
         await fra.tell({"type": "poke", "pts": 1})
@@ -407,18 +414,7 @@ async def test_a_reset_is_told_and_state_is_loaded_anew(fra: FakeRegion) -> None
 
 
 async def test_stale_state_plus_updates_equals_a_fresh_fetch(fra: FakeRegion) -> None:
-    peer = {"user": {"id": "Ubob", "name": "", "avatar": "", "about": ""}}
-    fra.dialogs = [
-        {
-            "conversation": "D1",
-            "peer": peer,
-            "present": True,
-            "pin": None,
-            "muted_until_ms": None,
-            "read": {},
-            "cleared": {},
-        }
-    ]
+    fra.dialogs = [DIALOG]
     fra.happen(text="before")
     async with client(fra, keep_state=True) as ada, followed(ada) as got:
         await until(lambda: len(fra.sockets) == 1)
@@ -444,6 +440,49 @@ async def test_who_only_loads_marks_what_he_loaded_and_who_follows_loses_nothing
         assert reader.position is not None and reader.position.pts == 1
         async with followed(follower) as got:
             await until(lambda: texts(got) == ["one"])
+
+
+async def test_a_mark_waits_until_what_its_place_covers_is_loaded(fra: FakeRegion) -> None:
+    fra.happen(text="never shown")
+    fra.dialogs = [DIALOG]
+    fra.faults.append(Fault("late", "/v1/dialogs", seconds=0.2))
+    async with client(fra, keep_state=True) as ada, followed(ada):
+        await until(lambda: ada.position is not None)
+        await ada.read("Ubob", "1")
+        asked = [request.path for request in fra.requests]
+        assert asked.index("/v1/dialogs/D1/messages") < asked.index("/v1/dialogs/Ubob/read")
+
+
+async def test_of_two_that_begin_at_once_none_passes_over_what_the_other_has_to_bring(fra: FakeRegion) -> None:
+    for begins in (Client.begin, lambda ada: anext(ada.history("Ubob"), None)):
+        async with client(fra) as ada:
+            fra.faults.append(Fault("late", "/v1/state", seconds=0.2))
+            asked = len(fra.requests)
+            slow = asyncio.ensure_future(begins(ada))
+            await until(lambda asked=asked: len(fra.requests) > asked)
+            begun = asyncio.create_task(ada.begin())
+            await asyncio.wait([begun])
+            fra.happen(text="after it had begun")
+            await slow
+            async with followed(ada) as got:
+                await until(lambda got=got: texts(got) == ["after it had begun"])
+
+
+async def test_what_could_not_be_loaded_after_a_reset_is_loaded_later(fra: FakeRegion) -> None:
+    options = dataclasses.replace(OPTIONS, give_up_s=0.3)
+    fra.dialogs = [DIALOG]
+    async with Client([fra.url], "token", user="Uada", keep_state=True, options=options) as ada, followed(ada) as got:
+        await until(lambda: len(fra.sockets) == 1)
+        fra.trimmed = True
+        fra.happen(text="trimmed before it was had")
+        fra.faults.extend([Fault("refused", "/v1/dialogs")] * 200)
+        await fra.tell({"type": "poke", "pts": 1})
+        await until(lambda: [update.type for update in got] == ["reset"])
+        fra.faults.clear()
+        assert ada.state is not None
+        state = ada.state
+        wanted = ["trimmed before it was had"]
+        await until(lambda: [one["text"] for one in state.messages.get("D1", {}).values()] == wanted)
 
 
 async def test_the_readme_does_what_it_says(fra: FakeRegion) -> None:

@@ -42,6 +42,8 @@ class Follower:
         self._doubles = Doubles(self._options.doubles_kept_max)
         self._stream = Stream(transport)
         self._fetching = asyncio.Lock()
+        self._beginning = asyncio.Lock()
+        self._loading = asyncio.Lock()
         self._pending: deque[Update] = deque()
         self._interrupting: set[asyncio.Task[None]] = set()
         self.cursor = ""
@@ -66,20 +68,25 @@ class Follower:
 
     async def begin(self) -> None:
         """Takes a cursor at the present, if there is none: what is loaded from now on is covered by it."""
-        if not self.cursor:
-            await self._present()
+        async with self._beginning:  # a second one, later than the first, would pass over what lies between them
+            if not self.cursor:
+                await self._present()
 
     async def before_loading(self) -> None:
         """To be called before something is loaded: for one who doesn't follow, what is loaded counts as delivered."""
-        if not self.wanted:
-            await self._present()
+        async with self._beginning:
+            if not self.wanted:
+                await self._present()
 
     async def _present(self) -> None:
         self._take((await self._transport.call("GET", "/v1/state")).body)
 
     async def place(self) -> Json:
-        """How far this client is, as the body of a mark tells it."""
+        """How far this client is, as the body of a mark tells it. What lies before a cursor at the present comes by
+        loading: until that is done, it would be said of what was never shown."""
         await self.begin()
+        if self.wanted:
+            await self._load(stale=False)
         assert self.position is not None
         return {"cursor": self.cursor, "at": self.position.shown()}
 
@@ -127,19 +134,24 @@ class Follower:
             self._stats.fetches += 1
             self._stats.fetched += len(answer["updates"])
             self._got(answer["updates"])
+            if answer["reset"] and self._state is not None:
+                self._state.loaded = False
             self._take(answer)
             if answer["reset"]:
                 self._stats.resets += 1
                 self._hand_on(Update("reset", "0", self.position.pts if self.position else 0, None, {}))
-                if self._state is not None:
-                    await self._reload(True)
+                await self._load(stale=False)
             return bool(answer["more"])
 
-    async def _load(self) -> None:
-        if self._state is not None and not self._state.loaded:
-            await self._reload(True)
-        elif self._state is not None and self._state.stale:
-            await self._reload(False)
+    async def _load(self, *, stale: bool = True) -> None:
+        """What `state` lacks: everything, or the conversations that are stale."""
+        if self._state is None:
+            return
+        async with self._loading:
+            if not self._state.loaded:
+                await self._reload(True)
+            elif stale and self._state.stale:
+                await self._reload(False)
 
     def _got(self, items: list[Json]) -> None:
         """The updates of one page or frame, as they came."""
