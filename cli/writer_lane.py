@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from core import limits
 from core.errors import ConfigError, LaneLost
-from core.ids import Lane
+from core.ids import Lane, earlier_lives
 from events.lane_writer import LaneWriter
 from events.ports import EventLog, Top
-from replicator.bootstrap import META_NAME, Knows, applied_ends, ask, choose_incarnation, choose_lane
+from replicator.bootstrap import META_NAME, Knows, choose_incarnation, choose_lane, known_ends
 from stores.ports import MessageStore, RelationalStore
 
 log = logging.getLogger(__name__)
@@ -49,11 +49,8 @@ class WriterLane:
         opened again if the log surely has its end."""
         reserved = await self._relational.meta(META_NAME)
         opened = await self._relational.meta(OPENED)
-        known = list((await ask(others, ASK_S_MAX)).values())
-        frontiers = [await store.frontier() for store in (self._relational, self._messages)]
-        # Last: another process of ours may be at work still, and what the others know of it is in the log before.
-        own = await self._log.tops()
-        known += [applied_ends(own, frontier) for frontier in frontiers]
+        stores = (self._relational.frontier, self._messages.frontier)
+        own, known = await known_ends(self._log, others, stores, ASK_S_MAX)
         used = {Lane.of(lane).incarnation for tops in (own, *known) for lane in tops if Lane.of(lane).dc == self._dc}
         if reserved is not None and reserved != opened and int(reserved) not in used:
             chosen = int(reserved)
@@ -86,10 +83,14 @@ class WriterLane:
         await self._relational.set_meta(META_NAME, str(int(opened) + 1))
 
     def lost(self, tops: Mapping[int, Top], writer: LaneWriter) -> LaneLost | None:
-        """A lane that grows while we write nothing is written by another process: ours would serve what is old."""
+        """A lane that grows while we write nothing is written by another process, and so is a later incarnation: ours
+        would serve what is old."""
         top = tops.get(self.number)
         if top is not None and top.seq > writer.top.seq and not writer.pending:
             return LaneLost(private=f"the log holds seq {top.seq}, we wrote {writer.top.seq}")
+        for lane in tops:
+            if earlier_lives(lane, (self.number,)):
+                return LaneLost(f"this datacenter writes as incarnation {Lane.of(lane).incarnation} now")
         for lane, seq in self._left.items():
             if (end := tops.get(lane)) is not None and end.seq > seq:
                 return LaneLost(private=f"lane {lane} holds seq {end.seq}, we left it at {seq}")

@@ -7,13 +7,13 @@ a restore, when somebody knows more of our lanes than we do, or something else. 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from core import limits
 from core.errors import ClockRefused, ConfigError, PlanBError
 from core.ids import Lane
-from events.ports import Top
+from events.ports import LogReader, Top
 from stores.ports import Mark
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,15 @@ class Choice(NamedTuple):
     incarnation: int
     reason: str
     """Why, for the log."""
+
+
+class Ends(NamedTuple):
+    """Up to where our lanes are known, and by whom."""
+
+    own: Mapping[int, Top]
+    """By our log."""
+    others: list[Mapping[int, Top]]
+    """By whoever else could be asked, and by our own stores."""
 
 
 def choose_incarnation(
@@ -121,3 +130,20 @@ async def ask(sources: Mapping[str, Knows], timeout_s: float) -> dict[str, Mappi
 
     answers = await asyncio.gather(*(one(name, source) for name, source in sources.items()))
     return {name: tops for name, tops in answers if tops is not None}
+
+
+async def known_ends(
+    log: LogReader,
+    sources: Mapping[str, Knows],
+    applied: Iterable[Callable[[], Awaitable[Mapping[int, Mark]]]],
+    timeout_s: float,
+) -> Ends:
+    """What our log, the sources (see `ask`) and our own stores (`applied` reads each one's frontier) hold.
+
+    The log is asked last. Another process of this datacenter may write meanwhile (an upgrade in which two overlap, one
+    that was taken for dead): what others hold, the log held before. Raises what the log and the stores raise.
+    """
+    others = list((await ask(sources, timeout_s)).values())
+    frontiers = [await frontier() for frontier in applied]
+    own = await log.tops()
+    return Ends(own, others + [applied_ends(own, frontier) for frontier in frontiers])

@@ -3,9 +3,11 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -145,6 +147,7 @@ async def test_a_second_process_takes_the_lane_and_the_first_stops_itself(planet
         finally:
             second.kill()
     assert len(await digests(planet)) == 1
+    assert (await status(planet, "fra"))["lanes"] == ["fra/0.0"], "that costs no incarnation"
     await check_log(site)
 
 
@@ -160,3 +163,27 @@ async def test_a_process_whose_lane_was_taken_notices_without_writing(planet: Pl
         assert f"[{LaneLost.code}]" in await ended(second)
     finally:
         second.kill()
+
+
+def reserve(site: Site, incarnation: int) -> None:
+    """The next start writes as this one: as after a restore, or when somebody knew the lane better than our log."""
+    with closing(sqlite3.connect(site.disks / "data" / "relational.db", timeout=10)) as rows:
+        rows.execute("UPDATE meta SET value = ? WHERE name = 'incarnation'", (str(incarnation),))
+        rows.commit()
+
+
+async def test_a_process_whose_incarnation_is_over_notices_without_writing(planet: Planet, tmp_path: Path) -> None:
+    """Its own lane does not grow any more; what it shows would get older and older."""
+    site = planet.site("fra")
+    second, port = another(site, tmp_path)
+    try:
+        reserve(site, 1)
+        second.start()
+        await listening(second, port)
+        assert f"[{LaneLost.code}]" in await ended(site.process)
+    finally:
+        second.kill()
+    await site.start()
+    await site.ready()
+    assert (await status(planet, "fra"))["lanes"] == ["fra/1.0"]
+    assert len(await digests(planet)) == 1

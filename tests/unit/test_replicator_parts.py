@@ -13,7 +13,7 @@ from events.ports import Top
 from events.record import GENESIS
 from replicator.backoff import Backoff
 from replicator.board import Board
-from replicator.bootstrap import applied_ends, ask, choose_incarnation, choose_lane
+from replicator.bootstrap import applied_ends, ask, choose_incarnation, choose_lane, known_ends
 from replicator.bound import collection_bound, held_down
 from replicator.growth import Growth
 from replicator.intake import Intake
@@ -248,6 +248,41 @@ async def test_those_who_do_not_answer_in_time_are_left_out() -> None:
 
     sources = {"ams": Source({LANE: TOP}), "nyc": Source(None), "archive": Source(LogUnavailable())}
     assert await ask(sources, 0.05) == {"ams": {LANE: TOP}}  # type: ignore[arg-type]
+
+
+async def test_what_another_process_of_ours_writes_meanwhile_is_no_end_that_we_have_lost() -> None:
+    """Two overlap when a datacenter is upgraded; each time would cost one of sixteen incarnations."""
+    log = MemoryLog()
+    lane = groups([1] * 4)
+    await log.store(lane[:1])
+
+    class Peer:
+        """It has everything at once."""
+
+        async def tops(self) -> Mapping[int, Top]:
+            await log.store(lane[1:3])
+            return {LANE: top_of(lane[2])}
+
+    async def applied() -> Mapping[int, Mark]:
+        await log.store(lane[3:])
+        return {LANE: Mark(4, lane[3].id)}
+
+    number = Lane.of(LANE).dc
+    ends = await known_ends(log, {"ams": Peer()}, [applied], 1.0)
+    assert ends.own == {LANE: top_of(lane[3])}
+    assert choose_incarnation(number, "0", ends.own, ends.others).incarnation == Lane.of(LANE).incarnation
+
+
+async def test_a_store_that_is_ahead_of_the_log_is_among_those_who_know_more() -> None:
+    log = MemoryLog()
+    (first,) = groups([1])
+    await log.store([first])
+
+    async def applied() -> Mapping[int, Mark]:
+        return {LANE: Mark(2, first.id + 1)}
+
+    ends = await known_ends(log, {}, [applied], 1.0)
+    assert [one[LANE].seq for one in ends.others] == [2]
 
 
 # -- intake
