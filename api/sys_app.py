@@ -184,6 +184,7 @@ class _Routes:
                     await progress.moved()
         except TimeoutError:
             raise NotYetHere("not all of `wait` is applied yet", retry_after_s=1) from None
+        await self._deps.applier.settled()
         applied = self._names.lanes({lane: mark.seq for lane, mark in progress.applied.items()})
         parked = sum(map(len, progress.parked.values()))
         return json_response({"applied": applied, "parked": parked, "digest": await self._deps.digest()})

@@ -52,15 +52,22 @@ def _place(text: str) -> tuple[str, int]:
 
 async def _drop(settings: Settings, place: str) -> dict[str, Any]:
     """Looks first whether it is parked in every DC, and changes nothing if it is not; then each gives its word. Repeat
-    it if it ends in the middle: a word is given once."""
+    it if it ends in the middle: a word is given once. When all have agreed it waits, not for long, until each has heard
+    so; `dropped` says where the event is parked no more."""
     lane, seq = _place(place)
     numbers = {name: number for number, name in settings.names.items()}
     number = DcNames(numbers).lane_number(lane)
     async with _everywhere(settings, settings.peers, ANSWER_S_MIN) as clients:
-        lists = await asyncio.gather(*(client.call("GET", "/sys/v1/parked") for client in clients.values()))
+
+        async def listed() -> dict[str, list[dict[str, Any]]]:
+            lists = await asyncio.gather(*(client.call("GET", "/sys/v1/parked") for client in clients.values()))
+            return {
+                name: [one for one in found["parked"] if (one["lane"], one["seq"]) == (lane, seq)]
+                for name, found in zip(clients, lists, strict=True)
+            }
+
         agreed: dict[str, bool] = {}
-        for name, listed in zip(clients, lists, strict=True):
-            here = [one for one in listed["parked"] if (one["lane"], one["seq"]) == (lane, seq)]
+        for name, here in (await listed()).items():
             if not here:
                 raise Conflict(f"{place} is not parked in {name}: nothing was done")
             agreed[name] = name in here[0]["agreed_to_drop"]
@@ -69,7 +76,16 @@ async def _drop(settings: Settings, place: str) -> dict[str, Any]:
                 key = f"drop:{number}:{seq}:{numbers[name]}"
                 answer = await client.call("POST", "/sys/v1/parked/drop", {"lane": number, "seq": seq}, key)
                 agreed[name] = answer["agreed"]
-    return {"ok": all(agreed.values()), "agreed": agreed, "exit_code": Conflict.exit_code}
+        dropped = dict.fromkeys(clients, False)
+
+        async def heard() -> bool:
+            with contextlib.suppress(Unavailable):  # it is decided, whoever does not answer any more
+                dropped.update({name: not here for name, here in (await listed()).items()})
+            return all(dropped.values())
+
+        if all(agreed.values()):
+            await until(heard, ANSWER_S_MIN)
+    return {"ok": all(agreed.values()), "agreed": agreed, "dropped": dropped, "exit_code": Conflict.exit_code}
 
 
 @contextlib.asynccontextmanager

@@ -216,10 +216,11 @@ def _dropped(answer: Answer) -> list[str]:
     end = (
         "dropped: all have agreed" if answer["ok"] else "not dropped: where it was applied it stays, so retry elsewhere"
     )
-    return [
-        end,
-        *table(("datacenter", "agreed"), ((dc, "yes" if said else "no") for dc, said in answer["agreed"].items())),
-    ]
+    rows = (
+        (dc, "yes" if said else "no", "yes" if answer["dropped"][dc] else "not yet")
+        for dc, said in answer["agreed"].items()
+    )
+    return [end, *table(("datacenter", "agreed", "dropped"), rows)]
 
 
 def _try(answer: Answer) -> list[str]:

@@ -171,6 +171,11 @@ class Applier:
         """lane -> seq: what every store holds, so that no crash and no power failure takes it back. Syncs them."""
         return await self._rows.stored(dict(self.progress.applied))
 
+    async def settled(self) -> None:
+        """Returns between two batches: what the frontier covers has had all its effects, also a drop."""
+        async with self._busy:
+            return
+
     async def tick(self) -> None:
         """Moves the frontiers of stores that had nothing to write lately, so that recovery and snapshots begin
         near the present, and rebuilds the hot store if it was lost. Called now and then."""

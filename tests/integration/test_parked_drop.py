@@ -70,6 +70,32 @@ async def test_it_is_dropped_when_all_have_agreed_and_not_before() -> None:
         await until(lambda: fra.replicator.bound()[lane] >= top.seq)
 
 
+async def test_a_digest_is_of_a_frontier_at_which_the_drop_is_done() -> None:
+    """Who compares at equal frontiers is not told of an event that is parked no more."""
+    async with World("fra", "ams") as world:
+        place = await parked_everywhere(world)
+        fra, ams = world["fra"], world["ams"]
+        assert await say(fra, place)
+        store = fra.disks.relational
+        rows, heard, may_go_on = store.rows, asyncio.Event(), asyncio.Event()
+
+        async def slowly(table: str, key: dict[str, Any]) -> Any:
+            if table == "drops":
+                heard.set()
+                await may_go_on.wait()
+            return await rows(table, key)
+
+        store.rows = slowly  # type: ignore[method-assign, assignment]
+        assert await say(ams, place)
+        await heard.wait()
+        await until(lambda: fra.progress.applied == ams.progress.applied)
+        asked = asyncio.create_task(fra.call("GET", "/sys/v1/digest"))
+        await asyncio.wait({asked}, timeout=0.3)  # for the wrong answer to come
+        may_go_on.set()
+        _, body = await asked
+        assert msgspec.json.decode(body)["parked"] == 0
+
+
 async def test_it_stays_dropped_after_a_restart_and_an_upgrade() -> None:
     async with World("fra", "ams") as world:
         lane, seq = place = await parked_everywhere(world)

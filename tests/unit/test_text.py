@@ -95,6 +95,15 @@ def test_verify_says_who_is_alone() -> None:
     assert any(line.split() == ["users", "3", "20", "20", "19"] for line in lines)
 
 
+def test_a_drop_says_where_it_has_been_heard_of() -> None:
+    answer = {"ok": True, "agreed": {"fra": True, "iad": True}, "dropped": {"fra": True, "iad": False}, "exit_code": 5}
+    found = shown("parked", answer, "drop")
+    assert found[0] == "dropped: all have agreed"
+    assert [line.split() for line in found[-2:]] == [["fra", "yes", "yes"], ["iad", "yes", "not", "yet"]]
+    not_all = answer | {"ok": False, "agreed": {"fra": True, "iad": False}}
+    assert shown("parked", not_all, "drop")[0].startswith("not dropped: ")
+
+
 def test_tables_are_aligned_and_empty_ones_say_none() -> None:
     assert text.table(("a", "number"), [("x", 1), ("longer", 2_000)]) == [
         "  a       number",
