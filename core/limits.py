@@ -104,6 +104,8 @@ PARKED_MAX = 10_000
 
 UPDATES_KEPT_MAX = 10_000
 """Updates kept per user (and per supergroup) in the hot store; older ones are trimmed, then a cursor is `reset`."""
+UPDATES_TRIM_SHARE = 64
+"""A list beyond its bound loses this part of it at once, so that not every update of a busy user pays for it."""
 REFEED_RECORDS_MAX = 20_000
 """Records per lane from which updates are fed again when the hot store is rebuilt."""
 LOG_KEPT_RECORDS_MAX = 100_000
@@ -233,6 +235,11 @@ INCARNATION_MAX = 15
 WORKER_MAX = 127
 
 
+def updates_least(kept: int) -> int:
+    """How many updates stay when a list grew beyond `kept` and is cut."""
+    return kept - kept // UPDATES_TRIM_SHARE
+
+
 def ticks(ms: int) -> int:
     """Clock ticks in `ms` milliseconds (256 ticks are 10 ms)."""
     return (ms << 8) // 10
@@ -251,7 +258,7 @@ assert BATCH_MESSAGES_MAX <= LANE_BATCH_MAX
 assert REPLAY_POSTS_MAX * REPLAY_BODY_BYTES_MAX < SYS_BODIES_BYTES_MAX
 # In the log nothing is escaped; beside its text a message has recipients and what its origin knew.
 assert 2 * BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX <= LANE_BATCH_BYTES_MAX <= REPLAY_BYTES_MAX
-assert RECENT_KEPT_MAX <= UPDATES_KEPT_MAX
+assert updates_least(UPDATES_KEPT_MAX) >= RECENT_KEPT_MAX
 assert REACTIONS_PER_USER_MAX <= EMOJI_PER_MESSAGE_MAX <= MESSAGE_REACTIONS_MAX
 # A group in which everybody reacts as much as he may.
 assert GROUP_MEMBERS_MAX * REACTIONS_PER_USER_MAX <= MESSAGE_REACTIONS_MAX

@@ -40,8 +40,8 @@ class _Owner:
 
     def append(self, feeds: Iterable[Feed], kept: int) -> int:
         self.feeds += feeds
-        excess = len(self.feeds) - kept
-        if excess > 0:
+        if len(self.feeds) > kept:
+            excess = len(self.feeds) - limits.updates_least(kept)
             for feed in self.feeds[:excess]:
                 _raise(self.trimmed, ids.lane_of(feed.event), feed.event)
             del self.feeds[:excess]

@@ -24,7 +24,8 @@ local SCAN = 200 -- updates looked at in one step
 local STEP = 32 -- messages of a window looked at in one step: mostly few are unread
 
 -- Keys. Hash tags keep together what one call per slot needs on a cluster.
-local META = 'pb:meta' -- run, epoch (published), building; updates, recent, ids, result_s: the epoch's bounds
+local META = 'pb:meta' -- run, epoch (published), building; updates, updates_least, recent, ids,
+-- result_s: the epoch's bounds
 local FRONTIER = 'pb:frontier' -- lane -> id:seq
 local FLOOR = 'pb:floor' -- lane -> id: what every list counts as trimmed
 local function key(tag, kind) return 'pb:{' .. tag .. '}:' .. kind end
@@ -139,14 +140,14 @@ local function settle(touched)
   end
 end
 
--- Appends and returns the new pts. `about[i]` is where in `notes` element i's conversation, message id and lane are.
-local function append(owner, elements, about, notes, kept, touched)
+-- Appends and returns the new pts. A list of more than `kept` is cut to `least`. `about[i]` is where in `notes` element i's conversation, message id and lane are.
+local function append(owner, elements, about, notes, kept, least, touched)
   local name, length = key(owner, 'l'), 0
   for i = 1, #elements, CHUNK do
     length = call('RPUSH', name, unpack(elements, i, min(i + CHUNK - 1, #elements)))
   end
   local before, base = length - #elements, 0
-  if before >= kept then -- a list that was ever trimmed is full
+  if before >= least then -- a list that was ever trimmed is at least so long
     base = tonumber(call('HGET', key(owner, 'b'), 'base') or 0)
   end
   for i, at in ipairs(about) do
@@ -156,7 +157,7 @@ local function append(owner, elements, about, notes, kept, touched)
       if later(place[lane], value) then place[lane] = value end
     end
   end
-  if length > kept then trim(owner, length - kept) end
+  if length > kept then trim(owner, length - least) end
   return base + length
 end
 
@@ -358,7 +359,7 @@ local function stale(moves)
   return false
 end
 
-local function feed(args, notes, feeds, kept, back, answer, touched)
+local function feed(args, notes, feeds, kept, least, back, answer, touched)
   for i = 1, #feeds, 2 do
     local owner, elements, about, found, taken = feeds[i], {}, {}, nil, {}
     if back then
@@ -380,15 +381,15 @@ local function feed(args, notes, feeds, kept, back, answer, touched)
     end
     if #elements > 0 then
       insert(answer, owner)
-      insert(answer, append(owner, elements, about, notes, kept, touched))
+      insert(answer, append(owner, elements, about, notes, kept, least, touched))
     end
   end
 end
 
-local function write(batch, args, updates_kept, recent_kept, ids_kept, result_s)
+local function write(batch, args, updates_kept, updates_least, recent_kept, ids_kept, result_s)
   local answer, touched = {}, {}
-  feed(args, batch[3], batch[4], updates_kept, false, answer, touched)
-  feed(args, batch[3], batch[5], updates_kept, true, answer, touched)
+  feed(args, batch[3], batch[4], updates_kept, updates_least, false, answer, touched)
+  feed(args, batch[3], batch[5], updates_kept, updates_least, true, answer, touched)
   local flat = batch[6]
   for i = 1, #flat, 4 do
     local place = place_in(touched, flat[i], flat[i + 1])
@@ -437,10 +438,12 @@ register('pb_apply', {}, function(args)
   local batch = unpack_message(args[1])
   local wrong = malformed(batch, #args - 1)
   if wrong then return fail('MALFORMED', wrong) end
-  local meta = call('HMGET', META, 'epoch', 'building', 'updates', 'recent', 'ids', 'result_s')
+  local meta = call('HMGET', META, 'epoch', 'building', 'updates', 'updates_least', 'recent', 'ids', 'result_s')
   if meta[1] ~= batch[1] and meta[2] ~= batch[1] then return lost() end
   if stale(batch[2]) then return { 'stale', call('HGETALL', FRONTIER) } end
-  local ok, answer = pcall(write, batch, args, tonumber(meta[3]), tonumber(meta[4]), tonumber(meta[5]), meta[6])
+  local ok, answer = pcall(
+    write, batch, args, tonumber(meta[3]), tonumber(meta[4]), tonumber(meta[5]), tonumber(meta[6]), meta[7]
+  )
   if ok then return answer end
   call('HDEL', META, 'epoch', 'building')
   local cause = type(answer) == 'table' and answer.err or tostring(answer)

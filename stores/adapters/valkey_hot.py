@@ -46,7 +46,8 @@ class ValkeyHot:
     ) -> None:
         self._url = url
         self._bounds: tuple[Argument, ...] = (
-            "updates", updates_kept, "recent", recent_kept, "ids", 4 * recent_kept, "result_s", limits.RESULT_KEPT_S,
+            "updates", updates_kept, "updates_least", limits.updates_least(updates_kept),
+            "recent", recent_kept, "ids", 4 * recent_kept, "result_s", limits.RESULT_KEPT_S,
         )  # fmt: skip
         self._source, self._digest = _library()
         self._batcher = Batcher(url, greet=self._greet, timeout_s=timeout_s)

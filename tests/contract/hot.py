@@ -6,10 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from core import limits
 from core.ids import make_id
 from stores.ports import Change, EpochLost, Feed, HotBatch, HotStore, Mark, Recent, Result, Stale, Unread
 
 UPDATES_KEPT = 12
+"""Less than UPDATES_TRIM_SHARE: what is beyond it is trimmed one by one."""
+ROOMY = 3 * limits.UPDATES_TRIM_SHARE
+"""The bound of the store `roomy`: what is beyond it is trimmed in threes."""
 RECENT_KEPT = 6
 EPOCH = 7
 FRA, NYC, SIN = 645, 646, 65_535
@@ -132,6 +136,18 @@ class UpdatesContract:
         assert await write(hot, feeds=feeds("Ua", ids)) == {"Ua": 2_500}
         assert await hot.updates("Ua", 0, 100) == (2_501 - UPDATES_KEPT, entries(ids[-UPDATES_KEPT:]), 2_500)
         assert await hot.trimmed("Ua") == {FRA: at(2_499 - UPDATES_KEPT)}
+
+    async def test_a_list_is_trimmed_in_steps(self, roomy: HotStore) -> None:
+        ids = [at(n) for n in range(1, ROOMY + 6)]
+        await write(roomy, feeds=feeds("Ua", ids[:ROOMY], "D1"))
+        assert (await roomy.updates("Ua", 0, 1)).first == 1
+        for n, first in enumerate((5, 5, 5, 5, 9), ROOMY):
+            assert await write(roomy, feeds=[feed("Ua", ids[n], "D1")]) == {"Ua": n + 1}
+            assert await roomy.updates("Ua", 0, ROOMY) == (first, entries(ids[first - 1 : n + 1]), n + 1)
+            assert await roomy.trimmed("Ua") == {FRA: ids[first - 2]}
+            # Where a message stands is known by its pts, also of one that was trimmed.
+            assert await roomy.seen("Ua", "D1", ids[n], n + 1) == {FRA: ids[n]}
+            assert await roomy.seen("Ua", "D1", ids[n], n) == {FRA: ids[n - 1]}
 
     async def test_what_is_back_fed_is_there_once(self, hot: HotStore) -> None:
         await write(hot, feeds=feeds("Ua", [at(5), at(6)], "D1"))

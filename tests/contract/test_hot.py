@@ -8,7 +8,7 @@ import pytest
 from stores.adapters.memory_hot import LISTENER_QUEUE_MAX, MemoryHot
 from stores.adapters.valkey_hot import ValkeyHot
 from stores.ports import EpochLost, HotBatch, HotStore, Mark
-from tests.contract.hot import EPOCH, FRA, RECENT_KEPT, UPDATES_KEPT, HotStoreContract, at
+from tests.contract.hot import EPOCH, FRA, RECENT_KEPT, ROOMY, UPDATES_KEPT, HotStoreContract, at
 from tests.contract.hot_laws import HotLaws
 from tests.support.valkey import ValkeyFactory, ValkeyServer
 
@@ -22,6 +22,13 @@ class TestMemoryHot(HotStoreContract, HotLaws):
     @pytest.fixture
     async def hot(self) -> HotStore:
         store = MemoryHot(updates_kept=UPDATES_KEPT, recent_kept=RECENT_KEPT)
+        await store.begin(EPOCH)
+        await store.publish_epoch(EPOCH, {}, {})
+        return store
+
+    @pytest.fixture
+    async def roomy(self) -> HotStore:
+        store = MemoryHot(updates_kept=ROOMY)
         await store.begin(EPOCH)
         await store.publish_epoch(EPOCH, {}, {})
         return store
@@ -47,6 +54,14 @@ class TestValkeyHot(HotStoreContract, HotLaws):
     @pytest.fixture
     async def hot(self, server: ValkeyServer) -> AsyncIterator[HotStore]:
         store = ValkeyHot(server.url, updates_kept=UPDATES_KEPT, recent_kept=RECENT_KEPT)
+        await store.begin(EPOCH)
+        await store.publish_epoch(EPOCH, {}, {})
+        yield store
+        await store.close()
+
+    @pytest.fixture
+    async def roomy(self, server: ValkeyServer) -> AsyncIterator[HotStore]:
+        store = ValkeyHot(server.url, updates_kept=ROOMY)
         await store.begin(EPOCH)
         await store.publish_epoch(EPOCH, {}, {})
         yield store
