@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from redis.exceptions import ResponseError
+from hiredis import ReplyError
 
 from core.errors import ConfigError, Corrupt, Forked, LaneLost, LogUnavailable, OutcomeUnknown
 from core.ids import earlier_lives
@@ -172,7 +172,7 @@ class ValkeyLog:
         """One function call that may write."""
         command = ("FCALL", f"planb_log_{function}_2", len(keys), *keys, *arguments)
         answer = await self._send(command)
-        if isinstance(answer, ResponseError) and "Function not found" in str(answer):
+        if isinstance(answer, ReplyError) and "Function not found" in str(answer):
             await self._load()  # the server came back without its functions
             answer = await self._send(command)
         return _unless_error(answer)
@@ -218,11 +218,10 @@ class ValkeyLog:
 
 
 def _unless_error(answer: Any) -> Any:
-    if not isinstance(answer, ResponseError):
+    if not isinstance(answer, ReplyError):
         return answer
-    code = answer.status_code or str(answer).split(" ", 1)[0]
-    if code in _REFUSALS:
-        raise LogUnavailable(private=f"{code} {answer}")
+    if str(answer).split(" ", 1)[0] in _REFUSALS:
+        raise LogUnavailable(private=str(answer))
     # Nothing we send is wrong on a sound server: a key of another type, a stream beyond its top. Stop and look.
     raise Corrupt("the log server holds something unexpected", private=str(answer))
 
