@@ -83,6 +83,25 @@ def test_a_step_of_our_own_clock_is_seen_without_another_answer() -> None:
     assert world.clocks.trusted() == world.clocks.wall(), "within the error nothing is put right"
 
 
+def test_both_clocks_are_compared_once_a_millisecond_however_often_it_is_asked() -> None:
+    """A write asks five times, and a reading takes most of a microsecond on some machines."""
+    world, readings = World(), 0
+
+    def steady() -> int:
+        nonlocal readings
+        readings += 1
+        return world.passed_ms
+
+    clocks = ClockError(world.clocks.wall, steady)
+    readings = 0
+    for _ in range(10):
+        world.passed_ms += 1
+        for _ in range(5):
+            assert clocks.trusted() == START_MS + world.passed_ms
+            assert clocks.doubt() == ""
+    assert readings == 10
+
+
 def test_one_wrong_clock_of_three_is_called_wrong_by_itself_and_by_nobody_else() -> None:
     bad, good = World(HOUR_MS, iad=0, nrt=10), World(0, fra=HOUR_MS, nrt=10)
     for world in (bad, good):
