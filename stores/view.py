@@ -33,7 +33,7 @@ class StoreView:
         self.dcs: frozenset[int] = frozenset()
         """The DC map by number; whoever composes the DC sets both."""
         self.promise: Callable[[int, int], Awaitable[bool]] | None = None
-        """Applier.promise; it sets this."""
+        """Parking.promise (stores/parking.py); the Applier sets this."""
         self.passed: Callable[[int, int], bool] = lambda lane, seq: False
         """Is the lane applied through there? The Applier sets this."""
         self._relational = relational
