@@ -14,7 +14,6 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 
 from api.app import PARTS, PublicDeps
@@ -45,7 +44,7 @@ from events.signing import Signer, Verifier
 from replicator.bootstrap import META_NAME, Knows
 from replicator.bound import held_down
 from replicator.collector import Collector
-from replicator.link import HttpLink
+from replicator.link import HttpLink, open_session
 from replicator.remote import RemoteDurability
 from replicator.repair import PeerTops
 from replicator.service import Replicator
@@ -67,7 +66,6 @@ from stores.view import StoreView
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
-SYS_CONNECTIONS_MAX = 32
 
 
 class Datacenter:
@@ -126,8 +124,8 @@ class Datacenter:
 
     async def _open_stores(self) -> None:
         stores = self.settings.stores
-        folder = stores.make_data_dir()
-        self.relational = await SqliteRelationalStore.open(folder / "relational.db", clock=wall_clock_ms)
+        stores.make_data_dir()
+        self.relational = await SqliteRelationalStore.open(stores.relational_file, clock=wall_clock_ms)
         self._closers.append(self.relational.close)
         unfinished_restore = await unfinished(self.relational)
         if unfinished_restore is not None:
@@ -135,7 +133,7 @@ class Datacenter:
         # One that has run has objects: a folder made anew would hide that their disk is missing.
         first = await self.relational.meta(META_NAME) is None
         self.objects = DirectoryObjects(stores.objects_dir, create=first)
-        self.messages = await SqliteMessageStore.open(folder / "messages.db")
+        self.messages = await SqliteMessageStore.open(stores.messages_file)
         self._closers.append(self.messages.close)
         self.hot = ValkeyHot(stores.hot_url)
         self._closers.append(self.hot.close)
@@ -150,7 +148,7 @@ class Datacenter:
         self.view = StoreView(dc.name, self.relational, self.messages, self.hot)
         self.view.number = dc.number
         self.view.dcs = frozenset(self.settings.names)
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=SYS_CONNECTIONS_MAX))
+        self._session = open_session()
         self._closers.append(self._session.close)
         self.auth = InternalAuth(
             self._sys_key,

@@ -209,8 +209,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    # What aiohttp can't parse as HTTP it answers with 400; a traceback for each would let anybody fill the log.
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     try:
         import uvloop
 

@@ -73,13 +73,20 @@ class Stores(pydantic.BaseModel):
     log_url: str = pydantic.Field(pattern=r"^(redis|rediss|unix)://")
     hot_url: str = pydantic.Field(pattern=r"^(redis|unix)://")
 
-    def make_data_dir(self) -> Path:
-        """The folder of the SQLite files, created when missing. ConfigError if that can't be."""
+    @property
+    def relational_file(self) -> Path:
+        return self.data_dir / "relational.db"
+
+    @property
+    def messages_file(self) -> Path:
+        return self.data_dir / "messages.db"
+
+    def make_data_dir(self) -> None:
+        """Creates the folder of the SQLite files when it is missing. ConfigError if that can't be."""
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"stores.data_dir: {self.data_dir} is not usable: {error.strerror}") from error
-        return self.data_dir
 
 
 class Secrets(pydantic.BaseModel):

@@ -37,7 +37,6 @@ from stores.adapters.sqlite_messages import SqliteMessageStore
 from stores.adapters.sqlite_relational import SqliteRelationalStore
 
 WORLD = "main"
-RELATIONAL, MESSAGES = "relational.db", "messages.db"
 ASK_S_MAX = 3.0
 
 
@@ -53,11 +52,12 @@ class Opened:
 @contextlib.asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Opened]:
     """Opens the SQLite files and the log of a datacenter; makes files that are missing."""
-    folder = settings.stores.make_data_dir()
+    files = settings.stores
+    files.make_data_dir()
     async with contextlib.AsyncExitStack() as stack:
-        relational = await SqliteRelationalStore.open(folder / RELATIONAL, clock=wall_clock_ms)
+        relational = await SqliteRelationalStore.open(files.relational_file, clock=wall_clock_ms)
         stack.push_async_callback(relational.close)
-        messages = await SqliteMessageStore.open(folder / MESSAGES)
+        messages = await SqliteMessageStore.open(files.messages_file)
         stack.push_async_callback(messages.close)
         log = await ValkeyLog.connect(settings.stores.log_url)
         stack.push_async_callback(log.close)
@@ -217,16 +217,16 @@ async def restore(args: argparse.Namespace) -> dict[str, Any]:
 
 async def _interrupted(settings: Settings, snapshot: str | None) -> str | None:
     """`target.interrupted`, of a datacenter whose files need not be there: none is made."""
-    folder = settings.stores.data_dir
+    files = settings.stores
     async with contextlib.AsyncExitStack() as stack:
         log = await ValkeyLog.connect(settings.stores.log_url)
         stack.push_async_callback(log.close)
         relational = messages = None
-        if (folder / RELATIONAL).exists():
-            relational = await SqliteRelationalStore.open(folder / RELATIONAL, clock=wall_clock_ms)
+        if files.relational_file.exists():
+            relational = await SqliteRelationalStore.open(files.relational_file, clock=wall_clock_ms)
             stack.push_async_callback(relational.close)
-        if (folder / MESSAGES).exists():
-            messages = await SqliteMessageStore.open(folder / MESSAGES)
+        if files.messages_file.exists():
+            messages = await SqliteMessageStore.open(files.messages_file)
             stack.push_async_callback(messages.close)
         return await interrupted(relational, messages, log, snapshot)
 

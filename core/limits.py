@@ -143,6 +143,8 @@ CRDT_META_KEPT_S = 3_600
 
 CONNECTION_QUEUE_MAX = 1_000
 """Updates waiting for one websocket; a slower reader is dropped and told to resume."""
+CONNECTION_QUEUE_BYTES_MAX = 4_194_304
+"""The same in bytes."""
 CONNECTIONS_MAX = 20_000
 """Websockets of one process."""
 HTTP_CONNECTIONS_MAX = 22_000
@@ -158,8 +160,6 @@ HEAD_WAIT_S_MAX = 15
 TAKE_WAIT_S_MAX = 20
 """A client that takes nothing of what it is answered for so long is cut."""
 HEARTBEAT_S = 20
-CONNECTION_QUEUE_BYTES_MAX = 4_194_304
-"""The same in bytes."""
 STREAMS_BYTES_MAX = 134_217_728
 """What waits for all websockets of a process together; beyond it those for which most waits are dropped."""
 STREAM_BUFFER_BYTES = 16_384
@@ -199,6 +199,8 @@ DURABILITY_WAIT_MS_MAX = 2_000
 """How long a write waits for another DC before it answers `durability=local`."""
 PASSWORD_CHECKS_MAX = 4
 """Password hashes computed at a time (16 MiB and about 50 ms each)."""
+PASSWORD_WAITING_MAX = 64
+"""Logins that wait for one of them; beyond it 503."""
 PASSWORD_WAITING_OF_ADDRESS_MAX = 16
 """Logins from one address that wait for one of them; beyond it 429."""
 LOGINS_FAILED_OF_USER = 20
@@ -209,8 +211,6 @@ LOGINS_FAILED_OF_ADDRESS = 60
 LOGIN_ADDRESS_REFILL_S = 1
 LOGINS_REMEMBERED_MAX = 50_000
 """Users, and addresses, whose wrong passwords are counted; those that failed longest ago are forgotten."""
-PASSWORD_WAITING_MAX = 64
-"""Logins that wait for one of them; beyond it 503."""
 SCAN_ENTRIES_MAX = 1_000
 """Updates looked at for one page of `POST /v1/updates`."""
 SCAN_MESSAGES_MAX = 1_000

@@ -121,14 +121,6 @@ class StoreView:
     async def sessions_of(self, user: str) -> list[SessionView]:
         return [registers.session_view(row) for row in await self._relational.rows("sessions", {"user": user})]
 
-    async def directs_of(self, user: str) -> dict[str, str]:
-        """direct conversation -> the other user."""
-        found = {}
-        for mine, other in (("low", "high"), ("high", "low")):
-            for row in await self._relational.rows("directs", {mine: user}):
-                found[row["conversation"]] = row[other]
-        return found
-
     async def read_mark(self, user: str, conversation: str) -> dict[int, int]:
         """lane -> greatest id read."""
         return await self._mark("read_marks", user, conversation)

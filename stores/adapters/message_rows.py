@@ -5,8 +5,7 @@ that is not canonical is not one of its entries; its rows come with the canonica
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from core.errors import Undecodable
 from core.messages import Row
@@ -36,11 +35,6 @@ def merged(old: Row, new: Row) -> Row:
         for name, column in MESSAGE_TABLE.columns.items()
     }
     return Row(event=old.event, **values)
-
-
-def row_of(values: Mapping[str, Any]) -> Row:
-    """A Row from a mapping of its fields."""
-    return Row(values["event"], *(values[name] for name in COLUMNS))
 
 
 class MessageRows:

@@ -65,12 +65,11 @@ def entropy(n: int) -> bytes:
 def simulated(session: Session, wall_clock_ms: Callable[[], int]) -> Iterator[None]:
     """`session` makes a client session for the present process; `wall_clock_ms` is its host's clock."""
     root: Any = cli.datacenter
-    http = SimpleNamespace(ClientSession=lambda **_: session(), TCPConnector=lambda **_: None)
     server = SimpleNamespace(**{name: getattr(web, name) for name in dir(web) if not name.startswith("__")})
     server.WebSocketResponse = WebSocketResponse
     with contextlib.ExitStack() as stack:
         for target, name, stand_in in (
-            (root, "aiohttp", http),
+            (root, "open_session", session),
             (root, "wall_clock_ms", wall_clock_ms),
             (root, "steady_clock_ms", _steady_clock_ms),
             (root, "entropy", entropy),
