@@ -9,6 +9,7 @@ import hiredis
 import pytest
 import uvloop
 
+from cli.waiting import until
 from core.errors import ConfigError, Overloaded, StoreUnavailable
 from stores.adapters import valkey_batcher
 from stores.adapters.memory_hot import MemoryHot
@@ -299,13 +300,19 @@ class TestBatcher:
         assert await batcher.call("PING") == b"PONG"
 
     async def test_bytes_that_the_server_does_not_take_are_bounded(
-        self, batcher: Batcher, server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+        self, server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        batcher = Batcher(server.url, timeout_s=30.0)  # so many bytes take a busy machine a while
         await batcher.call("PING")
         monkeypatch.setattr(valkey_batcher, "UNSENT_BYTES_MAX", 20_000_000)
         server.pause()
         waiting = [asyncio.create_task(batcher.call("ECHO", bytes(8_000_000))) for _ in range(3)]
-        await asyncio.sleep(0.05)
+
+        async def stuck() -> bool:
+            assert batcher._wire is not None
+            return batcher._wire._paused
+
+        assert await until(stuck, 10.0)
         more = [asyncio.create_task(batcher.call("ECHO", bytes(8_000_000))) for _ in range(8)]
         await asyncio.sleep(0)
         server.resume()
@@ -313,6 +320,7 @@ class TestBatcher:
         assert any(isinstance(reply, Overloaded) for reply in replies[3:])
         assert all(len(reply) == 8_000_000 for reply in replies if isinstance(reply, bytes))
         assert isinstance(replies[0], bytes)
+        await batcher.close()
 
     async def test_one_attempt_to_connect_serves_all_who_ask(self, server: ValkeyServer) -> None:
         greeted = []
