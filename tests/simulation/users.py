@@ -4,6 +4,7 @@ again. What they are shown and promised is checked as it comes."""
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from random import Random
 from typing import Any
 
@@ -26,6 +27,8 @@ from tests.simulation.network import Session
 
 EMOJI = ("+1", "heart")
 RANKS = ("a", "i", "z")
+HAD: ContextVar[set[int]] = ContextVar("HAD")
+"""What had been shown when a mark said how far its client is: it may wait for its state to be loaded first."""
 
 
 class User:
@@ -73,7 +76,17 @@ class User:
             session=Session(world.network),  # type: ignore[arg-type]
             entropy=self.process.entropy,
         )
+        follower: Any = self.client._follower
+        follower.place = self._placing(follower.place, self.client)
         world.loop.start(self.process, self._follow(self.client), f"{self.name} follows")
+
+    def _placing(self, place: Callable[[], Awaitable[Any]], client: Client) -> Callable[[], Awaitable[Any]]:
+        async def placed() -> Any:
+            found = await place()
+            HAD.set(self._had(client))
+            return found
+
+        return placed
 
     def kill_app(self) -> None:
         """The app is closed by force: its outbox is gone."""
@@ -130,7 +143,6 @@ class User:
         if work is None:
             return
         before, client, begun_s = self.seen, self.client, self.world.loop.time()
-        had = self._had() if name in ("read", "clear") else set()
         self.busy += 1
         try:
             receipt = await work
@@ -148,11 +160,11 @@ class User:
             self._promised(name, receipt, before, client)
             self.world.watching.taken(int(receipt.id), begun_s)
             if name in ("read", "clear"):
-                self.world.watching.marked(self, int(receipt.id), had)
+                self.world.watching.marked(self, int(receipt.id), HAD.get())
 
-    def _had(self) -> set[int]:
+    def _had(self, client: Client) -> set[int]:
         """All messages that were ever shown to this person."""
-        state = self.client.state
+        state = client.state
         loaded = {int(id) for known in state.messages.values() for id in known} if state else set()
         return loaded | {int(id) for id, _, _ in self.messages}
 
