@@ -68,11 +68,12 @@ class Link:
         except* (OSError, asyncio.IncompleteReadError) as problem:
             log.debug("%s → %s: %s", self.source, self.target, problem.exceptions)
         finally:
-            for end in (writer, outward):
-                if end is not None:
-                    end.transport.abort()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+            ends = [end for end in (writer, outward) if end is not None]
+            for end in ends:
+                end.transport.abort()
+            for end in ends:  # why it was lost has to be looked at, or it is printed some time as an error of nobody's
+                with contextlib.suppress(OSError):
+                    await end.wait_closed()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(CHUNK_BYTES):
