@@ -20,6 +20,7 @@ from cli.operate import equal_frontiers
 from cli.planet import Planet, Site
 from cli.sys_client import SysClient
 from cli.waiting import until
+from core.errors import Conflict
 from events.adapters.valkey import ValkeyLog
 from events.record import GENESIS, chain
 from planb_sdk import Client, Message, Options
@@ -271,10 +272,16 @@ async def loaded(
 
 
 async def digests(planet: Planet) -> set[str]:
-    """At one frontier in all datacenters."""
+    """At one frontier in all datacenters; who stands still says why in the error's notes."""
     async with AsyncExitStack() as stack:
         clients = {name: await stack.enter_async_context(sys_of(planet, name)) for name in planet.sites}
-        found = await equal_frontiers(clients, RECOVER_S_MAX)
+        try:
+            found = await equal_frontiers(clients, RECOVER_S_MAX)
+        except Conflict as error:
+            for name, client in clients.items():
+                said = await client.call("GET", "/sys/v1/status")
+                error.add_note(f"{name}: {[said[part] for part in ('durable', 'applied', 'replication', 'peers')]}")
+            raise
     return {answer["digest"]["total"] for answer in found.values()}
 
 
