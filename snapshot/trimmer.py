@@ -5,9 +5,9 @@ Per lane, through
     min(archived here, synced in every store here, max(bound, end - LOG_KEPT_RECORDS_MAX)) - REFEED_RECORDS_MAX
 
 The first two are safety: whatever the log forgets can be read from the archive (snapshot/past.py), and recovery never
-begins before it. The third is courtesy: what a peer lacks, or a parked event or a snapshot holds, stays at hand, but a
-peer that is away for long does not fill the log's memory; it gets the rest from the archive. The last is what hot
-state is fed from when it is rebuilt.
+begins before it. The third is courtesy: what a peer lacks, or a parked event holds, stays at hand, but a peer that is
+away for long does not fill the log's memory; it gets the rest from the archive. The last is what hot state is fed from
+when it is rebuilt.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

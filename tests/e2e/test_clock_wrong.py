@@ -5,7 +5,6 @@ import base64
 import os
 import re
 import signal
-import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,12 +15,13 @@ import pytest
 import pytest_asyncio
 
 from cli.planet import Planet, Site
-from cli.servers import Child, free_ports, listening
+from cli.servers import Child, listening
 from cli.waiting import until
 from core import ids, limits
 from core.errors import LaneLost
 from core.system import wall_clock_ms
 from tests.support.bad_days import RECOVER_S_MAX, Load, Told, digests, is_read, missing, request, status, user
+from tests.support.processes import second_process
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 AHEAD_MS = 30_000
@@ -106,18 +106,6 @@ async def undisturbed(planet: World, name: str) -> AsyncIterator[None]:
         for load in loads:
             await load.more()
     assert [dict(load.said) for load in loads] == [{}, {}]
-
-
-def replacement(site: Site, folder: Path) -> tuple[Child, int]:
-    """A second process of the same datacenter, whose clock is right, and its public port."""
-    public, internal = free_ports(2)
-    text = site.settings.read_text()
-    for old, new in ((site.ports.public, public), (site.ports.sys, internal)):
-        text = text.replace(f"port = {old}", f"port = {new}")
-    settings = folder / "second.toml"
-    settings.write_text(text)
-    command = [sys.executable, "-m", "cli.main", "serve", "all", "--config", str(settings)]
-    return Child("second", command, folder / "second.log"), public
 
 
 async def send(site: Site, token: str, to: str, x_clock: str = "") -> Told:
@@ -244,7 +232,7 @@ async def test_whoever_still_writes_on_a_lane_that_was_left_is_fenced(planet: Wo
     assert far.acknowledged
     pid = planet.bad.process.pid
     assert pid is not None
-    second, port = replacement(planet.bad, tmp_path)
+    second, port = second_process(planet.bad, tmp_path)
 
     async def writes() -> Told:
         return await send_to(f"http://127.0.0.1:{port}", token, friend)

@@ -5,8 +5,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ import pytest
 from cli.planet import Planet, Site
 from cli.servers import Child
 from cli.waiting import until
-from core.errors import Unavailable
 from tests.support.bad_days import RECOVER_S_MAX, check_log, digests, loaded, status
+from tests.support.processes import all_ready, running, supervise
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 SEED = int(os.environ.get("PLANB_SEED", "5"))
@@ -24,7 +23,6 @@ NAMES = ("fra", "iad", "nrt")
 HANG_S = (0.2, 2.5)
 """Also longer than the log may take to answer."""
 PAUSE_S_MAX = 0.7
-SUPERVISE_S = 0.2
 
 
 class Faults:
@@ -66,31 +64,6 @@ class Faults:
         self._planet.cut(site.name, other)
         await asyncio.sleep(self._rng.uniform(*HANG_S))  # the fault itself
         self._planet.heal(site.name, other)
-
-
-@contextmanager
-def running(work: Coroutine[None, None, None]) -> Iterator["asyncio.Task[None]"]:
-    task = asyncio.create_task(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-
-
-async def supervise(planet: Planet) -> None:
-    """As the demo does: what ends is started again."""
-    while True:
-        for site in planet.sites.values():
-            await site.revive()
-        await asyncio.sleep(SUPERVISE_S)  # a period, not a condition
-
-
-async def all_ready(planet: Planet) -> bool:
-    try:
-        await asyncio.gather(*(site.ready(timeout_s=0) for site in planet.sites.values()))
-    except Unavailable:
-        return False
-    return True
 
 
 async def test_nothing_acknowledged_is_lost_whatever_fails_where_and_all_agree_afterwards(tmp_path: Path) -> None:

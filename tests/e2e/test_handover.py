@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sqlite3
-import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -15,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from cli.planet import Planet, Site
-from cli.servers import Child, free_ports, listening
+from cli.servers import Child, listening
 from cli.waiting import until
 from core.errors import LaneLost
 from tests.support.bad_days import (
@@ -30,6 +29,7 @@ from tests.support.bad_days import (
     status,
     user,
 )
+from tests.support.processes import second_process
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 MOVE = 4001
@@ -116,22 +116,10 @@ async def test_sigterm_under_load_loses_nothing(planet: Planet) -> None:
             await site.ready()
 
 
-def another(site: Site, tmp_path: Path) -> tuple[Child, int]:
-    """A second process of the same datacenter: the same settings but for the ports."""
-    public, internal = free_ports(2)
-    text = site.settings.read_text()
-    for old, new in ((site.ports.public, public), (site.ports.sys, internal)):
-        text = text.replace(f"port = {old}", f"port = {new}")
-    settings = tmp_path / "second.toml"
-    settings.write_text(text)
-    command = [sys.executable, "-m", "cli.main", "serve", "all", "--config", str(settings)]
-    return Child("second", command, tmp_path / "second.log"), public
-
-
 async def test_a_second_process_takes_the_lane_and_the_first_stops_itself(planet: Planet, tmp_path: Path) -> None:
     fenced = f"[{LaneLost.code}]"
     async with loaded(planet, "second") as (site, load, _):
-        second, port = another(site, tmp_path)
+        second, port = second_process(site, tmp_path)
         try:
             second.start()
             await listening(second, port)
@@ -153,7 +141,7 @@ async def test_a_second_process_takes_the_lane_and_the_first_stops_itself(planet
 
 async def test_a_process_whose_lane_was_taken_notices_without_writing(planet: Planet, tmp_path: Path) -> None:
     site = planet.site("fra")
-    second, port = another(site, tmp_path)
+    second, port = second_process(site, tmp_path)
     try:
         second.start()
         await listening(second, port)
@@ -175,7 +163,7 @@ def reserve(site: Site, incarnation: int) -> None:
 async def test_a_process_whose_incarnation_is_over_notices_without_writing(planet: Planet, tmp_path: Path) -> None:
     """Its own lane does not grow any more; what it shows would get older and older."""
     site = planet.site("fra")
-    second, port = another(site, tmp_path)
+    second, port = second_process(site, tmp_path)
     try:
         reserve(site, 1)
         second.start()

@@ -5,7 +5,7 @@ PLANB_SEED chooses another order, PLANB_FAULTS how many."""
 import asyncio
 import os
 import uuid
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,18 +14,17 @@ import pytest
 
 from cli.planet import Planet
 from cli.waiting import until
-from core.errors import Unavailable
 from tests.faults.breaking import Breaking, with_one_way_links
 from tests.faults.checker import violations
 from tests.faults.clients import Recorder, at_work, whole
 from tests.faults.history import OK, History
 from tests.support.bad_days import RECOVER_S_MAX, check_log, digests, request, user
+from tests.support.processes import all_ready, running, supervise
 
 SEED = os.environ.get("PLANB_SEED", "1")
 FAULTS = int(os.environ.get("PLANB_FAULTS", "30"))
 NAMES = ("fra", "iad", "nrt")
 PEOPLE = 6
-SUPERVISE_S = 0.2
 FAULT_S_MAX = 15
 """One fault with its pause, and the recovery that the next one meets."""
 
@@ -34,27 +33,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300 + FAULT_S_MAX * FAULTS)]
 
 @contextmanager
 def supervised(planet: Planet) -> Iterator[None]:
-    """What ends is started again, as a supervisor would."""
-
-    async def supervise() -> None:
-        while True:
-            for site in planet.sites.values():
-                await site.revive()
-            await asyncio.sleep(SUPERVISE_S)  # a period, not a condition
-
-    with running(supervise()) as task:
+    """What ends is started again, as a supervisor would; that this goes on is part of the test."""
+    with running(supervise(planet)) as task:
         yield
         if task.done():
             task.result()
-
-
-@contextmanager
-def running(work: Coroutine[None, None, None]) -> Iterator["asyncio.Task[None]"]:
-    task = asyncio.create_task(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
 
 
 async def supergroup(url: str, token: str, users: list[str]) -> str:
@@ -73,14 +56,6 @@ async def all_know(chat: str, tokens: dict[str, str], urls: dict[str, str]) -> b
     async with aiohttp.ClientSession() as session:
         told = [await request(session, "GET", url + path, token) for url in urls.values() for token in tokens.values()]
     return all(one.acknowledged for one in told)
-
-
-async def all_ready(planet: Planet) -> bool:
-    try:
-        await asyncio.gather(*(site.ready(timeout_s=0) for site in planet.sites.values()))
-    except Unavailable:
-        return False
-    return True
 
 
 async def test_what_clients_were_promised_holds_whatever_fails(tmp_path: Path) -> None:
