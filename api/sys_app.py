@@ -37,6 +37,8 @@ _OPEN = frozenset({"/livez", "/readyz", "/metrics"})
 _BODY_BYTES_MAX = {"/sys/v1/replay": limits.REPLAY_BODY_BYTES_MAX, "/sys/v1/pull": limits.BODY_BYTES_MAX}
 """Of calls that may bring more than REQUEST_BYTES_MAX."""
 _WAIT_S_MAX = 30.0
+_LOOKS_MAX = 3
+"""How often a digest is read before it is told that the state does not stand still for so long."""
 _SENDER: web.RequestKey[Sender] = web.RequestKey("sender", Sender)
 
 
@@ -175,7 +177,11 @@ class _Routes:
         return json_response(self._deps.status.document())
 
     async def _digest(self, request: web.Request) -> web.Response:
-        """`?wait=fra/0.0:17,ams/0.1:5` waits until that is applied (at most 30 s), then 409 with Retry-After."""
+        """`?wait=fra/0.0:17,ams/0.1:5` waits until that is applied (at most 30 s), then 409 with Retry-After.
+
+        The digest is read page by page; it is that of `applied` unless `moved` says that something was applied
+        meanwhile, at each of several looks.
+        """
         wanted = self._frontier(query_of(request, frozenset({"wait"})).get("wait", ""))
         progress = self._deps.applier.progress
         try:
@@ -184,10 +190,24 @@ class _Routes:
                     await progress.moved()
         except TimeoutError:
             raise NotYetHere("not all of `wait` is applied yet", retry_after_s=1) from None
-        await self._deps.applier.settled()
-        applied = self._names.lanes({lane: mark.seq for lane, mark in progress.applied.items()})
-        parked = sum(map(len, progress.parked.values()))
-        return json_response({"applied": applied, "parked": parked, "digest": await self._deps.digest()})
+        for _ in range(_LOOKS_MAX):
+            before = await self._moment()
+            digest = await self._deps.digest()
+            moved = await self._moment() != before
+            if not moved:
+                break
+        applied, parked, _ = before
+        return json_response(
+            {"applied": self._names.lanes(applied), "parked": parked, "moved": moved, "digest": digest}
+        )
+
+    async def _moment(self) -> tuple[dict[int, int], int, int]:
+        """Between two batches: the applied frontier, how many events are parked, and how many were ever applied."""
+        applier = self._deps.applier
+        await applier.settled()
+        progress = applier.progress
+        applied = {lane: mark.seq for lane, mark in progress.applied.items()}
+        return applied, sum(map(len, progress.parked.values())), applier.applied_events
 
     def _frontier(self, text: str) -> dict[int, int]:
         frontier = {}

@@ -133,7 +133,7 @@ class Live:
         try:
             async with self._cast.sys(site.name) as sys_client:
                 status = await sys_client.call("GET", "/sys/v1/status")
-                digest = (await sys_client.call("GET", "/sys/v1/digest"))["digest"]["total"]
+                digest = await sys_client.call("GET", "/sys/v1/digest")
         except PlanBError:
             return DcLine(site.name, site.url, "starting")
         lags = status["lag_ms"].values()
@@ -141,11 +141,11 @@ class Live:
             site.name,
             site.url,
             "serving",
-            events=sum(status["applied"].values()),
+            events=sum(digest["applied"].values()),
             behind=sum(status["replication"]["behind"].values()),
             lag_p50_ms=max((lag["p50_ms"] for lag in lags), default=0),
             lag_p99_ms=max((lag["p99_ms"] for lag in lags), default=0),
-            digest=digest,
+            digest=digest["digest"]["total"],
             lane=", ".join(status["lanes"]),
         )
 

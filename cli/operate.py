@@ -149,7 +149,7 @@ async def equal_frontiers(clients: dict[str, SysClient], wait_s: float) -> dict[
         if any(behind.values()):
             return {}
         answers = await asyncio.gather(*(client.call("GET", "/sys/v1/digest") for client in clients.values()))
-        if any(answer["applied"] != most for answer in answers):
+        if any(answer["moved"] or answer["applied"] != most for answer in answers):
             return {}
         return dict(zip(clients, answers, strict=True))
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
@@ -446,3 +446,28 @@ async def test_while_direct_links_work_a_record_travels_once() -> None:
             await world.settled()
         served = sum(dc.replicator.pulls.served for dc in world.dcs.values())
         assert served <= 1.2 * 5 * 3 * 10 * 2
+
+
+@pytest.mark.parametrize("times", [1, 9])
+async def test_a_digest_that_is_read_while_events_are_applied_is_read_again_or_says_so(times: int) -> None:
+    async with World("fra") as world:
+        fra = world["fra"]
+        await users(fra, 0, 3)
+        dump, left = fra.disks.relational.dump, times
+
+        async def dumped(table: str, **where: Any) -> AsyncIterator[Any]:
+            nonlocal left
+            if table == "users" and left:
+                left -= 1
+                await users(fra, 100 + left, 1)  # behind the page that shows it, or before: nobody knows
+            async for page in dump(table, **where):
+                yield page
+
+        fra.disks.relational.dump = dumped  # type: ignore[method-assign, assignment]
+        code, body = await fra.call("GET", "/sys/v1/digest")
+        answer = msgspec.json.decode(body)
+        assert code == 200
+        assert answer["moved"] == (times > 3)
+        if not answer["moved"]:
+            assert answer["applied"] == (await status(fra))["applied"]
+            assert answer["digest"]["total"] == await fra.total()
