@@ -25,7 +25,7 @@ class PullRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     applied: dict[int, int] = {}
     """lane -> seq: what it has applied."""
     held: dict[int, int] = {}
-    """lane -> seq: what it may still need although it is durable everywhere (parked events, running snapshots)."""
+    """lane -> the last seq that it will not need again, where something holds it back (bound.held_down)."""
     have: dict[int, int] = {}
     """lane -> seq: received beyond `durable`, but not signed for yet. Records after this are wanted."""
     again: dict[int, int] = {}
