@@ -2,12 +2,15 @@
 
 import asyncio
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from core.errors import PlanBError
 from tests.simulation import loop
 from tests.simulation.loop import PROCESS, Process, SimLoop, Stuck
+from tests.simulation.world import World
 
 
 def test_hours_pass_at_once_and_timers_keep_their_order() -> None:
@@ -45,6 +48,22 @@ def test_a_killed_process_does_nothing_more_not_even_clean_up() -> None:
         return list(seen)
 
     assert loop.run("s", main) == ["begun", "mourned"]
+
+
+def test_who_waits_for_an_operator_is_told_that_his_host_lost_power() -> None:
+    async def main(running: SimLoop) -> str:
+        process = Process("p", "p")
+        world: Any = SimpleNamespace(loop=running)
+        home: Any = SimpleNamespace(operator=lambda name: process if name == "first" else Process("q", "q"))
+        waits = asyncio.ensure_future(World.as_operator(world, home, "first", asyncio.sleep(10)))
+        await asyncio.sleep(1)
+        running.kill(process)
+        async with asyncio.timeout(100):
+            with pytest.raises(PlanBError, match="power"):
+                await waits
+        return str(await World.as_operator(world, home, "second", asyncio.sleep(1, "done")))
+
+    assert loop.run("s", main) == "done"
 
 
 def test_a_frozen_process_does_everything_that_was_due_when_it_wakes_up() -> None:

@@ -126,9 +126,16 @@ class World:
         self.watching.shown(user, message)
 
     async def as_operator(self, home: Home, name: str, work: Coroutine[Any, Any, Any]) -> Any:
-        """Runs `work` in a process of its own on the datacenter's host."""
+        """Runs `work` in a process of its own on the datacenter's host. PlanBError if that loses power meanwhile."""
         process = home.operator(name)
         done: asyncio.Future[Any] = self.loop.create_future()
+
+        def gone() -> None:
+            if not done.done():
+                done.set_exception(PlanBError("the host lost power"))
+                done.exception()  # who waited may be gone himself
+
+        process.on_death.append(gone)
 
         async def run() -> None:
             try:
@@ -161,8 +168,12 @@ class World:
                     pass
                 await asyncio.sleep(0.5)
 
-        found: dict[str, Any] = await self.as_operator(home, "customer", call())
-        return found
+        while True:
+            try:
+                found: dict[str, Any] = await self.as_operator(home, "customer", call())
+            except PlanBError:
+                continue
+            return found
 
     # -- the life of a planet
 
