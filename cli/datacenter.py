@@ -257,7 +257,9 @@ class Datacenter:
             proxies=frozenset(map(str, self.settings.public.proxies)),
         )
         self.public, self.hub = public_side.build(deps, streams_max=self.room.streams, gate=self.serving.gate)
-        self.sys_metrics = internal_side.log_metrics(self.trimmer, self.past, self.collector, self.replicator)
+        self.sys_metrics = internal_side.log_metrics(
+            self.trimmer, self.past, self.collector, self.replicator, self.archiver
+        )
         status = Status(
             dc=dc.name,
             incarnation=self._own.incarnation,

@@ -85,6 +85,8 @@ def figures(
     """What the status shows of one process."""
 
     def archive() -> str:
+        if archiver.failed:
+            return f"nothing is archived: {archiver.failed.detail}"
         troubles = archiver.troubles.items()
         return "; ".join(f"{replicator.names.lane(lane)}: {trouble.detail}" for lane, trouble in troubles) or "ok"
 
@@ -97,9 +99,13 @@ def figures(
     )
 
 
-def log_metrics(trimmer: Trimmer, past: LogWithPast, collector: Collector, replicator: Replicator) -> Metrics:
+def log_metrics(
+    trimmer: Trimmer, past: LogWithPast, collector: Collector, replicator: Replicator, archiver: Archiver
+) -> Metrics:
     """What is kept and what is forgotten."""
     metrics = Metrics()
+    metrics.gauge("planb_archive_failing", "1: nothing is archived.", lambda: int(archiver.failed is not None))
+    metrics.gauge("planb_archive_lanes_stopped", "Lanes that can't be archived.", lambda: len(archiver.troubles))
     metrics.gauge("planb_log_records", "Records in the log, in memory.", lambda: trimmer.records)
     metrics.gauge("planb_log_trimmed_records", "Records that left the log.", lambda: trimmer.trimmed)
     metrics.gauge("planb_log_archive_reads_records", "Trimmed records that were read.", lambda: past.served)

@@ -54,6 +54,13 @@ class Archiver:
         """Per lane the segments at its end that may still be merged."""
         self._stopped: dict[int, PlanBError] = {}
         self._unmerged: dict[int, PlanBError] = {}
+        self._failed: PlanBError | None = None
+
+    @property
+    def failed(self) -> PlanBError | None:
+        """Why the last attempt could not go on at all: object storage, or the log, does not answer. None when it did.
+        It is tried again; as long as it lasts nothing is archived."""
+        return self._failed
 
     @property
     def troubles(self) -> dict[int, PlanBError]:
@@ -82,14 +89,23 @@ class Archiver:
         contradicts the archive is not an error here but one of `troubles`.
         """
         async with self._busy:
-            sealed = 0
-            for lane, end in sorted((await self._log.tops()).items()):
-                try:
-                    sealed += await self._guarded(lane, end)
-                except BaseException:
-                    self._tops.pop(lane, None)  # a write may or may not have happened: ask the listing
-                    raise
+            try:
+                sealed = await self._seal_all()
+            except PlanBError as error:
+                self._failed = error
+                raise
+            self._failed = None
             return sealed
+
+    async def _seal_all(self) -> int:
+        sealed = 0
+        for lane, end in sorted((await self._log.tops()).items()):
+            try:
+                sealed += await self._guarded(lane, end)
+            except BaseException:
+                self._tops.pop(lane, None)  # a write may or may not have happened: ask the listing
+                raise
+        return sealed
 
     async def _guarded(self, lane: int, end: Top) -> int:
         try:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -16,6 +17,7 @@ from tests.support.bad_days import finished, planb, planb_process, user
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 PEOPLE = 20
+SOON_S_MAX = 20.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -340,3 +342,33 @@ async def test_logs_are_imported_whatever_bytes_they_hold(planet: Planet, tmp_pa
     absent = await planb("import", str(tmp_path / "absent.log"), *configs)
     assert absent.code == 2 and "absent.log" in absent.err
     assert "Traceback" not in absent.err
+
+
+async def test_a_dead_archive_is_a_problem_of_status_and_a_metric(planet: Planet, config: tuple[str, str]) -> None:
+    """Nothing else tells: clients notice nothing, and a datacenter that burns now loses what only it had."""
+    site = planet.site("fra")
+
+    async def failing() -> str:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{site.ports.sys}/metrics") as answer,
+        ):
+            return "1" if "\nplanb_archive_failing 1" in await answer.text() else ""
+
+    gone = site.objects.with_name("objects.gone")
+    site.objects.rename(gone)
+    try:
+        await user(planet, "Uwritten-meanwhile")
+        assert await until(failing, SOON_S_MAX)
+        found = (await planb("status", *config, "--json")).json
+        assert "has vanished" in found["stores"]["archive"]
+        assert any(problem.startswith("archive: nothing is archived: ") for problem in found["problems"])
+        assert "all is well" not in (await planb("status", *config, "--text")).out
+    finally:
+        gone.rename(site.objects)
+
+    async def well() -> bool:
+        return not await failing()
+
+    assert await until(well, SOON_S_MAX)
+    assert (await planb("status", *config, "--json")).json["stores"]["archive"] == "ok"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from events.ports import Top
 from snapshot.archive import EMPTY, Archive, contiguous
 from snapshot.archiver import Archiver
 from snapshot.segment import Span, decode_segment, encode_segment
+from stores.adapters.directory_objects import DirectoryObjects
 from stores.adapters.memory_objects import MemoryObjects
 from tests.support.lanes import records_after
 from tests.support.objects import Crash, crashing_objects, damage, keys
@@ -479,3 +481,18 @@ async def test_the_loop_archives_what_is_written_and_survives_bad_days() -> None
             await running
     assert bad_days == 0
     await same(archive, log)
+
+
+async def test_a_vanished_folder_is_the_archivers_failure_as_long_as_it_lasts(tmp_path: Path) -> None:
+    log, objects = await log_of(l2051=3), DirectoryObjects(tmp_path / "objects")
+    archiver = Archiver(log, objects)
+    await archiver.seal()
+    assert archiver.failed is None
+    (tmp_path / "objects").rename(tmp_path / "gone")
+    await grow(log, LANE, 1)
+    with pytest.raises(StoreUnavailable):
+        await archiver.seal()
+    assert isinstance(archiver.failed, StoreUnavailable)
+    (tmp_path / "gone").rename(tmp_path / "objects")
+    await archiver.seal()
+    assert archiver.failed is None
