@@ -13,7 +13,7 @@ import msgspec
 import pydantic
 
 from core.event import Event
-from core.membership import Membership
+from core.membership import Membership, Roll
 from core.messages import Message
 from core.tables import Effect
 
@@ -146,8 +146,8 @@ class View(Protocol):
         """The registers of (chat, user); empty registers where there is nothing."""
         ...
 
-    async def members(self, chat: str) -> dict[str, Membership]:
-        """All who are or were in the chat, with their registers."""
+    async def roll(self, chat: str) -> Roll:
+        """Who is in the chat, with their registers; and what is known of all who ever were."""
         ...
 
     async def dialog(self, user: str, conversation: str) -> DialogView: ...

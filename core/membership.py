@@ -11,6 +11,7 @@ vectors, or stamps in place of knowledge, break this (tests/models/test_membersh
 sets (Shapiro et al. 2011), with a remove that wins for kicks.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from core.ids import lane_of
@@ -96,3 +97,26 @@ class Membership(NamedTuple):
         if self.left_at:
             known[self.left_at & 0xFFFF] = max(known.get(self.left_at & 0xFFFF, 0), self.left_at)
         return known
+
+
+class Roll(NamedTuple):
+    """Who is in a chat, and what is known of everybody who ever was. Those who were may be many thousands, and no write
+    may cost more for it: a change of one member makes the next roll from the last one. Immutable by convention."""
+
+    present: dict[str, Membership] = {}  # noqa: RUF012
+    users: tuple[str, ...] = ()
+    """Those present, sorted."""
+    knew: dict[int, int] = {}  # noqa: RUF012
+    """lane -> greatest add, leave or kick seen, of former members too."""
+
+    def told(self, changed: Mapping[str, Membership]) -> "Roll":
+        """The roll after these users' registers have become so. Registers only grow, and `knew` with them."""
+        present, knew = dict(self.present), dict(self.knew)
+        for user, membership in changed.items():
+            if membership.present:
+                present[user] = membership
+            else:
+                present.pop(user, None)
+            for lane, id in membership.knowledge().items():
+                knew[lane] = max(knew.get(lane, 0), id)
+        return Roll(present, tuple(sorted(present)), knew)

@@ -95,9 +95,10 @@ class Announcer:
             chat = item.audience.conversation
             if chat is None or item.event.id in sent:
                 continue
-            members = await self._view.members(chat)
-            gone = {user for user in item.audience.users if user in members and members[user].former}
-            gone -= {str(touch.ref[1]) for touch in item.touches if touch.type == "member"}  # who hears of his end
+            present = (await self._view.roll(chat)).present
+            told = {str(touch.ref[1]) for touch in item.touches if touch.type == "member"}  # who hears of his end
+            absent = [user for user in item.audience.users if user not in present and user not in told]
+            gone = {user for user in absent if (await self._view.membership(chat, user)).former}
             if gone:
                 found[item.event.id] = gone
         return found

@@ -9,6 +9,7 @@ Only messages are back-fed. A client loads a group's dialog anew at each members
 being fed anything else is such an update (tests/models/test_joiner_roaming.py).
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from stores.plan import Planned
 from stores.ports import Feed, MessageStore
 from stores.view import StoreView
 
+_PART = 50
+"""Messages that are looked at in one go."""
 _MEMBERSHIP = ("member_adds", "member_left", "member_kicked")
 
 
@@ -82,21 +85,23 @@ async def back_feed(
     its row is here only because an earlier attempt did not get to the end.
     """
     for chat in chats:
-        members = await view.members(chat)
-        for row in await messages.recent(chat, window):
+        present = (await view.roll(chat)).present
+        for at, row in enumerate(await messages.recent(chat, window)):
+            if at % _PART == 0:
+                await asyncio.sleep(0)  # others have their turn
             if row.kind != "send" or row.event > reached.get(lane_of(row.event), 0):
                 continue
             touch = Touch("message", (chat, row.message))
-            for user in owed_of(row, members, v):
+            for user in owed_of(row, present, v):
                 found.back_feeds.append(Feed(user, row.event, render.encode(row.event, touch), _about(touch)))
                 found.tops.append((user, chat, row.message))
 
 
-def owed_of(row: Row, members: Mapping[str, Membership], v: Mapping[int, int]) -> list[str]:
-    """Members who are to be fed a message of a group although its origin did not name them."""
+def owed_of(row: Row, present: Mapping[str, Membership], v: Mapping[int, int]) -> list[str]:
+    """Those present who are to be fed a message of a group although its origin did not name them."""
     knew = {int(lane): id for lane, id in row.body.get("knew", {}).items()}
     audience = Audience(tuple(row.body.get("to", ())), row.conversation, knew)
-    return _owed_among(audience, members, v)
+    return _owed_among(audience, present, v)
 
 
 def _about(touch: Touch) -> tuple[str, int] | None:
@@ -105,12 +110,14 @@ def _about(touch: Touch) -> tuple[str, int] | None:
 
 async def _owed(audience: Audience, view: StoreView, v: Mapping[int, int]) -> list[str]:
     assert audience.conversation is not None
-    return _owed_among(audience, await view.members(audience.conversation), v)
+    return _owed_among(audience, (await view.roll(audience.conversation)).present, v)
 
 
-def _owed_among(audience: Audience, members: Mapping[str, Membership], v: Mapping[int, int]) -> list[str]:
+def _owed_among(audience: Audience, present: Mapping[str, Membership], v: Mapping[int, int]) -> list[str]:
+    """Nobody else is owed anything (core/audience.py), and former members may be thousands."""
+    named = set(audience.users)
     return [
         user
-        for user, registers in members.items()
-        if user not in audience.users and audience_rule.owed(audience, registers, v) == "feed"
+        for user, registers in present.items()
+        if user not in named and audience_rule.owed(audience, registers, v) == "feed"
     ]

@@ -107,9 +107,9 @@ async def _tops(
 ) -> list[tuple[str, str, int]]:
     """Dialog tops of direct chats and groups: the newest message each user was to get."""
     top: dict[str, int] = {}
-    members = await view.members(conversation) if conversation.startswith("G") else {}
+    present = (await view.roll(conversation)).present if conversation.startswith("G") else {}
     for row in sends:
-        for user in (*row.body.get("to", ()), *feeding.owed_of(row, members, v)):
+        for user in (*row.body.get("to", ()), *feeding.owed_of(row, present, v)):
             top[user] = max(top.get(user, 0), row.message)
     return [(user, conversation, id) for user, id in top.items()]
 

@@ -4,6 +4,7 @@ The cache holds rows of the relational store only and is invalidated by `apply` 
 was under way during an invalidation is not kept (`_generation`), so a stale row is never cached.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -11,7 +12,7 @@ from typing import Any, TypeVar, cast
 from core import limits
 from core.action import ChatView, DialogView, Parking, Position, SessionView, UserView
 from core.drops import dropped
-from core.membership import Membership
+from core.membership import Membership, Roll
 from core.messages import Message, Row, fold
 from core.tables import Effect, canonical
 from stores import registers
@@ -20,6 +21,18 @@ from stores.ports import HotStore, MessageStore, RelationalStore
 T = TypeVar("T")
 NOBODY: Mapping[str, Membership] = {}
 _MEMBER_TABLES = ("member_adds", "member_left", "member_kicked", "member_seen", "members")
+_PART = 1_000
+"""Registers that are looked at in one go."""
+_STALE_MAX = 256
+"""Of a roll that nobody asked for meanwhile, more changes are not noted: it is made anew."""
+
+
+class _KeptRoll:
+    """A roll, and whose registers have changed since."""
+
+    def __init__(self, roll: Roll) -> None:
+        self.roll = roll
+        self.stale: dict[str, None] = {}
 
 
 class StoreView:
@@ -68,8 +81,25 @@ class StoreView:
 
         return await self._cached(("membership", chat, user), load)
 
-    async def members(self, chat: str) -> dict[str, Membership]:
-        return await self._cached(("members", chat), lambda: self._registers({"chat": chat}, "user"))
+    async def roll(self, chat: str) -> Roll:
+        """See core.action.View. A change of some members costs as much as they do, not as all who were ever here."""
+        kept = await self._cached(("roll", chat), lambda: self._whole_roll(chat))
+        if not kept.stale:
+            return kept.roll
+        generation = self._generation
+        roll = kept.roll.told({user: await self.membership(chat, user) for user in tuple(kept.stale)})
+        if generation == self._generation:
+            kept.roll = roll
+            kept.stale.clear()
+        return roll
+
+    async def _whole_roll(self, chat: str) -> "_KeptRoll":
+        members = list((await self._registers({"chat": chat}, "user")).items())
+        roll = Roll()
+        for at in range(0, len(members), _PART):
+            roll = roll.told(dict(members[at : at + _PART]))
+            await asyncio.sleep(0)  # others have their turn
+        return _KeptRoll(roll)
 
     async def dialog(self, user: str, conversation: str) -> DialogView:
         found = (await self.dialogs_of(user)).get(conversation)
@@ -171,7 +201,11 @@ class StoreView:
             key = effect.key
             if effect.table in _MEMBER_TABLES:
                 chat, user = str(key[0]), str(key[1])
-                self._forget(("membership", chat, user), ("members", chat), ("memberships_of", user))
+                self._forget(("membership", chat, user), ("memberships_of", user))
+                if (kept := self._cache.get(("roll", chat))) is not None:
+                    kept.stale[user] = None
+                    if len(kept.stale) > _STALE_MAX:
+                        self._forget(("roll", chat))
             elif effect.table == "dialogs":
                 self._forget(("dialogs_of", str(key[0])))
             elif effect.table in ("users", "sessions", "chats", "directs"):

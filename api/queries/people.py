@@ -168,9 +168,8 @@ class People:
         if not membership.present:
             raise Forbidden(f"you are not a member of {request.chat}")
         chat = await known_chat(self._view, request.chat)
-        members = await self._view.members(request.chat)
+        members, present, _ = await self._view.roll(request.chat)
         owner = owner_of(chat.owner, members)
-        present = sorted(user for user, registers in members.items() if registers.present)
         page = [user for user in present if request.after is None or user > request.after][: request.limit]
         more = bool(page) and page[-1] != present[-1]
         return {

@@ -5,14 +5,14 @@ Nothing here decides at replay; the answers end up in `Args`.
 
 # ruff: noqa: RUF012  (class values of actions and defaults of frozen structs are never mutated)
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from core import ids, limits
 from core.access import kind_of, may_read
 from core.action import Args, Audience, ChatView, Origin, View
 from core.errors import Conflict, Forbidden, Full, Gone, Invalid, NotFound, OutcomeUnknown, PlanBError
-from core.membership import Membership
+from core.membership import Membership, Roll
 from core.messages import Message
 from core.ownership import owner_of
 
@@ -94,13 +94,13 @@ async def require_member(view: View, chat: str, user: str) -> Membership:
 
 
 async def standing(view: View, chat: ChatView, user: str) -> str:
-    """ "owner", "admin", "member" or "" (not in it). Reads all members only when the owner has gone."""
+    """ "owner", "admin", "member" or "" (not in it). Reads the roll only when the owner has gone."""
     membership = await view.membership(chat.chat, user)
     if not membership.present:
         return ""
     owner = chat.owner
     if owner != user and not (await view.membership(chat.chat, owner)).present:
-        owner = owner_of(owner, await view.members(chat.chat))
+        owner = owner_of(owner, (await view.roll(chat.chat)).present)
     return "owner" if owner == user else membership.valid_role or "member"
 
 
@@ -114,16 +114,12 @@ async def reach_of(view: View, chat: str) -> Reach:
     """The recipients of what happens in this chat now."""
     if kind_of(chat) == "supergroup":
         return Reach((), {})
-    return reach_among(await view.members(chat))
+    return reach_in(await view.roll(chat))
 
 
-def reach_among(members: Mapping[str, Membership]) -> Reach:
-    """The recipients among a group's members, and what is known of all of them, former ones too."""
-    knew: dict[int, int] = {}
-    for membership in members.values():
-        for lane, id in membership.knowledge().items():
-            knew[lane] = max(knew.get(lane, 0), id)
-    return Reach(tuple(sorted(u for u, membership in members.items() if membership.present)), knew)
+def reach_in(roll: Roll) -> Reach:
+    """The recipients in a group, and what is known of all who ever were in it."""
+    return Reach(roll.users, roll.knew)
 
 
 def require_room(chat: str, present: int, more: int) -> None:

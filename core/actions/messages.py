@@ -17,7 +17,7 @@ from core.actions.conversations import (
     known_chat,
     live_chat,
     reach_about,
-    reach_among,
+    reach_in,
     readable,
     require_may_write,
     require_member,
@@ -151,7 +151,7 @@ async def _destination(origin: Origin, to: str) -> tuple[str, Reach]:
     if kind_of(to) == "supergroup":
         await require_member(view, to, actor)
         return to, Reach((), {})
-    reach = reach_among(await view.members(to))
+    reach = reach_in(await view.roll(to))
     if actor not in reach.to:
         raise Forbidden(f"you are not a member of {to}")
     return to, reach

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import pytest
 
 from core.action import Audience
-from core.actions.conversations import Reach, reach_among
+from core.actions.conversations import Reach, reach_in
 from core.actions.members import Add, Kick
 from core.actions.messages import Send
 from core.audience import owed
 from core.event import Event
-from core.membership import Membership
+from core.membership import Membership, Roll
 from tests.support.mesh import Dc, Feeding, Mesh, by_audience_rule
 from tests.support.view import members_of
 
@@ -46,7 +46,7 @@ def without_waiting(dc: Dc, event: Event, audience: Audience, user: str, members
 
 
 def reach(mesh: Mesh, dc: int) -> Reach:
-    return reach_among(members_of(mesh.dcs[dc].state, CHAT))
+    return reach_in(Roll().told(members_of(mesh.dcs[dc].state, CHAT)))
 
 
 def story(seed: int, feeding: Feeding) -> Outcome:

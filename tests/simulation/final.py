@@ -217,9 +217,9 @@ async def _finality(world: Any) -> None:
         if forked := {n: state.forked for n, state in home.dc.replicator.intake.lanes().items() if state.forked}:
             raise Violation(f"{home.name}: lanes are forked: {forked}")
         for name, chat in chats.items():
-            members = await view.members(name)
+            present = (await view.roll(name)).present
             for user in {*chat.adds, *chat.kicks}:
-                here = user in members and members[user].present
+                here = user in present
                 if here != chat.present(user):
                     raise Violation(f"{home.name}: {user} is {'' if here else 'not '}a member of {name}")
             if (found := await view.chat(name)) is not None and found.dissolved != chat.dissolved:

@@ -9,14 +9,14 @@ from random import Random
 from typing import Any, NamedTuple
 
 from core.action import Action, registry
-from core.actions.conversations import reach_among
+from core.actions.conversations import reach_in
 from core.actions.members import Add, Kick
 from core.actions.messages import Send
 from core.clock import HybridClock
 from core.errors import StoreUnavailable
 from core.event import Event
 from core.ids import make_id, tick_at
-from core.membership import Membership
+from core.membership import Membership, Roll
 from events.adapters.memory import MemoryLog
 from events.codec import Codec, Opened, encode_opened
 from events.record import GENESIS, KIND_EVENT, KIND_OPEN, Record, chain
@@ -113,7 +113,7 @@ def group_story(seed: int, count: int = 40) -> Story:
             cut ^= {(random.randrange(3), random.choice(list(mesh.logs)))}
         dc, lane, dice, user = random.randrange(3), random.randrange(2), random.random(), random.choice(USERS[1:])
         members = members_of(mesh.dcs[dc].state, chat)
-        to, knew = reach_among(members)
+        to, knew = reach_in(Roll().told(members))
         present = members.get(user, Membership()).present
         if dice < 0.4:
             args = Send.Args(conversation=chat, to=to, knew=knew, text="hello")

@@ -7,7 +7,7 @@ from core.action import ChatView, DialogView, Parking, Position, SessionView, Us
 from core.drops import dropped
 from core.fold import State
 from core.ids import lane_of
-from core.membership import Membership
+from core.membership import Membership, Roll
 from core.messages import Message, Row, fold
 from stores import registers
 
@@ -37,10 +37,10 @@ class StateView:
         return registers.chat_view(row) if row and row["kind"] else None
 
     async def membership(self, chat: str, user: str) -> Membership:
-        return (await self.members(chat)).get(user, Membership())
+        return members_of(self.state, chat).get(user, Membership())
 
-    async def members(self, chat: str) -> dict[str, Membership]:
-        return members_of(self.state, chat)
+    async def roll(self, chat: str) -> Roll:
+        return Roll().told(members_of(self.state, chat))
 
     async def dialog(self, user: str, conversation: str) -> DialogView:
         row = self._one("dialogs", user=user, conversation=conversation)
