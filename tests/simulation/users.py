@@ -179,7 +179,7 @@ class User:
         self.world.acknowledged(made)
         if record is None:
             self.world.ledger.broken(f"{self.name}: {name} was promised as {receipt.id}, which no log ever held")
-        if int(receipt.id) <= before and not self.world.far_ahead(before):
+        if int(receipt.id) <= before and not any(map(self.world.misstamped, (before, int(receipt.id)))):
             self.world.ledger.broken(
                 f"{self.name} had seen {before} when he wrote {name} {receipt.id}: the effect is not after its cause"
             )

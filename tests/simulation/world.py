@@ -15,6 +15,7 @@ from unittest.mock import patch
 import tests.simulation.novelty  # noqa: F401  (registers its action)
 from api.internal_auth import InternalAuth
 from core import ids, limits
+from core.clock import HybridClock
 from core.errors import PlanBError
 from core.ids import Lane
 from stores.adapters.memory_objects import MemoryObjects
@@ -72,6 +73,7 @@ class World:
         self.counts: Counter[str] = Counter()
         self.acts: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
+        self._misstamped: set[int] = set()
         self.promises: list[Acknowledged] = []
         self.network = Network(loop, Random(f"{plan.seed} network"))
         self.clocks: dict[str, Clock] = {}
@@ -105,9 +107,15 @@ class World:
         clock = self.clocks.get(self.network.hosts.get(PROCESS.get(), ""))
         return clock.now_ms(self.loop.time()) if clock else int(BEGIN_MS + self.loop.time() * 1_000)
 
-    def far_ahead(self, id: int) -> bool:
-        """Was it stamped by a clock that is off by more than may be? Such an id moves nobody's clock."""
-        return ids.tick_of(id) > ids.tick_at(int(BEGIN_MS + self.loop.time() * 1_000) + limits.CLOCK_SKEW_MS_MAX)
+    def taken(self, id: int) -> None:
+        """Judges the clock that has just stamped this id."""
+        off_ms = ids.time_ms_of(id) - int(BEGIN_MS + self.loop.time() * 1_000)
+        if abs(off_ms) > limits.CLOCK_ERROR_MS_MAX + limits.CARRY_MS_MAX:
+            self._misstamped.add(id)
+
+    def misstamped(self, id: int) -> bool:
+        """Was it stamped by a clock that was off by more than may be? Then it has lost its order."""
+        return id in self._misstamped
 
     def dc_of(self, id: int) -> str:
         number = Lane.of(ids.lane_of(id)).dc
@@ -293,7 +301,7 @@ def run(plan: Plan) -> Outcome:
 def _lived(plan: Plan, running: SimLoop) -> Outcome:
     world = World(plan, running)
     found: list[str] = []
-    with _heard(world), seams.simulated(lambda: Session(world.network), world.wall_ms):
+    with _heard(world), _stamping(world), seams.simulated(lambda: Session(world.network), world.wall_ms):
         try:
             running.run_until_complete(world.live())
         except Violation as violation:
@@ -310,6 +318,20 @@ def _lived(plan: Plan, running: SimLoop) -> Outcome:
     counts.update({f"refused: {what}": n for what, n in world.refusals.items()})
     trace = world._trace.hexdigest()
     return Outcome(plan.seed, found, trace, world.history, running.time(), running.steps, counts)
+
+
+@contextlib.contextmanager
+def _stamping(world: World) -> Iterator[None]:
+    """The world sees each id as it is taken."""
+    take = HybridClock.take
+
+    def taking(clock: HybridClock, lane: int) -> int:
+        id = take(clock, lane)
+        world.taken(id)
+        return id
+
+    with patch.object(HybridClock, "take", taking):
+        yield
 
 
 @contextlib.contextmanager
