@@ -63,6 +63,7 @@ class PublicDeps:
     metrics: Metrics = field(default_factory=Metrics)
     in_flight_max: int = limits.REQUESTS_IN_FLIGHT_MAX
     bodies_bytes_max: int = limits.BODIES_BYTES_MAX
+    bodies_bytes_of_one_max: int = limits.BODIES_BYTES_OF_ONE_MAX
     access_log: bool = False
     proxies: frozenset[str] = frozenset()
     """Addresses whose X-Forwarded-For is believed."""
@@ -109,6 +110,7 @@ def create_public_app(deps: PublicDeps) -> web.Application:
         in_flight_max=deps.in_flight_max,
         access_log=deps.access_log,
         bodies_bytes_max=deps.bodies_bytes_max,
+        bodies_bytes_of_one_max=deps.bodies_bytes_of_one_max,
     )
     app = web.Application(middlewares=[guard.middleware], client_max_size=limits.BODY_BYTES_MAX)
     routes = WriteRoutes(writes, calls, cursors, clock)

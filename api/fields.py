@@ -1,74 +1,71 @@
 """The fields of a request, from path, query and body, each in its place and none that is unknown."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from api.decoding import check_text, decode_object, problem, refused
+from api.places import PLACE, Place
 from api.problems import TooSlow
 from core import limits
 from core.errors import Invalid, TooLarge
 
-
-async def body_of(request: web.Request, bytes_max: int = limits.REQUEST_BYTES_MAX) -> dict[str, Any]:
-    """The JSON object of the body. TooLarge beyond `bytes_max`, TooSlow when it does not arrive in time: a slow sender
-    must not keep a place among the requests in flight."""
-    return decode_object(await raw_body_of(request, bytes_max))
+BODY: web.RequestKey[bytes] = web.RequestKey("body", bytes)
+"""A body that was read."""
 
 
-async def raw_body_of(request: web.Request, bytes_max: int) -> bytes:
-    """As it came; b"" for none. Errors as above, and Invalid for one that is compressed."""
+async def body_of(request: web.Request, who: str, bytes_max: int = limits.REQUEST_BYTES_MAX) -> dict[str, Any]:
+    """The JSON object of the body, which counts in the share of `who`. Errors as below."""
+    return decode_object(await raw_body_of(request, who, bytes_max))
+
+
+async def raw_body_of(request: web.Request, who: str, bytes_max: int) -> bytes:
+    """As it came; b"" for none. TooLarge beyond `bytes_max`, TooSlow when it does not arrive in time, Overloaded when
+    too much has come for all or for `who`, Invalid for one that is compressed or cut off."""
     if not request.body_exists:
         return b""
+    if BODY in request:
+        return request[BODY]
     if "Content-Encoding" in request.headers:
         raise refused("send the body uncompressed", "Content-Encoding")
-    if request.content.is_eof() or request.content_length is not None:
-        announced(request, bytes_max)
-        raw = await _in_time(request.read())
-        if len(raw) > bytes_max:
-            raise too_large(bytes_max)
-        return raw
-    return await _in_time(_counted(request, bytes_max))
+    check_announced(request, bytes_max)
+    place = request[PLACE]
+    if request.content.is_eof():
+        request[BODY] = await _counted(request, place, who, bytes_max)
+        return request[BODY]
+    with place.left():
+        try:
+            async with asyncio.timeout(limits.BODY_WAIT_MS_MAX / 1000):
+                request[BODY] = await _counted(request, place, who, bytes_max)
+        except TimeoutError as error:
+            raise TooSlow from error
+        except ConnectionError as error:
+            raise Invalid("the body did not arrive whole") from error
+    place.enter()
+    return request[BODY]
 
 
-async def _in_time(reading: Awaitable[bytes]) -> bytes:
-    try:
-        async with asyncio.timeout(limits.BODY_WAIT_MS_MAX / 1000):
-            return await reading
-    except TimeoutError as error:
-        raise TooSlow from error
-    except ConnectionError as error:
-        raise Invalid("the body did not arrive whole") from error
-
-
-def announced(request: web.Request, bytes_max: int) -> int:
-    """How many bytes of body a request may bring. TooLarge if it says that they are more than `bytes_max`; one that
-    says nothing may bring as many."""
-    if not request.body_exists:
-        return 0
-    length = request.content_length
-    if length is None:
-        return bytes_max
-    if length > bytes_max:
+def check_announced(request: web.Request, bytes_max: int) -> None:
+    """TooLarge for a body that says that it is greater; one that says nothing is counted while it comes."""
+    if request.body_exists and (request.content_length or 0) > bytes_max:
         raise too_large(bytes_max)
-    return length
 
 
 def too_large(bytes_max: int) -> TooLarge:
     return TooLarge(f"the body of this call holds at most {bytes_max} bytes")
 
 
-async def _counted(request: web.Request, bytes_max: int) -> bytes:
-    """A body in chunks, which does not say its length."""
-    parts, size = [], 0
+async def _counted(request: web.Request, place: Place, who: str, bytes_max: int) -> bytes:
+    """What is held is what counts: a length is a word, and costs whoever says it nothing."""
+    body = bytearray()
     async for part in request.content.iter_any():
-        size += len(part)
-        if size > bytes_max:
+        if len(body) + len(part) > bytes_max:
             raise too_large(bytes_max)
-        parts.append(part)
-    return b"".join(parts)
+        place.hold(len(part), who)
+        body += part
+    return bytes(body)
 
 
 def query_of(request: web.Request, allowed: frozenset[str]) -> dict[str, str]:

@@ -9,8 +9,9 @@ from typing import TypeVar
 from aiohttp import web
 
 from api import problems
-from api.fields import announced
+from api.fields import check_announced
 from api.metrics import Metrics
+from api.places import PLACE, Place, Places
 from core import errors, limits
 from core.system import Entropy
 from stores.ports import EpochLost
@@ -33,38 +34,29 @@ class Guard:
         access_log: bool = False,
         refuse_dc_header: bool = True,
         bodies_bytes_max: int = limits.BODIES_BYTES_MAX,
+        bodies_bytes_of_one_max: int = 0,
     ) -> None:
+        """`bodies_bytes_of_one_max`: of one user or address; 0 for no bound but that of all."""
         self._metrics = metrics
         self._prefix = entropy(6).hex()
         self._count = 0
-        self._in_flight_max = in_flight_max
         self._access_log = access_log
         self._refuse_dc_header = refuse_dc_header
-        self._bodies_bytes_max = bodies_bytes_max
-        metrics.gauge("planb_http_bodies_bytes", "Bodies of requests being worked on, as announced.", self._bodies)
-        self._bodies_bytes = 0
-
-    def _bodies(self) -> int:
-        return self._bodies_bytes
+        self._places = Places(metrics, in_flight_max, bodies_bytes_max, bodies_bytes_of_one_max or bodies_bytes_max)
 
     def bounded(self, name: str, handler: Handler, body_bytes_max: int = limits.REQUEST_BYTES_MAX) -> Handler:
-        """Counts a request of route `name`, and refuses it while too many are in flight, or too many bytes of bodies.
+        """Counts a request of route `name`, and refuses it while too many are in flight. What comes of its body counts
+        in the request's place (api/places.py).
         TooLarge for a body that says that it is greater than the route's bound: nothing of it is read."""
         metrics = self._metrics
 
         async def count(request: web.Request) -> web.StreamResponse:
-            if metrics.in_flight >= self._in_flight_max:
-                metrics.observe(name, errors.Overloaded.status, 0.0)
-                raise errors.Overloaded("too many requests at a time", retry_after_s=1)
             started = perf_counter()
-            metrics.in_flight += 1
-            status, size = 500, 0
+            status = 500
+            place = request[PLACE] = Place(self._places)
             try:
-                coming = announced(request, body_bytes_max)
-                if self._bodies_bytes + coming > self._bodies_bytes_max:
-                    raise errors.Overloaded("too many bytes of request bodies at a time", retry_after_s=1)
-                size = coming
-                self._bodies_bytes += size
+                place.enter()
+                check_announced(request, body_bytes_max)
                 answer = await handler(request)
                 status = answer.status
                 return answer
@@ -72,8 +64,7 @@ class Guard:
                 status = self._shown(error).status
                 raise
             finally:
-                metrics.in_flight -= 1
-                self._bodies_bytes -= size
+                place.close()
                 metrics.observe(name, status, perf_counter() - started)
 
         return count
@@ -99,7 +90,7 @@ class Guard:
     @property
     def takes_plain(self) -> bool:
         """Whether a request that is answered past the framework may come in now (api/front.py)."""
-        return self._metrics.in_flight < self._in_flight_max and not self._access_log
+        return self._places.free and not self._access_log
 
     async def plain(self, name: str, answer: Awaitable[Answer]) -> Answer | web.Response:
         """Counts a request of route `name` that is answered past the framework; an error becomes its problem."""

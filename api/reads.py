@@ -37,7 +37,7 @@ class ReadRoutes:
         async def handle(request: web.Request) -> web.Response:
             call = await self._calls.enter(request, public=read.public)
             assert read.public or call.caller is not NOBODY
-            fields = await body_of(request, body_bytes_max)
+            fields = await body_of(request, call.caller.user or call.address, body_bytes_max)
             merge(fields, path_of(request), query_of(request, place.query), reserved)
             try:
                 wanted = validate(fields)

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from api import health
 from api.decoding import decode_object, refused
-from api.fields import query_of, raw_body_of
+from api.fields import BODY, query_of, raw_body_of
 from api.guard import Guard, Handler
 from api.health import Check
 from api.internal_auth import SCHEME, InternalAuth, Sender
@@ -107,7 +107,8 @@ class _Doorkeeper:
         async def check(request: web.Request) -> web.StreamResponse:
             if request.body_exists and request.content_length is None and not request.content.is_eof():
                 raise refused("send the body with its length", "Content-Length")
-            request[_SENDER].check_body(await raw_body_of(request, bytes_max))
+            sender = request[_SENDER]
+            sender.check_body(await raw_body_of(request, sender.name, bytes_max))
             return await handler(request)
 
         return check
@@ -152,11 +153,11 @@ class _Routes:
         origin = request.headers.get("dc")
         if not origin:
             raise refused("name the datacenter that the records come from", "dc")
-        done = await self._deps.replay.replay(origin, await request.read())
+        done = await self._deps.replay.replay(origin, request.get(BODY, b""))
         return json_response({"applied": {str(lane): seq for lane, seq in done.applied.items()}, "parked": done.parked})
 
     async def _pull(self, request: web.Request) -> web.Response:
-        wanted = decode_request(await request.read())
+        wanted = decode_request(request.get(BODY, b""))
         if wanted.dc != request[_SENDER].name:
             raise Forbidden("a pull is signed by the datacenter that it is for")
         answer = encode_answer(*await self._deps.replicator.pulls.answer(wanted))
@@ -243,7 +244,7 @@ class _Routes:
 
     async def _retry_parked(self, request: web.Request) -> web.Response:
         """`{"lane": "fra/0.0", "seq": 17}`, or `{}` for all: which were applied, which still can't be."""
-        fields = decode_object(await request.read())
+        fields = decode_object(request.get(BODY, b""))
         wanted = [(item.lane, item.seq) for item in await self._deps.relational.parked()]
         if fields:
             one = self._place(fields)

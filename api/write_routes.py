@@ -93,7 +93,7 @@ class WriteRoutes:
 
         async def handle(request: web.Request) -> web.Response:
             call = await enter(request)
-            fields = await body_of(request)
+            fields = await body_of(request, call.caller.user)
             position = self._position(fields, call) if positioned else call.position
             merge(fields, path_of(request) if in_path else {}, query_of(request, in_query), reserved)
             choice = single or choose(choices, fields)
@@ -160,7 +160,7 @@ class WriteRoutes:
             call = await self._calls.enter(request)
             if call.key:
                 raise refused("give each message of a batch its own `key`", "Idempotency-Key")
-            body = await body_of(request, limits.BODY_BYTES_MAX)
+            body = await body_of(request, call.caller.user, limits.BODY_BYTES_MAX)
             merge(body, {}, query_of(request, frozenset()), frozenset())
             items = [_item(one) for one in _items(body)]
             batch = Batch(

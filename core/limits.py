@@ -42,7 +42,9 @@ ANONYMOUS_BYTES_MAX = 32_768
 BODY_BYTES_MAX = 5_242_880
 """The body of a batch: a full one fits when every character that is not ASCII is escaped (three bytes for one)."""
 BODIES_BYTES_MAX = 67_108_864
-"""Bodies of all requests that the public listener works on, as announced; beyond it 503."""
+"""What has come of the bodies of all requests that the public listener works on; beyond it 503."""
+BODIES_BYTES_OF_ONE_MAX = 16_777_216
+"""The same of one user, or of one address without a token: nobody holds what all need."""
 FIELDS_MAX = 64
 """Fields of a body."""
 JSON_VALUES_MAX = 5_000
@@ -184,7 +186,8 @@ KEPT_MAX = 1_000
 TOKEN_DAYS = 30
 
 REQUESTS_IN_FLIGHT_MAX = 2_000
-"""Requests one API process works on at a time; beyond it 503 with Retry-After."""
+"""Requests one API process works on at a time, those whose body is still coming left out; beyond it 503 with
+Retry-After."""
 BODY_WAIT_MS_MAX = 10_000
 """How long a body may take to arrive."""
 KEEP_ALIVE_S = 75
@@ -251,7 +254,8 @@ assert LANE_BATCH_MAX <= LANE_QUEUE_MAX <= APPLY_QUEUE_MAX
 assert 3 * BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX + 1_024 * BATCH_MESSAGES_MAX < BODY_BYTES_MAX
 assert 6 * MESSAGE_BYTES_MAX + CURSOR_CHARS_MAX <= REQUEST_BYTES_MAX
 assert 12 * TEXT_FIELD_CHARS_MAX + 1_024 < ANONYMOUS_BYTES_MAX < REQUEST_BYTES_MAX < BODY_BYTES_MAX
-assert 10 * BODY_BYTES_MAX <= BODIES_BYTES_MAX
+assert 3 * BODY_BYTES_MAX <= BODIES_BYTES_OF_ONE_MAX
+assert 4 * BODIES_BYTES_OF_ONE_MAX <= BODIES_BYTES_MAX
 assert 4 * PASSWORD_WAITING_OF_ADDRESS_MAX <= PASSWORD_WAITING_MAX
 assert KEPT_MAX + SUPERGROUP_ADD_MAX + 8 * BATCH_MESSAGES_MAX < JSON_VALUES_MAX
 assert BATCH_MESSAGES_MAX <= LANE_BATCH_MAX

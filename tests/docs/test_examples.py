@@ -163,6 +163,7 @@ def test_the_bounds_that_the_client_protocol_tells_are_those_of_the_code() -> No
     assert f"| {limits.REQUEST_BYTES_MAX:,} |" in text
     assert f"| {limits.ANONYMOUS_BYTES_MAX:,} |" in text
     assert f"bodies of {limits.BODIES_BYTES_MAX >> 20} MiB" in text
+    assert f"{limits.BODIES_BYTES_OF_ONE_MAX >> 20} MiB of one user" in text
     for bound in (
         f"{limits.HEAD_WAIT_S_MAX} s to its first",
         f"{limits.KEEP_ALIVE_S} s from one answer",

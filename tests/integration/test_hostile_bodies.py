@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from core import limits
-from tests.support.api import ApiDc, User, api_dc
+from tests.support.api import ApiDc, api_dc
 
 CPU_S_MAX = 0.1
 """Client and server together; what was mended here took 0.5 to 6 s."""
@@ -86,24 +86,90 @@ async def test_a_full_batch_fits_with_all_that_is_not_ascii_escaped(api: ApiDc, 
     assert all("id" in result for result in reply.body["results"])
 
 
-async def test_bodies_under_way_are_bounded_in_sum() -> None:
-    async with api_dc(bodies_bytes_max=limits.REQUEST_BYTES_MAX + 10) as api:
-        await api.sign_up("Uada", "Ugrace")
-        ada: User = api.user("Uada")
-        reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
-        head = f"POST /v1/messages HTTP/1.1\r\nHost: planb\r\nAuthorization: Bearer {ada.token}\r\n"
-        writer.write(f"{head}Content-Length: {limits.REQUEST_BYTES_MAX}\r\n\r\n".encode())
+MESSAGE = {"to": "Ugrace", "text": "Hello"}
+
+
+class Raw:
+    """Connections that send what they are told, and no more."""
+
+    def __init__(self, api: ApiDc) -> None:
+        self._api = api
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def send(self, path: str, token: str, announced: int, body: bytes = b"") -> asyncio.StreamReader:
+        reader, writer = await asyncio.open_connection(self._api.http.host, self._api.http.port)
+        self.writers.append(writer)
+        said = f"Authorization: Bearer {token}\r\n" if token else ""
+        head = f"POST {path} HTTP/1.1\r\nHost: planb\r\n{said}Content-Length: {announced}\r\n\r\n"
+        writer.write(head.encode() + body)
+        return reader
+
+    async def shows(self, metric: str, value: float) -> None:
+        """Waits until it is so."""
         async with asyncio.timeout(10):
-            while f" {limits.REQUEST_BYTES_MAX}" not in api.parts.metrics.text():  # noqa: ASYNC110
+            while f"\nplanb_http_{metric} {value:g}\n" not in self._api.parts.metrics.text():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
-        message = {"to": "Ugrace", "text": "Hello"}
-        refused = await ada.call("POST", "/v1/messages", message)
+
+    def close(self) -> None:
+        for writer in self.writers:
+            writer.close()
+
+
+async def test_a_request_whose_body_does_not_come_has_no_place_in_flight() -> None:
+    async with api_dc(in_flight_max=3) as api:
+        await api.sign_up("Uada", "Ugrace")
+        raw = Raw(api)
+        for _ in range(5):
+            await raw.send("/v1/login", "", 60)
+        ended = await raw.send("/v1/messages", api.user("Uada").token, 40)
+        await raw.shows("bodies_coming", 6)
+        assert api.parts.metrics.in_flight == 0
+        assert (await api.user("Uada").get("/v1/me")).status == 200
+        assert (await api.user("Uada").call("POST", "/v1/messages", MESSAGE)).status == 200
+        api.parts.metrics.in_flight = 3
+        raw.writers[-1].write(b'{"to":"Ugrace","text":"in the end"}'.ljust(40))
+        assert b" 503 " in await ended.readline(), "once it is there it needs a place"
+        assert api.parts.metrics.in_flight == 3
+        api.parts.metrics.in_flight = 0
+        raw.close()
+
+
+async def test_what_is_announced_and_does_not_come_costs_nobody_anything(api: ApiDc) -> None:
+    """Of old 44 idle connections of one token took the whole bound."""
+    raw, grace = Raw(api), api.user("Ugrace")
+    for _ in range(12):
+        await raw.send("/v1/messages/batch", api.user("Uada").token, limits.BODY_BYTES_MAX)
+    for _ in range(32):
+        await raw.send("/v1/messages", api.user("Uada").token, limits.REQUEST_BYTES_MAX)
+    await raw.shows("bodies_coming", 44)
+    await raw.shows("bodies_bytes", 0)
+    sent = await grace.call("POST", "/v1/messages", {"to": "Uada", "text": "Hello"})
+    assert sent.status == 200
+    edited = await grace.call("PATCH", f"/v1/messages/{sent.body['id']}", {"text": "Hello!"})
+    assert edited.status == 200, edited
+    raw.close()
+
+
+@pytest.mark.parametrize("bound", ["bodies_bytes_max", "bodies_bytes_of_one_max"])
+async def test_bodies_under_way_are_bounded_by_what_has_come(bound: str) -> None:
+    most = limits.REQUEST_BYTES_MAX + 10
+    async with api_dc(**{bound: most}) as api:
+        await api.sign_up("Uada", "Ugrace")
+        ada, raw = api.user("Uada"), Raw(api)
+        body = b'{"to":"Ugrace","text":"slow"}'.ljust(limits.REQUEST_BYTES_MAX)
+        reader = await raw.send("/v1/messages", ada.token, limits.REQUEST_BYTES_MAX, body[:-1])
+        await raw.shows("bodies_bytes", limits.REQUEST_BYTES_MAX - 1)
+        longer = {"bio": "x" * 20}
+        refused = await ada.call("PATCH", "/v1/me", longer)
         assert (refused.status, refused.code, refused.headers["Retry-After"]) == (503, "overloaded", "1")
+        assert ("your" in refused.body["detail"]) == (bound == "bodies_bytes_of_one_max")
+        other = await api.user("Ugrace").call("PATCH", "/v1/me", longer)
+        assert other.status == (503 if bound == "bodies_bytes_max" else 400)
         assert (await ada.get("/v1/me")).status == 200, "what brings no body is answered"
-        body = b'{"to":"Ugrace","text":"slow"}'
-        writer.write(body + b" " * (limits.REQUEST_BYTES_MAX - len(body)))
+        raw.writers[0].write(body[-1:])
         async with asyncio.timeout(10):
             assert b" 200 " in await reader.readline()
-        assert (await ada.call("POST", "/v1/messages", message)).status == 200
-        assert "planb_http_bodies_bytes 0" in api.parts.metrics.text()
-        writer.close()
+        assert (await ada.call("PATCH", "/v1/me", longer)).status == 400
+        await raw.shows("bodies_bytes", 0)
+        assert api.parts.metrics.in_flight == 0
+        raw.close()

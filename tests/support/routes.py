@@ -29,6 +29,7 @@ def public() -> tuple[dict[str, Any], set[Route]]:
         "clock",
         "in_flight_max",
         "bodies_bytes_max",
+        "bodies_bytes_of_one_max",
         "access_log",
         "proxies",
     ):
