@@ -34,7 +34,8 @@ mean: applied at the origin.
   accepted.
 - A limit over several rows (20 members of a group; reactions and revisions of a message) is checked at the origin. In
   one datacenter it holds, however many come at once. Two datacenters may overshoot together; the overshoot stays and
-  blocks further adds.
+  blocks further adds. So may requests that come at once under different ids of one message that has copies: each id is
+  a row of its own to wait in, so as many pass as it has ids.
 - A lww write that lost against one which did not know it is listed as a conflict for 30 days, alike in every
   datacenter (`GET /sys/v1/conflicts`). Passwords are not listed.
 - An `Idempotency-Key` with its request names one intention of one user, for ever. Its answer is kept for 24 h in every

@@ -28,9 +28,12 @@ EMOJI_PER_MESSAGE_MAX = 20
 """Different emoji on one message."""
 REACTIONS_PER_USER_MAX = 5
 """Emoji of one user on one message."""
-MESSAGE_REACTIONS_MAX = 200
-"""Reactions set and taken back on one message, ever: each is a row, and whoever shows the message reads them all (about
-1 ms of CPU for so many). What is on can still be taken back."""
+REACTED_PER_USER_MAX = 20
+"""Reactions that one user sets and takes back on one message, ever, with what it takes to take back all that is on: so
+nobody uses up what a message may have for all."""
+MESSAGE_REACTIONS_MAX = 400
+"""Reactions set and taken back on one message, ever: each is a row, and whoever shows the message reads them all. What
+is on can still be taken back."""
 MESSAGE_EDITS_MAX = 50
 """Revisions of one message."""
 KEY_CHARS_MAX = 64
@@ -264,8 +267,10 @@ assert REPLAY_POSTS_MAX * REPLAY_BODY_BYTES_MAX < SYS_BODIES_BYTES_MAX
 assert 2 * BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX <= LANE_BATCH_BYTES_MAX <= REPLAY_BYTES_MAX
 assert updates_least(UPDATES_KEPT_MAX) >= RECENT_KEPT_MAX
 assert REACTIONS_PER_USER_MAX <= EMOJI_PER_MESSAGE_MAX <= MESSAGE_REACTIONS_MAX
-# A group in which everybody reacts as much as he may.
-assert GROUP_MEMBERS_MAX * REACTIONS_PER_USER_MAX <= MESSAGE_REACTIONS_MAX
+# To set what one may have on at once, and to take it back.
+assert 2 * REACTIONS_PER_USER_MAX <= REACTED_PER_USER_MAX
+# A group in which everybody reacts as much as he may: the last one still has room.
+assert GROUP_MEMBERS_MAX * REACTED_PER_USER_MAX <= MESSAGE_REACTIONS_MAX
 assert PULL_RECORDS_MAX <= LOG_KEPT_RECORDS_MAX
 assert TRIM_RECORDS_MIN <= TRIM_RECORDS_MAX
 assert MESSAGE_WRITE_ROWS <= MESSAGE_QUEUE_ROWS_MAX

@@ -4,7 +4,8 @@ Copies: a retry through another DC makes a second event of the same request unde
 class; the smallest is canonical, and operations on any of them are folded together.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 
@@ -45,8 +46,8 @@ class Message(NamedTuple):
     system: bool
     edits: int = 0
     """Revisions, whichever is shown."""
-    reacted: int = 0
-    """Reactions that were set or taken back, in all."""
+    reacted: Mapping[str, int] = {}
+    """user -> how often he set a reaction or took one back, in all."""
 
     def shown(self) -> dict[str, Any]:
         """The JSON form in histories and updates; ids are strings of digits. `copies` only where there are any."""
@@ -76,7 +77,7 @@ def fold(rows: Iterable[Row], after: Callable[[int], bool] | None = None) -> Mes
     sends: dict[int, Row] = {}
     edit: Row | None = None
     edits: set[int] = set()
-    reacted: set[int] = set()
+    reacted: dict[int, str] = {}
     recalled = False
     votes: dict[tuple[str, str], tuple[int, bool]] = {}
     for row in rows:
@@ -91,7 +92,7 @@ def fold(rows: Iterable[Row], after: Callable[[int], bool] | None = None) -> Mes
             if edit is None or row.event > edit.event:
                 edit = row
         elif row.kind == "react":
-            reacted.add(row.event)
+            reacted[row.event] = row.actor
             vote = (row.actor, row.body["emoji"])
             if row.event > votes.get(vote, (0, False))[0]:
                 votes[vote] = (row.event, row.body["on"])
@@ -118,5 +119,5 @@ def fold(rows: Iterable[Row], after: Callable[[int], bool] | None = None) -> Mes
         reply_to=int(body.get("reply_to", 0)),
         system=bool(body.get("system", False)),
         edits=len(edits),
-        reacted=len(reacted),
+        reacted=Counter(reacted.values()) if reacted else {},
     )

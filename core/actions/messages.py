@@ -57,7 +57,8 @@ class AboutMessage(action.Action):
 
     @staticmethod
     def turn(request: Any) -> str:
-        """What is about one message is bounded."""
+        """What is about one message is bounded. By the id as given: under two ids of a class two may pass at once, as
+        in two DCs, and to look the class up would cost every write a read."""
         return str(int(request.message))
 
     @staticmethod

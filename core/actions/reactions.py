@@ -14,8 +14,8 @@ from core.tables import Effect
 
 _RULE = (
     "A row that only appears; per message, user and emoji the greatest stamp is shown, across all ids of the message. "
-    "Counts are derived from the rows, so they can not drift. How many a message may have is looked at where a "
-    "reaction is taken; two datacenters may overshoot together."
+    "Counts are derived from the rows, so they can not drift. How many a message may have, and how many of one user, "
+    "is looked at where a reaction is taken; two datacenters may overshoot together."
 )
 
 
@@ -45,12 +45,17 @@ async def _resolve(request: _Request, origin: Origin, on: bool) -> ReactionArgs:
 
 
 def _require_room(message: Message, user: str, emoji: str, on: bool) -> None:
-    """MessageFull. What is on may always be taken back, and nothing else once there are too many rows."""
+    """MessageFull. What is on may always be taken back, and nothing else once there are too many rows, of this user or
+    in all."""
     mine = [one for one, users in message.reactions.items() if user in users]
     if emoji in mine and not on:
         return
-    if message.reacted >= limits.MESSAGE_REACTIONS_MAX:
+    if sum(message.reacted.values()) >= limits.MESSAGE_REACTIONS_MAX:
         raise MessageFull(f"a message has at most {limits.MESSAGE_REACTIONS_MAX} reactions, those taken back included")
+    # What is on counts twice: it may be taken back without being asked for room.
+    more = 2 if on and emoji not in mine else 1
+    if message.reacted.get(user, 0) + len(mine) + more > limits.REACTED_PER_USER_MAX:
+        raise MessageFull("you have set and taken back as many reactions to this message as one user may")
     if not on or emoji in mine:
         return
     if len(mine) >= limits.REACTIONS_PER_USER_MAX:

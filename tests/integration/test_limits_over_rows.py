@@ -144,12 +144,47 @@ async def test_a_message_shows_so_many_different_emoji(api: ApiDc) -> None:
     assert (await react(crowd[-1], message, taken[0])).status == 200, "one that is there already"
 
 
-async def test_reactions_on_and_off_end_and_what_is_on_can_still_be_taken_back(
-    api: ApiDc, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_reacts_on_and_off_uses_up_his_own_share_and_what_is_on_can_still_be_taken_back(api: ApiDc) -> None:
+    ada, guest = api.user("Uada"), api.user(CROWD[0])
+    chat = await group_of(ada, CROWD[0])
+    message = await ada.send(chat, "Hello")
+    most = limits.REACTED_PER_USER_MAX
+    for n in range(most):
+        assert (await react(ada, message, "+1", ("PUT", "DELETE")[n % 2])).status == 200
+    for method, emoji in (("PUT", "+1"), ("PUT", "other"), ("DELETE", "+1")):
+        assert (await react(ada, message, emoji, method)).code == "message_full"
+    for n in range(most):
+        replied = await react(guest, message, f"e{n}")
+        assert replied.code == ("" if n < limits.REACTIONS_PER_USER_MAX else "message_full")
+    on = list((await shown(ada, chat))["reactions"])
+    for n in range(most):
+        if (await react(guest, message, on[0], ("DELETE", "PUT")[n % 2])).status != 200:
+            break
+    assert n % 2, "it was the setting again that was too much"
+    for emoji in (await shown(ada, chat))["reactions"]:
+        assert (await react(guest, message, emoji, "DELETE")).status == 200
+    assert (await react(guest, message, on[0], "DELETE")).code == "message_full"
+    assert (await shown(ada, chat))["reactions"] == {}
+    (folded,) = (await api.dc.view.messages([int(message)])).values()
+    assert folded.reacted["Uada"] == most and most - 1 <= folded.reacted[CROWD[0]] <= most
+
+
+async def test_in_a_full_group_there_is_room_for_him_who_comes_last_whatever_the_others_did(api: ApiDc) -> None:
+    ada = api.user("Uada")
+    others = CROWD[: limits.GROUP_MEMBERS_MAX - 1]
+    chat = await group_of(ada, *others)
+    message = await ada.send(chat, "Hello")
+    for one in others:
+        for n in range(limits.REACTED_PER_USER_MAX + 6):
+            await react(api.user(one), message, "+1", ("PUT", "DELETE")[n % 2])
+    for n in range(limits.REACTIONS_PER_USER_MAX):
+        assert (await react(ada, message, f"e{n}")).status == 200
+
+
+async def test_a_message_of_a_supergroup_is_full_for_all_at_last(api: ApiDc, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MESSAGE_REACTIONS_MAX", 6)
     ada = api.user("Uada")
-    chat = await group_of(ada, CROWD[0])
+    chat = await group_of(ada, CROWD[0], kind="supergroup")
     message = await ada.send(chat, "Hello")
     for method in ("PUT", "DELETE", "PUT", "DELETE", "DELETE", "PUT"):
         assert (await react(ada, message, "+1", method)).status == 200
