@@ -3,18 +3,21 @@
 import json
 import os
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from core.errors import NotFound, PlanBError, Unavailable
+from core.errors import Conflict, NotFound, PlanBError, Unavailable
 
 Verb = Callable[[list[str]], Awaitable[dict[str, Any]]]
 
 VERB_S_MAX = 600.0
+ABOUT_S_MAX = 2.0
+_ABOUT = "about"
+"""The verb that changes nothing: which demo it is."""
 
 
 def folder() -> Path:
@@ -27,12 +30,16 @@ def folder() -> Path:
 
 
 class ControlServer:
-    """Answers verbs of other terminals while the demo runs."""
+    """Answers verbs of other terminals while the demo runs. `home`: its folder, by which a person knows it."""
 
-    def __init__(self, verbs: dict[str, Verb]) -> None:
-        self._verbs = verbs
-        self._path = folder() / f"{os.getpid()}.sock"
+    def __init__(self, verbs: dict[str, Verb], home: Path) -> None:
+        self._about = {"demo": os.getpid(), "home": str(home)}
+        self._verbs = {**verbs, _ABOUT: self._nothing}
+        self._path = _socket(os.getpid())
         self._runner: web.AppRunner | None = None
+
+    async def _nothing(self, words: list[str]) -> dict[str, Any]:
+        return {}
 
     async def start(self) -> None:
         app = web.Application()
@@ -52,7 +59,7 @@ class ControlServer:
             verb = self._verbs.get(name)
             if verb is None:
                 raise NotFound(f"the demo knows {', '.join(self._verbs)}, not {name}")
-            return web.json_response(await verb(await request.json()))
+            return web.json_response({**await verb(await request.json()), **self._about})
         except PlanBError as error:
             problem = {"code": error.code, "detail": error.detail, "exit_code": error.exit_code}
             return web.json_response(problem, status=error.status)
@@ -68,24 +75,53 @@ class DemoRefused(PlanBError):
 
 
 async def call(verb: str, *args: str, pid: int | None = None) -> dict[str, Any]:
-    """Asks the newest running demo of this user (or the one with `pid`). NotFound when none runs."""
-    sockets = sorted(folder().glob("*.sock"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in sockets:
-        if pid is not None and path.stem != str(pid):
-            continue
+    """Asks the one running demo of this user, or the one with `pid`; the answer names it (`demo`, `home`). NotFound
+    when it does not run, Conflict when `pid` has to say which: a verb may destroy, and nothing is guessed."""
+    found = await _running()
+    if not found:
+        raise NotFound("no demo is running; start one with `make demo`")
+    if pid is None and len(found) > 1:
+        raise Conflict(f"{len(found)} demos are running, say which by --demo PID: {_named(found)}")
+    chosen = next(iter(found)) if pid is None else pid
+    if chosen not in found:
+        raise NotFound(f"no demo {chosen} is running; there is {_named(found)}")
+    return await _ask(_socket(chosen), verb, args, VERB_S_MAX)
+
+
+async def _running() -> dict[int, str]:
+    """Pid -> folder of each demo that runs. Sockets of killed ones are removed."""
+    found = {}
+    for path in sorted(folder().glob("*.sock")):
         try:
-            async with (
-                aiohttp.ClientSession(
-                    connector=aiohttp.UnixConnector(str(path)), timeout=aiohttp.ClientTimeout(total=VERB_S_MAX)
-                ) as session,
-                session.post(f"http://demo/{verb}", data=json.dumps(args)) as answer,
-            ):
-                body: dict[str, Any] = await answer.json()
-                if answer.status >= 400:
-                    raise DemoRefused(body)
-                return body
+            found[int(path.stem)] = str((await _ask(path, _ABOUT, (), ABOUT_S_MAX))["home"])
         except aiohttp.ClientConnectorError:
-            path.unlink(missing_ok=True)  # its demo was killed
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise Unavailable(f"the demo {path.stem} did not answer", private=repr(error)) from error
-    raise NotFound("no demo is running; start one with `make demo`")
+            path.unlink(missing_ok=True)
+        except Unavailable:
+            found[int(path.stem)] = "does not answer"
+    return found
+
+
+def _named(found: dict[int, str]) -> str:
+    return "; ".join(f"{pid} ({home})" for pid, home in found.items())
+
+
+def _socket(pid: int) -> Path:
+    return folder() / f"{pid}.sock"
+
+
+async def _ask(path: Path, verb: str, args: Sequence[str], timeout_s: float) -> dict[str, Any]:
+    """Raises ClientConnectorError when nobody listens there, DemoRefused, Unavailable."""
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    try:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)), timeout=timeout) as session,
+            session.post(f"http://demo/{verb}", data=json.dumps(args)) as answer,
+        ):
+            body: dict[str, Any] = await answer.json()
+            if answer.status >= 400:
+                raise DemoRefused(body)
+            return body
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise Unavailable(f"the demo {path.stem} did not answer", private=repr(error)) from error

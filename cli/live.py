@@ -57,7 +57,7 @@ class Live:
         """Until it is cancelled."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGWINCH, self._redraw)
-        control = ControlServer({"link": self._link, "dc": self._dc, "try": self._try})
+        control = ControlServer({"link": self._link, "dc": self._dc, "try": self._try}, self._planet.home)
         await self._cast.open()
         try:
             self._screen.say("making users and chats …")
@@ -196,34 +196,42 @@ class Live:
 
     async def _link(self, words: list[str]) -> dict[str, Any]:
         verb, *names = words
+        done = {}
         if verb != "list":
             if len(names) != 2:
                 raise Invalid(f"name two datacenters: planb link {verb} {' '.join(list(self._planet.sites)[:2])}")
             for part in (self._planet, self._cast):
                 (part.cut if verb == "cut" else part.heal)(*names)
-            self._note(f"link {names[0]} – {names[1]} {'is cut' if verb == 'cut' else 'is healed'}")
-        return {f"{a} → {b}": "cut" if link.cut_now else "ok" for (a, b), link in self._planet.links.items()}
+            done = self._done(f"link {names[0]} – {names[1]} {'is cut' if verb == 'cut' else 'is healed'}")
+        links = {f"{a} → {b}": "cut" if link.cut_now else "ok" for (a, b), link in self._planet.links.items()}
+        return {**done, "links": links}
 
     async def _dc(self, words: list[str]) -> dict[str, Any]:
         verb, *names = words
         if verb == "list":
-            return {name: "running" if site.process.running else "down" for name, site in self._planet.sites.items()}
+            sites = self._planet.sites.items()
+            return {"datacenters": {name: "running" if site.process.running else "down" for name, site in sites}}
         if len(names) != 1:
             raise Invalid(f"name one datacenter: planb dc {verb} {next(iter(self._planet.sites))}")
         site = self._planet.site(names[0])
-        answer: dict[str, Any] = {"dc": site.name}
-        if verb in ("kill", "burn"):
+        if verb == "kill":
             site.kill()
-            if verb == "burn":
-                site.burn()
-        elif verb == "start":
+            return self._done(f"{site.name} was killed")
+        if verb == "burn":
+            site.burn()
+            return self._done(f"{site.name} burnt down")
+        restored: dict[str, Any] = {}
+        if verb == "start":
             await site.start()
             await site.ready()
         else:
-            answer |= await self._planet.rebuild(site.name)
-        self._note({"kill": f"{site.name} was killed", "burn": f"{site.name} burnt down"}.get(
-            verb, f"{site.name} is back"))  # fmt: skip
-        return answer
+            restored = await self._planet.rebuild(site.name)
+        return {**self._done(f"{site.name} is back"), **restored}
+
+    def _done(self, what: str) -> dict[str, Any]:
+        """Noted here, and told where it was asked for."""
+        self._note(what)
+        return {"did": what}
 
 
 def _short(note: str) -> str:

@@ -17,6 +17,9 @@ WIDE = 90
 HOME, CLEAR_BELOW, CLEAR_LINE = "\x1b[H", "\x1b[J", "\x1b[K"
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l\x1b[2J", "\x1b[?25h\x1b[?1049l"
 """To the alternate screen without a cursor, and back."""
+THOUSANDS = {"k": 10**3, "M": 10**6, "G": 10**9}
+TIMES = {"s": 1_000, "h": 3_600_000}
+"""Of milliseconds."""
 _ESCAPE = re.compile(r"(\x1b\[[0-9;?]*[A-Za-z])")
 
 
@@ -159,8 +162,19 @@ def _row(row: DcLine, agreed: bool, wide: bool) -> str:
     if row.state != "serving":
         return head
     digest = f"{GREEN if agreed else YELLOW}{row.digest[:8]} {'=' if agreed else '≠'}{OFF}"
-    lag = f"{row.lag_p50_ms:>8.0f}{row.lag_p99_ms:>7.0f}"
-    return f"{head}{row.events:>9,}{row.behind:>7,}{lag}  {digest}{'  ' + row.lane if wide else ''}"
+    counts = f"{_fits(row.events, 9, THOUSANDS):>9}{_fits(row.behind, 6, THOUSANDS):>7}"
+    lag = f"{_fits(row.lag_p50_ms, 6, TIMES):>8}{_fits(row.lag_p99_ms, 6, TIMES):>7}"
+    return f"{head}{counts}{lag}  {digest}{'  ' + row.lane if wide else ''}"
+
+
+def _fits(number: float, cells: int, units: Mapping[str, int]) -> str:
+    """In the first unit in which it takes no more than so many cells, else in the last."""
+    shown = f"{number:,.0f}"
+    for unit, worth in units.items():
+        if len(shown) <= cells:
+            break
+        shown = f"{int(number) // worth:,}{unit}"
+    return shown
 
 
 def _link(pair: tuple[str, str], cut: bool) -> str:

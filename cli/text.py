@@ -227,16 +227,22 @@ def _try(answer: Answer) -> list[str]:
     return list(answer["page"])
 
 
+def _of_demo(answer: Answer) -> list[str]:
+    """What was done, and in which demo."""
+    demo = f"demo {answer['demo']}, {answer['home']}"
+    return [f"{answer['did']} ({demo})"] if "did" in answer else [f"{demo}:"]
+
+
 def _links(answer: Answer) -> list[str]:
-    return table(("link", "state"), answer.items())
+    return [*_of_demo(answer), *table(("link", "state"), answer["links"].items())]
 
 
 def _dcs(answer: Answer) -> list[str]:
-    return table(("datacenter", "state"), answer.items())
+    return [*_of_demo(answer), *table(("datacenter", "state"), answer["datacenters"].items())]
 
 
 def _rebuilt(answer: Answer) -> list[str]:
-    return [f"{answer['dc']} is back", *_restore(answer)]
+    return [*_of_demo(answer), *_restore(answer)]
 
 
 def _import(answer: Answer) -> list[str]:
@@ -266,5 +272,6 @@ _TEXTS: dict[tuple[str, str], Callable[[Answer], list[str]]] = {
     ("link", "list"): _links,
     ("dc", "list"): _dcs,
     ("dc", "rebuild"): _rebuilt,
+    **{("dc", verb): _of_demo for verb in ("kill", "burn", "start")},
     ("import", ""): _import,
 }

@@ -37,6 +37,9 @@ SERVERS = 9
 class Demo:
     """One running `planb demo`, and all that it has printed."""
 
+    home = ""
+    """Its folder, where a test named one."""
+
     def __init__(self, process: asyncio.subprocess.Process, output: asyncio.StreamReader) -> None:
         self.process = process
         self.said = ""
@@ -156,7 +159,9 @@ async def on_a_terminal(columns: int = 80, lines: int = 24) -> Terminal:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
     # A folder of ours: this demo will be killed, and so can't remove one of its own.
-    demo = await piped("--home", str(tmp_path_factory.mktemp("demo")))
+    home = str(tmp_path_factory.mktemp("demo"))
+    demo = await piped("--home", home)
+    demo.home = home
     try:
         await demo.says(
             f"planb link --demo {demo.process.pid} cut fra nrt", f"planb dc --demo {demo.process.pid} kill nrt"
@@ -231,15 +236,20 @@ async def test_names_that_do_not_exist_are_refused(demo: Demo) -> None:
         assert (await demo.planb(*words))[0] == code, words
         assert said in (await demo.planb(*words))[1]
     nobody = await planb("dc", "list", "--demo", "1")
-    assert (nobody.code, "no demo is running" in nobody.err) == (4, True)
+    assert (nobody.code, re.search(f"no demo 1 is running; .*{demo.process.pid} ", nobody.err) is not None) == (4, True)
 
 
 async def test_a_datacenter_is_killed_burnt_and_rebuilt_from_another_terminal(demo: Demo) -> None:
-    assert (await demo.planb("dc", "kill", "nrt"))[0] == 0
+    code, killed = await demo.planb("dc", "kill", "nrt", "--text")
+    assert (code, killed) == (0, f"nrt was killed (demo {demo.process.pid}, {demo.home})\n")
     assert '"nrt": "down"' in (await demo.planb("dc", "list"))[1]
     assert (await demo.planb("dc", "start", "nrt"))[0] == 0
     assert '"nrt": "running"' in (await demo.planb("dc", "list"))[1]
     assert await until(lambda: snapshots(demo, 3), START_S_MAX), "of each datacenter one"
+    code, refused = await demo.planb("dc", "burn", "nrt")
+    assert (code, "nrt is running: kill it first" in refused) == (5, True), refused
+    assert '"nrt": "running"' in (await demo.planb("dc", "list"))[1]
+    assert (await demo.planb("dc", "kill", "nrt"))[0] == 0
     assert (await demo.planb("dc", "burn", "nrt"))[0] == 0
     code, rebuilt = await demo.planb("dc", "rebuild", "nrt")
     assert (code, '"snapshot"' in rebuilt) == (0, True), rebuilt

@@ -66,3 +66,12 @@ def test_cutting_counts_what_is_seen() -> None:
     assert cut("\x1b[1mabc\x1b[0m", 3) == "\x1b[1mabc\x1b[0m"
     assert plain([cut("小林小", 5)]) == ["小林…"]
     assert cut("e\u0301e\u0301", 2) == "e\u0301e\u0301"
+
+
+def test_columns_stay_apart_however_large_the_numbers() -> None:
+    slow = DcLine("nrt", "http://127.0.0.1:18002", "serving", 12_345_678, 123_456, 874_100, 1_174_268, "ab" * 32)
+    (line,) = (line for line in plain(compose(picture(rows=[slow]), [], 120, 40)) if line.startswith("nrt"))
+    assert line.split()[2:7] == ["serving", "12,345k", "123k", "874s", "1,174s"]
+    worst = DcLine("nrt", "", "serving", 10**12, 10**10, 1e10, 1e10, "ab" * 32)
+    (line,) = (line for line in plain(compose(picture(rows=[worst]), [], 120, 40)) if line.startswith("nrt"))
+    assert len(line.split()) == 8, line
