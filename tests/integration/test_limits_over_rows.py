@@ -169,6 +169,18 @@ async def test_who_reacts_on_and_off_uses_up_his_own_share_and_what_is_on_can_st
     assert folded.reacted["Uada"] == most and most - 1 <= folded.reacted[CROWD[0]] <= most
 
 
+async def test_nobody_sets_what_he_could_not_take_back_within_his_share(api: ApiDc) -> None:
+    ada = api.user("Uada")
+    message = await ada.send(await group_of(ada), "Hello")
+    most = limits.REACTED_PER_USER_MAX
+    assert (await react(ada, message, "+1", "DELETE")).status == 200, "it may have been set elsewhere"
+    for n in range(1, most - 1):
+        assert (await react(ada, message, "+1", ("DELETE", "PUT")[n % 2])).status == 200
+    assert (await react(ada, message, "+1", "PUT")).code == "message_full"
+    assert (await react(ada, message, "+1", "DELETE")).status == 200
+    assert (await react(ada, message, "+1", "DELETE")).code == "message_full"
+
+
 async def test_in_a_full_group_there_is_room_for_him_who_comes_last_whatever_the_others_did(api: ApiDc) -> None:
     ada = api.user("Uada")
     others = CROWD[: limits.GROUP_MEMBERS_MAX - 1]
