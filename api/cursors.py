@@ -2,8 +2,13 @@
 
 `{dc, epoch, pts, V, channels}` as in docs/client-protocol.md, and `scan`: the lists that are being searched by V
 because the client came from another DC or epoch. Until such a search has drained, the cursor keeps the old V.
+
+Anybody may put a user into supergroups, so a cursor is kept short, and what it can't hold it leaves out: a cursor that
+was sealed is never too long to be opened.
 """
 
+import struct
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -31,8 +36,61 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
         return Position(self.dc, self.epoch, self.pts, self.v, self.channels)
 
 
+class _Sealed(msgspec.Struct, frozen=True, array_like=True):
+    """How a cursor travels."""
+
+    user: str
+    dc: str
+    epoch: int
+    pts: int
+    v: dict[int, int]
+    searched: bool
+    """Is the user's own list searched by V?"""
+    chats: bytes
+    """Numbers of supergroups, 8 bytes each."""
+    places: list[int]
+    """Their positions, twice, and one more where the list is searched by V."""
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Cursor)
+_decoder = msgspec.msgpack.Decoder(_Sealed)
+_CHAT_BYTES = 8
+_BYTES_MAX = (limits.CURSOR_CHARS_MAX - len("PC1..") - 22) * 3 // 4
+"""Of a payload: base64url makes four characters of three bytes, and 22 of the MAC."""
+
+
+def decode(payload: bytes) -> Cursor:
+    """msgspec.DecodeError for what is none."""
+    sealed = _decoder.decode(payload)
+    count, rest = divmod(len(sealed.chats), _CHAT_BYTES)
+    if rest or count != len(sealed.places):
+        raise msgspec.DecodeError("chats and places differ")
+    chats = [f"C{number}" for number in struct.unpack(f">{count}Q", sealed.chats)]
+    scan = [chat for chat, place in zip(chats, sealed.places, strict=True) if place & 1]
+    channels = {chat: place >> 1 for chat, place in zip(chats, sealed.places, strict=True)}
+    mine = (sealed.user,) if sealed.searched else ()
+    return Cursor(sealed.user, sealed.dc, sealed.epoch, sealed.pts, sealed.v, channels, (*mine, *scan))
+
+
+def _encode(cursor: Cursor, chats: Iterable[str], scan: set[str]) -> bytes:
+    numbers = [int(chat[1:]) for chat in chats]
+    places = [cursor.channels[chat] << 1 | (chat in scan) for chat in chats]
+    packed = struct.pack(f">{len(numbers)}Q", *numbers)
+    mine = cursor.user in scan
+    return _encoder.encode(_Sealed(cursor.user, cursor.dc, cursor.epoch, cursor.pts, cursor.v, mine, packed, places))
+
+
+def _bounded(cursor: Cursor) -> tuple[bytes, bool]:
+    """The payload, and whether it holds every position. One where a search has not begun is none: a supergroup that is
+    missing is searched from its beginning."""
+    scan = set(cursor.scan)
+    chats = [chat for chat, pts in cursor.channels.items() if pts or chat not in scan]
+    payload = _encode(cursor, chats, scan)
+    over = len(payload) - _BYTES_MAX
+    if over <= 0:
+        return payload, True
+    # Each has its number and at least one byte more.
+    return _encode(cursor, chats[: max(0, len(chats) - over // (_CHAT_BYTES + 1) - 1)], scan), False
 
 
 def refused(problem: str) -> Invalid:
@@ -46,7 +104,14 @@ class Cursors:
         self._signer = Signer(key, "PC1", limits.CURSOR_CHARS_MAX)
 
     def seal(self, cursor: Cursor) -> str:
-        return self._signer.seal(_encoder.encode(cursor))
+        """Supergroups beyond its bound are left out, so that they are searched by V."""
+        return self._signer.seal(_bounded(cursor)[0])
+
+    @staticmethod
+    def holds(cursor: Cursor) -> bool:
+        """Does a sealed cursor hold all these positions? In the midst of a search it has to: what was left out would
+        be searched from its beginning again, and so for ever."""
+        return _bounded(cursor)[1]
 
     def shown(self, cursor: Cursor) -> dict[str, Any]:
         """The members of an answer that tell the client where it stands: the cursor, which only we read, and in
@@ -64,7 +129,7 @@ class Cursors:
         if payload is None:
             raise refused("not a cursor of this platform")
         try:
-            cursor = _decoder.decode(payload)
+            cursor = decode(payload)
         except msgspec.DecodeError as error:
             raise refused("not a cursor of this version") from error
         if cursor.user != user:

@@ -152,6 +152,8 @@ class Updates:
             {chat: pts for chat, pts in positions.items() if concerns(channels[chat], reached_v)},
             tuple(one.owner for one in lists if one.beyond and one.owner in undrained),
         )
+        if undrained and not self._cursors.holds(fresh):
+            return await self._reset(user, uncovered)
         return {
             "updates": await self._shown(user, page.found),
             **self._cursors.shown(fresh),

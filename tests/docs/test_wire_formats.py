@@ -133,9 +133,9 @@ def opened(text: str, prefix: str) -> bytes:
 def test_tokens_cursors_and_clocks_are_signed_as_the_page_says() -> None:
     token = Tokens(KEY, None, lambda: 0).issue("s1", "Uada", WALL_MS)  # type: ignore[arg-type]  # no session is asked
     assert msgspec.msgpack.decode(opened(token, "PB1")) == ["s1", "Uada", WALL_MS]
-    cursor = Cursors(KEY).seal(Cursor("Uada", "fra", 3, 7, {LANE: IDS[1]}, {"C1": 5}, ("Uada",)))
+    cursor = Cursors(KEY).seal(Cursor("Uada", "fra", 3, 7, {LANE: IDS[1]}, {"C1": 5, "C2": 6}, ("Uada", "C2")))
     found = msgspec.msgpack.decode(opened(cursor, "PC1"), strict=False)
-    assert found == ["Uada", "fra", 3, 7, {LANE: IDS[1]}, {"C1": 5}, ["Uada"]]
+    assert found == ["Uada", "fra", 3, 7, {LANE: IDS[1]}, True, (1).to_bytes(8) + (2).to_bytes(8), [10, 13]]
     progress = Progress()
     progress.advance(LANE, Mark(2, IDS[1]))
     clock = ClockHeader(KEY, HybridClock(lambda: WALL_MS), lambda: WALL_MS, progress)

@@ -3,9 +3,7 @@
 import json
 from typing import Any
 
-import msgspec
-
-from api.cursors import Cursor
+from api.cursors import Cursor, decode
 from api.signing import Signer
 from core import ids, limits
 from core.action import registry
@@ -18,8 +16,6 @@ from tests.simulation.decided import Finals
 from tests.simulation.loop import Process
 from tests.simulation.network import Answer
 from tests.simulation.steady import Frontiers
-
-_cursor = msgspec.msgpack.Decoder(Cursor)
 
 
 class Watching:
@@ -190,7 +186,7 @@ class Watching:
         body = json.loads(answer.body)
         if body.get("more"):
             return  # in the midst of a search: V is still what the client came with
-        cursor = _cursor.decode(self._opened(body["cursor"]))
+        cursor = decode(self._opened(body["cursor"]))
         if home.process is process:
             self.frontiers.look(home)
             self._check_v(home, cursor)
