@@ -29,12 +29,12 @@ from cli.file_limit import make_room
 from cli.listeners import SHUTDOWN_S_MAX, open_public, open_sys, runner_of
 from cli.serving import Serving
 from cli.settings import Listen, Settings
-from cli.writer_lane import WriterLane
+from cli.writer_lane import WriterLane, who_knows
 from core import limits
 from core.action import registry
 from core.clock import HybridClock
 from core.clock_error import ClockError
-from core.errors import ClockRefused, Conflict, LaneLost, PlanBError
+from core.errors import ClockRefused, ConfigError, Conflict, LaneLost, PlanBError
 from core.system import entropy, steady_clock_ms, wall_clock_ms
 from events.adapters.valkey import ValkeyLog
 from events.codec import codec
@@ -85,6 +85,8 @@ class Datacenter:
     async def start(self) -> None:
         """Opens the stores, recovers, takes the lane, replicates and serves."""
         try:
+            self._open_links()
+            await self._refuse_lost_objects()
             await self._open_stores()
             await self._build_state()
             await self._build_upkeep()
@@ -122,6 +124,35 @@ class Datacenter:
 
     # -- building
 
+    def _open_links(self) -> None:
+        """What others can be asked with."""
+        dc = self.settings.dc
+        self.clocks = ClockError(wall_clock_ms, steady_clock_ms)
+        self.clock = HybridClock(self.clocks.trusted, self.clocks.doubt)
+        self._session = open_session()
+        self._closers.append(self._session.close)
+        self.auth = InternalAuth(
+            self._sys_key,
+            dc.name,
+            self.clocks.trusted,
+            entropy,
+            steady_ms=steady_clock_ms,
+            shown_ms=wall_clock_ms,
+        )
+        self.links = {name: self._link(name, peer.sys_url) for name, peer in self.settings.peers.items()}
+        self._peers: dict[str, Knows] = {name: PeerTops(link) for name, link in self.links.items()}
+
+    async def _refuse_lost_objects(self) -> None:
+        """ConfigError where the folder of objects is missing and a peer holds lanes of ours; nothing is made before."""
+        folder = self.settings.stores.objects_dir
+        if not folder.exists():
+            knows = await who_knows(self.settings.dc.number, self._peers)
+            if knows:
+                raise ConfigError(
+                    f"there is no object folder {folder}, but {knows} knows what was written here before:"
+                    " is the setting right, and the disk mounted?"
+                )
+
     async def _open_stores(self) -> None:
         stores = self.settings.stores
         stores.make_data_dir()
@@ -143,26 +174,12 @@ class Datacenter:
     async def _build_state(self) -> None:
         """What brings events into the stores, and the lane that own ones go to."""
         dc = self.settings.dc
-        self.clocks = ClockError(wall_clock_ms, steady_clock_ms)
-        self.clock = HybridClock(self.clocks.trusted, self.clocks.doubt)
         self.view = StoreView(dc.name, self.relational, self.messages, self.hot)
         self.view.number = dc.number
         self.view.dcs = frozenset(self.settings.names)
-        self._session = open_session()
-        self._closers.append(self._session.close)
-        self.auth = InternalAuth(
-            self._sys_key,
-            dc.name,
-            self.clocks.trusted,
-            entropy,
-            steady_ms=steady_clock_ms,
-            shown_ms=wall_clock_ms,
-        )
-        self.links = {name: self._link(name, peer.sys_url) for name, peer in self.settings.peers.items()}
         self.archive = Archive(self.objects)
         self._own = WriterLane(dc.number, self.log, self.relational, self.messages)
-        sources: dict[str, Knows] = {name: PeerTops(link) for name, link in self.links.items()}
-        await self._own.choose({**sources, "archive": self.archive}, self.clock.can_follow)
+        await self._own.choose({**self._peers, "archive": self.archive}, self.clock.can_follow)
         self.lane = self._own.number
         self.past = LogWithPast(self.log, Archive(self.objects))
         self.applier = Applier(

@@ -8,7 +8,7 @@ from core.errors import ConfigError, LaneLost
 from core.ids import Lane, earlier_lives
 from events.lane_writer import LaneWriter
 from events.ports import EventLog, Top
-from replicator.bootstrap import META_NAME, Knows, choose_incarnation, choose_lane, known_ends
+from replicator.bootstrap import META_NAME, Knows, ask, choose_incarnation, choose_lane, known_ends
 from stores.ports import MessageStore, RelationalStore
 
 log = logging.getLogger(__name__)
@@ -17,6 +17,12 @@ ASK_S_MAX = 2.0
 """How long a start waits for peers to say what they hold of our lanes."""
 OPENED = "incarnation_opened"
 """Meta: the last incarnation that a lane was opened in."""
+
+
+async def who_knows(dc: int, others: Mapping[str, Knows]) -> str:
+    """The name of one of the others that holds a lane of this datacenter; "" when none says so in time."""
+    answers = await ask(others, ASK_S_MAX)
+    return next((name for name, tops in answers.items() if any(Lane.of(lane).dc == dc for lane in tops)), "")
 
 
 class WriterLane:

@@ -258,6 +258,17 @@ async def test_a_process_that_ran_does_not_make_its_objects_anew(world: World, t
         await site.ready()
 
 
+async def test_one_that_burnt_does_not_make_its_objects_anew_where_others_know_it(world: World, spare: Spare) -> None:
+    """Its disks can't tell that it ever ran: a wrong `objects_dir` would be a new, empty bucket."""
+    shutil.rmtree(spare.objects)
+    found = await finished(await planb_process("serve", "all", "--config", spare.config), 20.0)
+    assert found.code == 8, found
+    assert str(spare.objects) in found.err and "fra knows" in found.err
+    assert "Traceback" not in found.err
+    assert not spare.objects.exists()
+    assert not spare.data.exists()
+
+
 async def restoring(site: Site) -> bool:
     with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(site.disks / "data" / "relational.db")) as found:
         return bool(found.execute("SELECT 1 FROM meta WHERE name = 'restoring' AND value <> ''").fetchone())
