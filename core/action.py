@@ -150,6 +150,10 @@ class View(Protocol):
         """Who is in the chat, with their registers; and what is known of all who ever were."""
         ...
 
+    async def memberships_of(self, user: str) -> dict[str, Membership]:
+        """chat -> registers, of all chats the user is or was in."""
+        ...
+
     async def dialog(self, user: str, conversation: str) -> DialogView: ...
     async def direct(self, conversation: str) -> tuple[str, str] | None:
         """The two users of a direct conversation (low, high)."""

@@ -62,6 +62,10 @@ class Full(Conflict):
     code, title = "group_full", "The group has all the members it can have"
 
 
+class UserFull(Conflict):
+    code, title = "user_full", "The user is in all the supergroups that he can be in"
+
+
 class MessageFull(Conflict):
     code, title = "message_full", "The message has all the reactions or revisions that it can have"
 

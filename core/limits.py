@@ -23,6 +23,10 @@ TEXT_FIELD_CHARS_MAX = 2_048
 GROUP_MEMBERS_MAX = 20
 SUPERGROUP_ADD_MAX = 200
 """Members named in one call."""
+SUPERGROUPS_OF_USER_MAX = 1_000
+"""Supergroups that a user may be in by his own doing: a cursor holds their positions. Asked at the origin only."""
+SUPERGROUPS_ADDED_MAX = 800
+"""Supergroups up to which others may add him: whoever fills them does not keep him from joining more."""
 EMOJI_CHARS_MAX = 32
 EMOJI_PER_MESSAGE_MAX = 20
 """Different emoji on one message."""
@@ -260,7 +264,10 @@ assert 12 * TEXT_FIELD_CHARS_MAX + 1_024 < ANONYMOUS_BYTES_MAX < REQUEST_BYTES_M
 assert 3 * BODY_BYTES_MAX <= BODIES_BYTES_OF_ONE_MAX
 assert 4 * BODIES_BYTES_OF_ONE_MAX <= BODIES_BYTES_MAX
 assert 4 * PASSWORD_WAITING_OF_ADDRESS_MAX <= PASSWORD_WAITING_MAX
-assert KEPT_MAX + SUPERGROUP_ADD_MAX + 8 * BATCH_MESSAGES_MAX < JSON_VALUES_MAX
+assert SUPERGROUPS_ADDED_MAX < SUPERGROUPS_OF_USER_MAX
+# A chat's number and a position in it, in base64; the rest is V's.
+assert (8 + 5) * SUPERGROUPS_OF_USER_MAX * 4 // 3 < CURSOR_CHARS_MAX * 2 // 3
+assert KEPT_MAX + SUPERGROUPS_OF_USER_MAX + SUPERGROUP_ADD_MAX + 8 * BATCH_MESSAGES_MAX < JSON_VALUES_MAX
 assert BATCH_MESSAGES_MAX <= LANE_BATCH_MAX
 assert REPLAY_POSTS_MAX * REPLAY_BODY_BYTES_MAX < SYS_BODIES_BYTES_MAX
 # In the log nothing is escaped; beside its text a message has recipients and what its origin knew.

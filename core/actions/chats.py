@@ -18,11 +18,12 @@ from core.actions.conversations import (
     reach_of,
     require_manager,
     require_room,
+    require_room_of,
     require_users,
     standing,
 )
 from core.actions.fields import About, Avatar, ChatId, Name, Users
-from core.errors import Conflict, Forbidden, Full, Gone, NotFound
+from core.errors import Conflict, Forbidden, Full, Gone, NotFound, UserFull
 from core.event import Event
 from core.ids import lane_of, time_ms_of
 from core.tables import Effect
@@ -61,6 +62,7 @@ class _Create(action.Action):
         made = await origin.view.chat(chat)
         if made is not None:
             raise made_before(chat, time_ms_of(min(made.stamps.values())), origin)
+        await require_room_of(origin.view, chat, origin.actor, users)
         return _CreateArgs(
             chat=chat,
             title=request.title,
@@ -134,7 +136,7 @@ class CreateSupergroup(_Create):
     consistency = CreateGroup.consistency.replace("one group", "one supergroup")
     route = Route("POST", "/v1/chats", when=(("kind", "supergroup"),))
     example = {"kind": "supergroup", "title": "Announcements"}
-    errors = (NotFound, Conflict)
+    errors = (NotFound, Conflict, UserFull)
 
     class Request(_CreateRequest):
         kind: Literal["supergroup"]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from core import ids, limits
 from core.access import kind_of, may_read
 from core.action import Args, Audience, ChatView, Origin, View
-from core.errors import Conflict, Forbidden, Full, Gone, Invalid, NotFound, OutcomeUnknown, PlanBError
+from core.errors import Conflict, Forbidden, Full, Gone, Invalid, NotFound, OutcomeUnknown, PlanBError, UserFull
 from core.membership import Membership, Roll
 from core.messages import Message
 from core.ownership import owner_of
@@ -127,6 +127,18 @@ def require_room(chat: str, present: int, more: int) -> None:
     overshoot stays and blocks further adds."""
     if kind_of(chat) == "group" and present + more > limits.GROUP_MEMBERS_MAX:
         raise Full(f"a group has at most {limits.GROUP_MEMBERS_MAX} members; this one has {present}")
+
+
+async def require_room_of(view: View, chat: str, actor: str, users: Iterable[str]) -> None:
+    """UserFull when a user would be in more supergroups than he may. Asked at the origin only, as above; a cursor bears
+    the overshoot."""
+    if kind_of(chat) != "supergroup":
+        return
+    for user in users:
+        most = limits.SUPERGROUPS_OF_USER_MAX if user == actor else limits.SUPERGROUPS_ADDED_MAX
+        found = await view.memberships_of(user)
+        if sum(its.present and kind_of(one) == "supergroup" for one, its in found.items()) >= most:
+            raise UserFull(f"{user} is in {most} supergroups")
 
 
 async def conversation_of(view: View, actor: str, peer: str) -> str:

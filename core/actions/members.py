@@ -21,11 +21,12 @@ from core.actions.conversations import (
     reach_of,
     require_manager,
     require_room,
+    require_room_of,
     require_users,
     standing,
 )
 from core.actions.fields import ChatId, UserId, Users
-from core.errors import Conflict, Forbidden, Full, Gone, Invalid, NotFound
+from core.errors import Conflict, Forbidden, Full, Gone, Invalid, NotFound, UserFull
 from core.event import Event
 from core.ids import lane_of
 from core.membership import Membership
@@ -50,6 +51,7 @@ async def _add(origin: Origin, chat: str, users: Iterable[str]) -> _AddArgs:
     adds = {user: membership for user, membership in registers.items() if not membership.present}
     if not adds:
         raise Conflict("already a member")
+    await require_room_of(origin.view, chat, origin.actor, adds)
     reach = await reach_of(origin.view, chat)
     require_room(chat, len(reach.to), len(adds))
     return _AddArgs(
@@ -95,7 +97,7 @@ class Add(_MemberAction):
     consistency = _ADD_RULE
     route = Route("POST", "/v1/chats/{chat}/members")
     example = {"users": ["Ugrace", "Ulinus"]}
-    errors = (Forbidden, NotFound, Gone, Conflict, Full)
+    errors = (Forbidden, NotFound, Gone, Conflict, Full, UserFull)
     Args = _AddArgs
 
     class Request(action.Request):
@@ -116,7 +118,7 @@ class Join(_MemberAction):
     summary = "Join a chat whose id I know"
     consistency = _ADD_RULE
     route = Route("POST", "/v1/chats/{chat}/join")
-    errors = (NotFound, Gone, Conflict, Full)
+    errors = (NotFound, Gone, Conflict, Full, UserFull)
     Args = _AddArgs
 
     class Request(action.Request):

@@ -51,3 +51,26 @@ async def test_nothing_is_missed_and_no_cursor_refused(api: ApiDc, room: int, mo
         assert marked.status == 200, marked
         dialogs = await grace.ok("GET", "/v1/dialogs?limit=100", X_Cursor=cursor)
         assert {one["conversation"]: one["unread"] for one in dialogs["dialogs"]}[max(chats)] == 0
+
+
+async def test_others_fill_a_user_up_to_a_bound_and_he_may_still_join(
+    api: ApiDc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SUPERGROUPS_ADDED_MAX", 3)
+    monkeypatch.setattr(limits, "SUPERGROUPS_OF_USER_MAX", 5)
+    ada, grace = api.user("Uada"), api.user("Ugrace")
+    body = {"kind": "supergroup", "title": "Junk", "users": ["Ugrace"]}
+    first = (await ada.ok("POST", "/v1/chats", body))["chat"]
+    for _ in range(2):
+        assert (await ada.post("/v1/chats", body)).status == 200
+    refused = await ada.post("/v1/chats", body)
+    assert (refused.status, refused.code) == (409, "user_full")
+    others = [(await ada.ok("POST", "/v1/chats", body | {"users": []}))["chat"] for _ in range(2)]
+    assert (await ada.post("/v1/chats", body | {"users": []})).code == "user_full", "his own are bounded, too"
+    assert (await ada.post(f"/v1/chats/{others[0]}/members", {"users": ["Ugrace"]})).code == "user_full"
+    assert (await ada.post("/v1/chats", body | {"kind": "group"})).status == 200, "a group has no list of its own"
+    for chat in others:
+        assert (await grace.post(f"/v1/chats/{chat}/join")).status == 200
+    assert (await grace.post("/v1/chats", body | {"users": []})).code == "user_full"
+    assert (await grace.call("DELETE", f"/v1/chats/{first}/members/me")).status == 200
+    assert (await grace.post("/v1/chats", body | {"users": []})).status == 200, "who leaves one has room again"

@@ -42,6 +42,10 @@ class StateView:
     async def roll(self, chat: str) -> Roll:
         return Roll().told(members_of(self.state, chat))
 
+    async def memberships_of(self, user: str) -> dict[str, Membership]:
+        chats = {row["chat"] for row in self.state.rows("member_adds", {"user": user})}
+        return {chat: await self.membership(chat, user) for chat in chats}
+
     async def dialog(self, user: str, conversation: str) -> DialogView:
         row = self._one("dialogs", user=user, conversation=conversation)
         return registers.dialog_view(row) if row else DialogView(user, conversation, "", 0, {})
