@@ -19,7 +19,7 @@ from api.internal_auth import InternalAuth
 from cli import settings as configuration
 from cli.progress import Bar
 from cli.settings import Settings
-from core.errors import Conflict, Corrupt, NotFound
+from core.errors import Conflict, Corrupt, Invalid, NotFound
 from core.system import wall_clock_ms
 from events.adapters.valkey import ValkeyLog
 from events.ports import EventLog
@@ -33,6 +33,7 @@ from snapshot.archive import Archive
 from snapshot.manifest import Manifest, Site, list_snapshots, show
 from snapshot.target import check_room, interrupted
 from stores.adapters.directory_objects import DirectoryObjects
+from stores.adapters.object_keys import is_key
 from stores.adapters.sqlite_messages import SqliteMessageStore
 from stores.adapters.sqlite_relational import SqliteRelationalStore
 
@@ -80,6 +81,8 @@ async def snapshot(args: argparse.Namespace) -> Any:
     if args.verb == "create":
         return await _create(settings, objects)
     id = args.id or await _newest(objects, settings)
+    if "/" in id or not is_key(id):
+        raise Invalid(f"{id!r} is not a snapshot id; `planb snapshot list` shows them")
     if args.verb == "show":
         return _shown(await show(objects, id), _names(settings))
     return await _verify_snapshot(id, objects)

@@ -1,6 +1,8 @@
 """What an operator types, against datacenters that run."""
 
 import asyncio
+import os
+import signal
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -372,3 +374,20 @@ async def test_a_dead_archive_is_a_problem_of_status_and_a_metric(planet: Planet
 
     assert await until(well, SOON_S_MAX)
     assert (await planb("status", *config, "--json")).json["stores"]["archive"] == "ok"
+
+
+async def test_status_of_a_frozen_datacenter_is_not_waited_for_long(planet: Planet, config: tuple[str, str]) -> None:
+    pid = planet.site("fra").process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        found = await finished(await planb_process("status", *config), 25.0)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert (found.code, "does not answer" in found.err) == (6, True), found
+
+
+async def test_what_is_no_snapshot_id_is_said_to_be_none(config: tuple[str, str]) -> None:
+    for verb in ("verify", "show"):
+        found = await planb("snapshot", verb, "../../etc", *config)
+        assert (found.code, "'../../etc' is not a snapshot id" in found.err) == (2, True), found
