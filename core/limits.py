@@ -188,6 +188,8 @@ CLOSE_S_MAX = 5
 TICKET_S = 30
 TICKETS_MAX = 10_000
 """One-time tickets that wait to be used; the oldest go first."""
+TICKETS_OF_USER_MAX = 8
+"""The same of one user, so that nobody throws out the tickets of others."""
 KEPT_MAX = 1_000
 """Acknowledged event ids that a client may ask about in one POST /v1/updates."""
 TOKEN_DAYS = 30
