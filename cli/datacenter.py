@@ -44,6 +44,7 @@ from events.signing import Signer, Verifier
 from replicator.bootstrap import META_NAME, Knows
 from replicator.bound import held_down
 from replicator.collector import Collector
+from replicator.incarnations import Incarnations
 from replicator.link import HttpLink, open_session
 from replicator.remote import RemoteDurability
 from replicator.repair import PeerTops
@@ -178,7 +179,8 @@ class Datacenter:
         self.view.number = dc.number
         self.view.dcs = frozenset(self.settings.names)
         self.archive = Archive(self.objects)
-        self._own = WriterLane(dc.number, self.log, self.relational, self.messages)
+        incarnations = Incarnations(self.objects, dc.number)
+        self._own = WriterLane(dc.number, self.log, self.relational, self.messages, incarnations)
         await self._own.choose({**self._peers, "archive": self.archive}, self.clock.can_follow)
         self.lane = self._own.number
         self.past = LogWithPast(self.log, Archive(self.objects))

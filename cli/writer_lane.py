@@ -4,11 +4,12 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from core import limits
-from core.errors import ConfigError, LaneLost
+from core.errors import ConfigError, LaneLost, Unavailable
 from core.ids import Lane, earlier_lives
 from events.lane_writer import LaneWriter
 from events.ports import EventLog, Top
 from replicator.bootstrap import META_NAME, Knows, ask, choose_incarnation, choose_lane, known_ends
+from replicator.incarnations import Incarnations
 from stores.ports import MessageStore, RelationalStore
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,16 @@ class WriterLane:
     number: int
     """The lane's."""
 
-    def __init__(self, dc: int, event_log: EventLog, relational: RelationalStore, messages: MessageStore) -> None:
+    def __init__(
+        self,
+        dc: int,
+        event_log: EventLog,
+        relational: RelationalStore,
+        messages: MessageStore,
+        incarnations: Incarnations,
+    ) -> None:
         self._dc = dc
+        self._incarnations = incarnations
         self._log = event_log
         self._relational = relational
         self._messages = messages
@@ -57,17 +66,29 @@ class WriterLane:
         opened = await self._relational.meta(OPENED)
         stores = (self._relational.frontier, self._messages.frontier)
         own, known = await known_ends(self._log, others, stores, ASK_S_MAX)
+        claimed = await self._claimed(opened)
         used = {Lane.of(lane).incarnation for tops in (own, *known) for lane in tops if Lane.of(lane).dc == self._dc}
+        used |= claimed
         if reserved is not None and reserved != opened and int(reserved) not in used:
             chosen = int(reserved)
         else:
-            choice = choose_incarnation(self._dc, opened, own, known)
+            choice = choose_incarnation(self._dc, opened, own, known, claimed)
             log.info("incarnation %d: %s", choice.incarnation, choice.reason)
             chosen = choice.incarnation
         if chosen > limits.INCARNATION_MAX:  # one more would be a lane of the next DC's number
             raise ConfigError(f"datacenter number {self._dc} has used up its incarnations: it needs a new number")
         await self._relational.set_meta(META_NAME, str(chosen))
         return chosen
+
+    async def _claimed(self, opened: str | None) -> set[int]:
+        """Disks that remember what they opened need no object storage to start; others can't know without it."""
+        try:
+            return await self._incarnations.opened()
+        except Unavailable as error:
+            if opened is None:
+                raise
+            log.warning("object storage does not say which incarnations were opened: %s", error)
+            return set()
 
     def live(self) -> frozenset[int]:
         """The lanes that nobody but this process may write on."""
@@ -76,7 +97,9 @@ class WriterLane:
     async def taken(self, top: Top, owner: bytes, catch_up: Callable[[Top], Awaitable[None]]) -> None:
         """The log answers, and nothing is appended yet: from here on the incarnation counts as used. `owner` is who
         took it, and takes those that were left as well."""
-        await self._relational.set_meta(OPENED, str(self.incarnation))
+        if await self._relational.meta(OPENED) != str(self.incarnation):
+            await self._incarnations.claim(self.incarnation)
+            await self._relational.set_meta(OPENED, str(self.incarnation))
         await catch_up(top)
         for lane in self._left:  # whoever writes there is fenced as on our own
             end = await self._log.open(lane, owner)

@@ -7,7 +7,7 @@ a restore, when somebody knows more of our lanes than we do, or something else. 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from core import limits
@@ -50,18 +50,19 @@ def choose_incarnation(
     meta: str | None,
     own: Mapping[int, Top],
     others: Iterable[Mapping[int, Top]],
+    claimed: Collection[int] = (),
     *,
     restored: bool = False,
 ) -> Choice:
     """The incarnation to write as.
 
     `meta` is what was chosen last (META_NAME), `own` the tops of the local log, `others` the tops of whoever could be
-    asked: peers, the archive, our own stores (`applied_ends`). Their hashes count, their ids don't. Raises ConfigError
-    when the DC's incarnations are used up.
+    asked: peers, the archive, our own stores (`applied_ends`). Their hashes count, their ids don't. `claimed`: the
+    incarnations that were ever opened (incarnations.py). Raises ConfigError when the DC's incarnations are used up.
     """
     known = [(lane, top) for tops in others for lane, top in tops.items() if Lane.of(lane).dc == dc and top.seq]
     mine = {lane: top for lane, top in own.items() if Lane.of(lane).dc == dc}
-    used = [Lane.of(lane).incarnation for lane in (*mine, *(lane for lane, _ in known))]
+    used = [*claimed, *(Lane.of(lane).incarnation for lane in (*mine, *(lane for lane, _ in known)))]
     last = int(meta) if meta is not None else -1
     highest = max((last, *used))
     if highest < 0:
