@@ -25,6 +25,7 @@ class Drop(action.Action):
     )
     route = Route("POST", "/sys/v1/parked/drop", listener="sys")
     example = {"lane": 2048, "seq": 17}
+    answer = {"agreed": bool}
     errors = (Conflict, Forbidden, NotFound)
 
     class Request(action.Request):

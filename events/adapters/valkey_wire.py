@@ -44,6 +44,9 @@ class _Address:
         # A server that is starting, full of clients or closed to us says so here, before anything is at stake.
         self.greeting.append(("PING",))
 
+    def __str__(self) -> str:
+        return self._path or f"{self._host}:{self._port}"
+
     async def connect(self) -> "_Connection":
         """OSError if that fails."""
         loop = asyncio.get_running_loop()
@@ -175,7 +178,7 @@ class Wire:
                         raise ConnectionError(str(answer))
             welcome = True
         except (OSError, TimeoutError) as error:
-            raise NotSent(f"no connection: {type(error).__name__} {error}") from error
+            raise NotSent(f"no connection to {self._address}: {type(error).__name__} {error}") from error
         finally:
             if opened is not None and not welcome:
                 opened.close()

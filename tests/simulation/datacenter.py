@@ -60,6 +60,9 @@ class SimDatacenter(Datacenter):
         self._home = place
         self._process = process
 
+    async def _refuse_lost_objects(self) -> None:
+        """There is no folder that could be lost."""
+
     async def _open_stores(self) -> None:
         clients = Clients(self._home.disks, self._process, self._home.trouble, self._home.world.loop)
         self.objects: Any = clients.objects

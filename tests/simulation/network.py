@@ -239,8 +239,14 @@ class _Protocol:
 class _Whole:
     """A body that has arrived."""
 
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
     def is_eof(self) -> bool:
         return True
+
+    async def iter_any(self) -> Any:
+        yield self._body
 
 
 def request_of(method: str, url: URL, headers: Mapping[str, str], body: bytes, loop: SimLoop) -> web.Request:
@@ -259,7 +265,7 @@ def request_of(method: str, url: URL, headers: Mapping[str, str], body: bytes, l
         False,
         URL(target, encoded=True),
     )
-    payload: Any = _Whole() if body else EMPTY_PAYLOAD
+    payload: Any = _Whole(body) if body else EMPTY_PAYLOAD
     nothing: Any = None
     protocol: Any = _Protocol()
     request = web.Request(message, payload, protocol, nothing, nothing, loop)
