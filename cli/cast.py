@@ -37,8 +37,10 @@ class Watcher:
     order: list[tuple[str, str]] = field(default_factory=list)
     """First showings."""
     doubled: int = 0
-    """Updates that were handed to it twice: the same event, thing and content."""
-    _seen: set[tuple[str, ...]] = field(default_factory=set)
+    """Messages told as new a second time, and updates told again that showed nothing else than what was shown."""
+    _seen: set[tuple[str, str]] = field(default_factory=set)
+    _new: set[tuple[str, str]] = field(default_factory=set)
+    """Told as new."""
     task: asyncio.Task[None] | None = None
 
     async def follow(self) -> None:
@@ -50,11 +52,15 @@ class Watcher:
             message = update.message
             if message is None:
                 continue
-            # An update may come again to show a newer state; shown twice is the same thing in the same state.
-            identity = (update.event, message.id, repr(message))
-            if identity in self._seen:
+            key = (message.sender, message.key)
+            # A datacenter that lags behind the one before may show an older state, and then the newer one again: that
+            # is no double. Told as new a second time, or told again as it stands, is.
+            again = (update.event, message.id) in self._seen and self.shown.get(key) == message
+            if again or (update.first and key in self._new):
                 self.doubled += 1
-            self._seen.add(identity)
+            self._seen.add((update.event, message.id))
+            if update.first:
+                self._new.add(key)
             self._show(message)
 
     async def _load_again(self) -> None:
