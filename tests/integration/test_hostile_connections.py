@@ -161,9 +161,9 @@ async def test_who_goes_away_in_the_middle_of_a_body_fills_no_log(caplog: pytest
     async with public() as place:
         pipe = await place.connect()
         pipe[1].write(b"POST /v1/login HTTP/1.1\r\nHost: planb\r\nContent-Length: 100\r\n\r\n{")
-        await until(lambda: place.metrics.in_flight == 1)
+        await until(lambda: "planb_http_bodies_coming 1" in place.metrics.text())
         pipe[1].transport.abort()
-        await until(lambda: place.metrics.in_flight == 0)
+        await until(lambda: "planb_http_bodies_coming 0" in place.metrics.text())
         assert 'planb_http_requests_total{route="POST /v1/login",status="400"} 1' in place.metrics.text()
         assert not [record for record in caplog.records if record.name == "planb.api"]
 
