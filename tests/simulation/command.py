@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import tests.simulation.novelty  # noqa: F401  (registers its action; here, so that it is no action of other tests)
 from tests.simulation.bugs import BUGS, BY_NAME
 from tests.simulation.plan import KINDS, Plan, plan_of
 from tests.simulation.planted import Bug, planted

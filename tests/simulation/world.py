@@ -12,7 +12,6 @@ from random import Random
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-import tests.simulation.novelty  # noqa: F401  (registers its action)
 from api.internal_auth import InternalAuth
 from core import ids, limits
 from core.clock import HybridClock
