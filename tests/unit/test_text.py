@@ -114,7 +114,7 @@ def test_tables_are_aligned_and_empty_ones_say_none() -> None:
 
 
 def test_an_answer_without_a_text_of_its_own_is_shown_whole() -> None:
-    lines = shown("import", {"dc": "nrt", "list": [{"a": 1, "b": "x"}, {"a": 22}], "map": {"k": "v"}, "no": []})
+    lines = shown("serve", {"dc": "nrt", "list": [{"a": 1, "b": "x"}, {"a": 22}], "map": {"k": "v"}, "no": []})
     assert lines == ["dc: nrt", "list:", "   a  b", "   1  x", "  22", "map:", "  k  v", "no: none"]
 
 
