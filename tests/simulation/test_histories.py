@@ -28,7 +28,6 @@ QUICK = (
     "V merged element by element",
     "pages take the present V",
     "a scalar read mark",
-    "an incarnation is opened again",
 )
 """Caught within a few histories; the others are left to `make prove`."""
 
