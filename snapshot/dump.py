@@ -73,7 +73,7 @@ async def create(
     since = make_id(tick_at(max(0, created_ms - 1_000 * limits.RESULT_KEPT_S)), 0)
     tables = {table: await copy.table(table, relational.dump(table)) for table in (*TABLES, OVERWRITES)}
     tables[MESSAGE_ROWS] = await copy.table(MESSAGE_ROWS, messages.dump())
-    tables[RESULTS] = await copy.table(RESULTS, _once(await relational.results(since)))
+    tables[RESULTS] = await copy.table(RESULTS, _results(relational, since))
     tables[PARKED] = await copy.table(PARKED, _once([p for p in parked if p.seq <= _seq(f0, p.lane)]))
 
     await messages.flush()  # the copy may have seen rows that were only queued
@@ -239,5 +239,11 @@ class _Copy:
         return TableCopy(rows, sum(chunk.bytes for chunk in chunks), chunks)
 
 
-async def _once(rows: list[Result] | list[Parked]) -> AsyncIterator[list[Any]]:
+async def _once(rows: list[Parked]) -> AsyncIterator[list[Any]]:
     yield rows
+
+
+async def _results(relational: RelationalStore, since: int) -> AsyncIterator[list[Result]]:
+    while page := await relational.results(since, limits.CHUNK_ROWS_MAX):
+        yield page
+        since = page[-1].event

@@ -76,8 +76,8 @@ class RelationalStore(Protocol):
         `where` names the first key part or a `by` column (indexed), and may narrow further."""
         ...
 
-    async def results(self, since_id: int) -> list[Result]:
-        """Results of events with id > `since_id`, for rebuilding the hot store."""
+    async def results(self, since_id: int, limit: int) -> list[Result]:
+        """The first `limit` results of events with id > `since_id`, ascending, for rebuilding the hot store."""
         ...
 
     async def parked(self) -> list[Parked]: ...
@@ -112,6 +112,16 @@ class RelationalStore(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Sent(NamedTuple):
+    """What is known of a message's sending but its text."""
+
+    event: int
+    conversation: str
+    actor: str
+    key: str
+    fingerprint: bytes
 
 
 class MessageStore(Protocol):
@@ -151,16 +161,18 @@ class MessageStore(Protocol):
         """All rows about these message ids and about the other ids of their classes."""
         ...
 
-    async def tops(self) -> dict[str, int]:
-        """Per conversation the greatest message id."""
+    async def tops(self, after: str, limit: int) -> list[tuple[str, int]]:
+        """The first `limit` conversations that come after `after`, in the order of their names, each with its greatest
+        message id (0 where there is no message yet)."""
         ...
 
-    async def recent(self, conversation: str, limit: int) -> list[Row]:
-        """The "send" and "recall" rows of the newest `limit` messages."""
+    async def recent(self, conversation: str, limit: int, before: int | None = None) -> list[Row]:
+        """The "send" and "recall" rows of the newest `limit` messages (with id < before), without their texts."""
         ...
 
-    async def sends_since(self, id: int) -> list[Row]:
-        """ "send" rows with event > id (for (sender, key) results after a loss of the hot store)."""
+    async def sent_since(self, id: int, limit: int) -> list[Sent]:
+        """The first `limit` messages with id > `id` that were sent under a key, ascending, for their results after a
+        loss of the hot store."""
         ...
 
     def dump(self) -> AsyncIterator[list[Row]]: ...

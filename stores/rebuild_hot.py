@@ -2,9 +2,11 @@
 
 State (dialog index, unread window, marks, results) comes from rows; the lists of updates come from the log's last
 records, fed again. What lies before those counts as trimmed, so a cursor that needs it is told `reset`.
+
+Whatever has no bound is read in pages; no text is read.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from core import ids, limits
@@ -18,7 +20,7 @@ from stores.view import StoreView
 
 T = TypeVar("T")
 _PART = 1_000
-"""Operations in one call to the hot store."""
+"""Operations in one call to the hot store, and rows in one page of a store."""
 
 
 async def rebuild_hot(
@@ -45,15 +47,48 @@ async def rebuild_hot(
     return await _updates(epoch, through, v, event_log, hot, view, planner)
 
 
+class _Pages:
+    """Results of events after an id, page by page."""
+
+    def __init__(self, read: Callable[[int, int], Awaitable[list[Result]]], since: int) -> None:
+        self._read = read
+        self._since = since
+        self._ended = False
+        self.waiting: list[Result] = []
+
+    async def fill(self) -> None:
+        """Something waits, or there is no more."""
+        if not self.waiting and not self._ended:
+            self.waiting = await self._read(self._since, _PART)
+            self._ended = not self.waiting
+            self._since = self.waiting[-1].event if self.waiting else self._since
+
+    def take(self, through: int) -> list[Result]:
+        """What waits up to this event."""
+        taken = [one for one in self.waiting if one.event <= through]
+        del self.waiting[: len(taken)]
+        return taken
+
+
 async def _results(epoch: int, relational: RelationalStore, messages: MessageStore, hot: HotStore, since: int) -> None:
-    found = await relational.results(since)
-    for row in await messages.sends_since(since):
-        key = row.body.get("key", "")
-        if key:
-            answer = {"id": str(row.event), "conversation": row.conversation}
-            mark = bytes.fromhex(row.body["fingerprint"])
-            found.append(Result(row.actor, key, row.event, "message.send", mark, answer))
-    for part in _parts(found):
+    async def sent(since: int, limit: int) -> list[Result]:
+        return [
+            Result(
+                one.actor, one.key, one.event, "message.send", one.fingerprint,
+                {"id": str(one.event), "conversation": one.conversation},
+            )
+            for one in await messages.sent_since(since, limit)
+        ]  # fmt: skip
+
+    both = (_Pages(sent, since), _Pages(relational.results, since))
+    while True:
+        for pages in both:
+            await pages.fill()
+        ends = [pages.waiting[-1].event for pages in both if pages.waiting]
+        if not ends:
+            return
+        # In the order of their events, as they came at first.
+        part = sorted((one for pages in both for one in pages.take(min(ends))), key=lambda one: one.event)
         await hot.apply(HotBatch(epoch, {}, results=part))
 
 
@@ -72,21 +107,30 @@ async def _marks(epoch: int, relational: RelationalStore, hot: HotStore) -> None
 async def _conversations(
     epoch: int, messages: MessageStore, hot: HotStore, view: StoreView, v: Mapping[int, int]
 ) -> None:
-    for conversation, top in (await messages.tops()).items():
-        rows = await messages.recent(conversation, limits.RECENT_KEPT_MAX)
-        sends = [row for row in rows if row.kind == "send"]
-        recents = [
+    last = ""
+    while page := await messages.tops(last, _PART):
+        for conversation, top in page:
+            if top:
+                await hot.apply(await _conversation(epoch, messages, view, v, conversation, top))
+        last = page[-1][0]
+
+
+async def _conversation(
+    epoch: int, messages: MessageStore, view: StoreView, v: Mapping[int, int], conversation: str, top: int
+) -> HotBatch:
+    rows = await messages.recent(conversation, limits.RECENT_KEPT_MAX)
+    sends = [row for row in rows if row.kind == "send"]
+    return HotBatch(
+        epoch,
+        {},
+        recents=[
             Recent(conversation, row.message, row.actor, row.class_, not row.body.get("system", False)) for row in sends
-        ]
-        recalls = [(conversation, row.message) for row in rows if row.kind == "recall"]
-        channel_tops = [(conversation, top)] if conversation.startswith("C") else []
-        tops = await _tops(conversation, sends, view, v)
-        floors = await _floors(conversation, sends, messages)
-        await hot.apply(
-            HotBatch(
-                epoch, {}, recents=recents, recalls=recalls, channel_tops=channel_tops, tops=tops, window_floors=floors
-            )
-        )
+        ],
+        recalls=[(conversation, row.message) for row in rows if row.kind == "recall"],
+        channel_tops=[(conversation, top)] if conversation.startswith("C") else [],
+        tops=await _tops(conversation, sends, view, v),
+        window_floors=await _floors(conversation, sends, messages),
+    )
 
 
 async def _floors(conversation: str, sends: Sequence[Row], messages: MessageStore) -> list[tuple[str, int, int]]:
@@ -95,7 +139,7 @@ async def _floors(conversation: str, sends: Sequence[Row], messages: MessageStor
         return []
     oldest = min(row.message for row in sends)
     below: dict[int, int] = {}
-    for row in await messages.history(conversation, before=oldest, limit=limits.RECENT_KEPT_MAX):
+    for row in await messages.recent(conversation, limits.RECENT_KEPT_MAX, before=oldest):
         if row.kind == "send":
             lane = ids.lane_of(row.event)
             below[lane] = max(below.get(lane, 0), row.event)

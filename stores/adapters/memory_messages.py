@@ -6,8 +6,8 @@ from itertools import islice
 from core import limits
 from core.ids import ID_MAX
 from core.messages import Row
-from stores.adapters.message_rows import MessageRows, as_read, checked
-from stores.ports import Frontier, Mark
+from stores.adapters.message_rows import MessageRows, as_read, checked, sent, without_text
+from stores.ports import Frontier, Mark, Sent
 
 
 class MemoryMessageStore:
@@ -44,19 +44,22 @@ class MemoryMessageStore:
     async def rows_of(self, messages: Iterable[int]) -> list[Row]:
         return self._rows.rows_of(messages)
 
-    async def tops(self) -> dict[str, int]:
-        return {conversation: sends[-1] for conversation, sends in sorted(self._rows.sends.items()) if sends}
+    async def tops(self, after: str, limit: int) -> list[tuple[str, int]]:
+        page = islice((one for one in sorted(self._rows.conversations) if one > after), limit)
+        return [(one, sends[-1] if (sends := self._rows.sends.get(one)) else 0) for one in page]
 
-    async def recent(self, conversation: str, limit: int) -> list[Row]:
-        page = list(islice(self._rows.messages(conversation, 0, ID_MAX, True), limit))
+    async def recent(self, conversation: str, limit: int, before: int | None = None) -> list[Row]:
+        high = ID_MAX if before is None else before - 1
+        page = list(islice(self._rows.messages(conversation, 0, high, True), limit))
         low = page[-1] if len(page) == limit else 0
-        rows = {row.event: row for row in self._rows.recalls_from(conversation, low)}
+        rows = {row.event: row for row in self._rows.recalls_between(conversation, low, high)}
         rows |= {row.event: row for row in self._rows.rows_of(page) if row.kind in ("send", "recall")}
-        return [rows[event] for event in sorted(rows)]
+        return [without_text(rows[event]) for event in sorted(rows)]
 
-    async def sends_since(self, id: int) -> list[Row]:
+    async def sent_since(self, id: int, limit: int) -> list[Sent]:
         rows = self._rows.rows
-        return [rows[event] for event in sorted(rows) if event > id and rows[event].kind == "send"]
+        sends = (rows[event] for event in sorted(rows) if event > id and rows[event].kind == "send")
+        return list(islice((sent(row) for row in sends if row.body.get("key")), limit))
 
     async def dump(self) -> AsyncIterator[list[Row]]:
         events = sorted(self._rows.rows)

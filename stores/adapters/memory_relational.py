@@ -65,8 +65,8 @@ class MemoryRelationalStore:
                 found.append(row)
         return found
 
-    async def results(self, since_id: int) -> list[Result]:
-        return [self._results[event] for event in sorted(self._results) if event > since_id]
+    async def results(self, since_id: int, limit: int) -> list[Result]:
+        return [self._results[event] for event in sorted(self._results) if event > since_id][:limit]
 
     async def parked(self) -> list[Parked]:
         return [self._parked[place] for place in sorted(self._parked)]

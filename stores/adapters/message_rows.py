@@ -11,6 +11,7 @@ from core.errors import Undecodable
 from core.messages import Row
 from core.tables import MESSAGE_TABLE, Cell, Kind, merge
 from stores.adapters.cells import INT_MAX, plain
+from stores.ports import Sent
 
 COLUMNS = tuple(MESSAGE_TABLE.columns)
 
@@ -26,6 +27,16 @@ def checked(row: Row) -> Row:
 def as_read(row: Row) -> Row:
     """The row as every adapter gives it back: its body once through JSON."""
     return row._replace(body=plain(Kind.JSON, row.body, "message_rows.body"))
+
+
+def without_text(row: Row) -> Row:
+    """What hot state needs of a row."""
+    return row._replace(body={name: value for name, value in row.body.items() if name != "text"})
+
+
+def sent(row: Row) -> Sent:
+    """Of a "send" row under a key."""
+    return Sent(row.event, row.conversation, row.actor, row.body["key"], bytes.fromhex(row.body["fingerprint"]))
 
 
 def merged(old: Row, new: Row) -> Row:
@@ -101,7 +112,8 @@ class MessageRows:
         events = {event for message in self.ids_of(messages) for event in self.about.get(message, ())}
         return [self.rows[event] for event in sorted(events)]
 
-    def recalls_from(self, conversation: str, low: int) -> list[Row]:
-        """The recalls of messages with id >= `low`, whether those are here or not."""
+    def recalls_between(self, conversation: str, low: int, high: int) -> list[Row]:
+        """The recalls of messages with ids in [low, high], whether those are here or not."""
         recalls = self.recalls.get(conversation, [])
-        return [self.rows[event] for _, event in recalls[bisect_left(recalls, (low, 0)) :]]
+        begin, end = bisect_left(recalls, (low, 0)), bisect_left(recalls, (high + 1, 0))
+        return [self.rows[event] for _, event in recalls[begin:end]]

@@ -17,10 +17,10 @@ from typing import Any
 
 import msgspec
 
-from core.ids import ID_MAX
 from core.messages import Row
 from core.tables import canonical
 from stores.adapters.message_rows import as_read
+from stores.ports import Sent
 
 VERSION = 1
 BUCKET_BITS = 47
@@ -46,6 +46,7 @@ SCHEMA = (
 )
 
 FIELDS = "event, conversation, message, kind, actor, class_, body"
+FIELDS_BUT_TEXT = "event, conversation, message, kind, actor, class_, json_remove(body, '$.text')"
 
 
 def _merged() -> str:
@@ -64,7 +65,8 @@ INSERT = f"INSERT INTO rows ({FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT 
 INSERT_BUCKET = "INSERT OR IGNORE INTO conversation_buckets (conversation, bucket) VALUES (?, ?)"
 
 BUCKETS = "SELECT bucket FROM conversation_buckets WHERE conversation = ? AND bucket BETWEEN ? AND ? ORDER BY bucket"
-LAST_BUCKETS = "SELECT conversation, max(bucket) FROM conversation_buckets GROUP BY conversation"
+LAST_BUCKETS = """SELECT conversation, max(bucket) FROM conversation_buckets WHERE conversation > ?
+    GROUP BY conversation ORDER BY conversation LIMIT ?"""
 _MESSAGES = """SELECT event FROM rows AS this
     WHERE bucket = ? AND conversation = ? AND message BETWEEN ? AND ? AND kind = 'send'
     AND NOT EXISTS (
@@ -75,13 +77,15 @@ MESSAGES_DOWN = f"{_MESSAGES} DESC LIMIT ?"
 MESSAGES_UP = f"{_MESSAGES} LIMIT ?"
 TOP = """SELECT message FROM rows WHERE bucket = ? AND conversation = ? AND kind = 'send'
     ORDER BY message DESC LIMIT 1"""
-RECALLS = f"""SELECT {FIELDS} FROM rows
-    WHERE bucket = ? AND conversation = ? AND message >= ? AND kind = 'recall'"""
-SENDS_SINCE = f"SELECT {FIELDS} FROM rows WHERE event > ? AND kind = 'send' ORDER BY event"
+RECALLS = f"""SELECT {FIELDS_BUT_TEXT} FROM rows
+    WHERE bucket = ? AND conversation = ? AND message BETWEEN ? AND ? AND kind = 'recall'"""
+SENT_SINCE = """SELECT event, conversation, actor, json_extract(body, '$.key') AS key,
+    json_extract(body, '$.fingerprint') FROM rows WHERE event > ? AND kind = 'send' AND key <> ''
+    ORDER BY event LIMIT ?"""
 PAGE = f"SELECT {FIELDS} FROM rows WHERE event > ? ORDER BY event LIMIT ?"
 
 
-def _about(others: str) -> str:
+def _about(others: str, fields: str) -> str:
     """Rows about the ids ?1 (a JSON list) and about all ids of their classes and of the classes ?2."""
     return f"""WITH asked (id) AS (SELECT value FROM json_each(?1)),
         class (id) AS (
@@ -92,13 +96,13 @@ def _about(others: str) -> str:
             SELECT id FROM asked
             UNION SELECT event FROM class CROSS JOIN rows ON rows.class_ = class.id WHERE kind = 'send'
         )
-    SELECT {FIELDS} FROM ids CROSS JOIN rows ON rows.event = ids.id WHERE kind = 'send'
+    SELECT {fields} FROM ids CROSS JOIN rows ON rows.event = ids.id WHERE kind = 'send'
     UNION ALL
-    SELECT {FIELDS} FROM ids CROSS JOIN rows ON rows.message = ids.id WHERE kind <> 'send' {others}"""
+    SELECT {fields} FROM ids CROSS JOIN rows ON rows.message = ids.id WHERE kind <> 'send' {others}"""
 
 
-ABOUT = _about("")
-RECENT = _about("AND kind = 'recall'")
+ABOUT = _about("", FIELDS)
+RECENT = _about("AND kind = 'recall'", FIELDS_BUT_TEXT)
 
 
 def bound(row: Row) -> tuple[Any, ...]:
@@ -145,28 +149,33 @@ def page(
     return found
 
 
-def recent(connection: sqlite3.Connection, conversation: str, limit: int) -> list[Row]:
-    """The sends and recalls of the newest `limit` messages, and every recall of a message that is not here but
-    would be among them: it may still come, and is not to be counted then."""
-    newest = page(connection, conversation, 0, ID_MAX, True, limit)
+def recent(connection: sqlite3.Connection, conversation: str, limit: int, high: int) -> list[Row]:
+    """The sends and recalls of the newest `limit` messages up to `high`, and every recall of a message that is not here
+    but would be among them: it may still come, and is not to be counted then."""
+    newest = page(connection, conversation, 0, high, True, limit)
     low = newest[-1] if len(newest) >= limit and newest else 0
     rows = {found.event: found for found in about(connection, RECENT, newest)}
-    for bucket in buckets(connection, conversation, low, ID_MAX):
-        for values in connection.execute(RECALLS, (bucket, conversation, low)):
+    for bucket in buckets(connection, conversation, low, high):
+        for values in connection.execute(RECALLS, (bucket, conversation, low, high)):
             rows[values[0]] = row(values)
     return [rows[event] for event in sorted(rows)]
 
 
-def tops(connection: sqlite3.Connection) -> dict[str, int]:
+def tops(connection: sqlite3.Connection, after: str, limit: int) -> list[tuple[str, int]]:
     """Per conversation the greatest id of a send. Mostly in its last bucket; but a recall that came before its
     message may be alone there."""
-    found: dict[str, int] = {}
-    for conversation, last in connection.execute(LAST_BUCKETS).fetchall():
+    found: list[tuple[str, int]] = []
+    for conversation, last in connection.execute(LAST_BUCKETS, (after, limit)).fetchall():
         top = connection.execute(TOP, (last, conversation)).fetchone()
         if top is None:
             earlier = buckets(connection, conversation, 0, (last << BUCKET_BITS) - 1)
             tried = (connection.execute(TOP, (bucket, conversation)).fetchone() for bucket in reversed(earlier))
             top = next((found for found in tried if found is not None), None)
-        if top is not None:
-            found[conversation] = top[0]
+        found.append((conversation, top[0] if top is not None else 0))
     return found
+
+
+def sent_since(connection: sqlite3.Connection, id: int, limit: int) -> list[Sent]:
+    """Their texts stay in the file."""
+    rows = connection.execute(SENT_SINCE, (id, limit))
+    return [Sent._make((*start, bytes.fromhex(fingerprint))) for *start, fingerprint in rows]

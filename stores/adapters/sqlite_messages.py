@@ -25,7 +25,7 @@ from core.messages import Row
 from stores.adapters import sqlite_message_sql as sql
 from stores.adapters.message_rows import MessageRows, checked
 from stores.adapters.sqlite_file import ADVANCE, LOCAL_SCHEMA, SqliteFile, check_version
-from stores.ports import Frontier, Mark
+from stores.ports import Frontier, Mark, Sent
 
 RETRY_S_MIN = 0.05
 RETRY_S_MAX = 2.0
@@ -215,9 +215,10 @@ class SqliteMessageStore:
         found: list[Row] = await self._read(work, conversation)
         return found
 
-    async def recent(self, conversation: str, limit: int) -> list[Row]:
+    async def recent(self, conversation: str, limit: int, before: int | None = None) -> list[Row]:
+        high = ID_MAX if before is None else before - 1
         found: list[Row] = await self._read(
-            lambda connection: sql.recent(connection, conversation, limit), conversation
+            lambda connection: sql.recent(connection, conversation, limit, high), conversation
         )
         return found
 
@@ -248,14 +249,12 @@ class SqliteMessageStore:
     async def _about(self, ids: frozenset[int], classes: frozenset[int]) -> list[Row]:
         return await self._file.read(lambda connection: sql.about(connection, sql.ABOUT, ids, classes))
 
-    async def tops(self) -> dict[str, int]:
-        found: dict[str, int] = await self._read(sql.tops)
+    async def tops(self, after: str, limit: int) -> list[tuple[str, int]]:
+        found: list[tuple[str, int]] = await self._read(lambda connection: sql.tops(connection, after, limit))
         return found
 
-    async def sends_since(self, id: int) -> list[Row]:
-        found: list[Row] = await self._read(
-            lambda connection: [sql.row(values) for values in connection.execute(sql.SENDS_SINCE, (id,))]
-        )
+    async def sent_since(self, id: int, limit: int) -> list[Sent]:
+        found: list[Sent] = await self._read(lambda connection: sql.sent_since(connection, id, limit))
         return found
 
     # -- snapshot, restore, end

@@ -24,7 +24,8 @@ INSERT_RESULT = (
     "INSERT OR REPLACE INTO results (event, actor, key, action, fingerprint, answer) VALUES (?, ?, ?, ?, ?, ?)"
 )
 PRUNE_RESULTS = "DELETE FROM results WHERE event IN (SELECT event FROM results WHERE event < ? ORDER BY event LIMIT ?)"
-SELECT_RESULTS = "SELECT actor, key, event, action, fingerprint, answer FROM results WHERE event > ? ORDER BY event"
+SELECT_RESULTS = """SELECT actor, key, event, action, fingerprint, answer FROM results WHERE event > ?
+    ORDER BY event LIMIT ?"""
 OLDEST_OVERWRITES = "SELECT stamp FROM overwrites WHERE stamp < ? ORDER BY stamp LIMIT ?"
 SELECT_OVERWRITES = (
     'SELECT "table", "key", "column", stamp, basis, value FROM overwrites ORDER BY "table", "key", "column", stamp'
@@ -90,9 +91,9 @@ class SqliteRelationalStore:
         found = await self._file.read(lambda connection: connection.execute(sql, values).fetchall())
         return [shown(row) for row in found]
 
-    async def results(self, since_id: int) -> list[Result]:
+    async def results(self, since_id: int, limit: int) -> list[Result]:
         def work(connection: sqlite3.Connection) -> list[Result]:
-            rows = connection.execute(SELECT_RESULTS, (since_id,))
+            rows = connection.execute(SELECT_RESULTS, (since_id, limit))
             return [Result._make((*start, msgspec.json.decode(answer))) for *start, answer in rows]
 
         return await self._file.read(work)

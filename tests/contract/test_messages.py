@@ -10,7 +10,8 @@ from core import limits
 from core.errors import Undecodable
 from core.ids import class_of
 from core.messages import Row, fold
-from stores.ports import Mark, MessageStore
+from stores.adapters.message_rows import without_text
+from stores.ports import Mark, MessageStore, Sent
 from tests.support.stores import ADAPTERS, id_at, message_store
 
 DAY = 86_400
@@ -26,7 +27,7 @@ def send(at_s: float, key: str = "", *, conversation: str = "G1", sender: str = 
     """A send; its key is its time if none is given."""
     id = id_at(at_s, lane)
     key = key or f"k{at_s}"
-    body = {"text": f"at {at_s}", "key": key, "to": ["Ub", "Uc"]}
+    body = {"text": f"at {at_s}", "key": key, "fingerprint": "0a" * 8, "to": ["Ub", "Uc"]}
     return Row(id, conversation, id, "send", sender, class_of(sender, key, "G1", b""), body)
 
 
@@ -117,7 +118,10 @@ async def test_tops_are_the_greatest_sends(store: MessageStore) -> None:
     early, late, other = send(1), send(9, lane=2), send(4, conversation="G2")
     store.put([late, early, other], {})
     store.put([about(id_at(3 * DAY), 9, "recall"), about(id_at(0), 9, "recall", conversation="G3")], {})
-    assert await store.tops() == {"G1": late.event, "G2": other.event}
+    found = [("G1", late.event), ("G2", other.event), ("G3", 0)]
+    assert await store.tops("", 9) == found
+    assert await store.tops("", 2) == found[:2]
+    assert await store.tops("G1", 9) == found[1:]
 
 
 async def test_recent_has_sends_and_recalls_also_of_what_has_not_come(store: MessageStore) -> None:
@@ -130,16 +134,22 @@ async def test_recent_has_sends_and_recalls_also_of_what_has_not_come(store: Mes
         about(sends[4].event, 23, "react", {"emoji": "+", "on": True}),
     ]
     store.put([*sends, *extra], {})
-    assert await store.recent("G1", 2) == [sends[3], sends[4], extra[0], extra[1]]
-    assert await store.recent("G1", 50) == [*sends, *extra[:3]]
+    bare = [without_text(row) for row in sends]
+    assert await store.recent("G1", 2) == [bare[3], bare[4], extra[0], extra[1]]
+    assert await store.recent("G1", 50) == [*bare, *extra[:3]]
+    assert await store.recent("G1", 2, before=sends[4].event) == [bare[2], bare[3], extra[0], extra[1]]
+    assert await store.recent("G1", 50, before=sends[1].event) == [bare[0], extra[2]]
     assert await store.recent("G2", 50) == []
 
 
-async def test_sends_since_gives_sends_only(store: MessageStore) -> None:
+async def test_sent_since_gives_what_was_sent_under_a_key(store: MessageStore) -> None:
     sends = [send(at, conversation=f"G{at}") for at in range(4)]
-    store.put([*sends, about(sends[0].event, 9, "recall")], {})
-    assert await store.sends_since(sends[1].event) == sends[2:]
-    assert await store.sends_since(0) == sends
+    nameless = send(2.5)._replace(body={"text": "hi", "key": ""})
+    store.put([*sends, nameless, about(sends[0].event, 9, "recall")], {})
+    wanted = [Sent(one.event, one.conversation, "Ua", one.body["key"], b"\n" * 8) for one in sends]
+    assert await store.sent_since(sends[1].event, 9) == wanted[2:]
+    assert await store.sent_since(0, 9) == wanted
+    assert await store.sent_since(0, 3) == wanted[:3]
 
 
 async def test_the_same_rows_again_change_nothing(store: MessageStore) -> None:

@@ -11,6 +11,7 @@ from core import limits
 from core.ids import class_of
 from core.messages import Row
 from core.tables import MESSAGE_ROWS
+from stores.adapters.message_rows import sent, without_text
 from stores.digest import digest, digest_of
 from stores.ports import MessageStore
 from tests.support.stores import ADAPTERS, folder, id_at, message_store, relational_store
@@ -31,7 +32,7 @@ def any_rows(draw: st.DrawFn) -> list[Row]:
         conversation = draw(st.sampled_from(CONVERSATIONS))
         if draw(st.booleans()):
             key = draw(st.sampled_from(KEYS))
-            body = {"text": key, "key": key}
+            body = {"text": key, "key": key, "fingerprint": key.encode().hex()}
             rows.append(Row(event, conversation, event, "send", "Ua", class_of("Ua", key, "G1", b""), body))
         else:
             kind = draw(st.sampled_from(["edit", "recall", "react"]))
@@ -62,15 +63,15 @@ class Plain:
         ]
         return sorted(ids, reverse=newest_first)[:limit]
 
-    def recent(self, conversation: str, limit: int) -> list[Row]:
-        ids = self.page(conversation, -1, 1 << 63, True, limit)
+    def recent(self, conversation: str, limit: int, before: int = 1 << 63) -> list[Row]:
+        ids = self.page(conversation, -1, before, True, limit)
         low = min(ids) if len(ids) == limit else 0
         wanted = {row.event for row in self.rows_of(ids)}
         return [
-            row
+            without_text(row)
             for row in self.rows
             if (row.event in wanted and row.kind in ("send", "recall"))
-            or (row.kind == "recall" and row.conversation == conversation and row.message >= low)
+            or (row.kind == "recall" and row.conversation == conversation and low <= row.message < before)
         ]
 
 
@@ -79,6 +80,7 @@ async def check(store: MessageStore, plain: Plain, asked: list[int], limit: int)
     for conversation in CONVERSATIONS:
         for id in asked:
             before = plain.page(conversation, -1, id, True, limit)
+            assert await store.recent(conversation, limit, id) == plain.recent(conversation, limit, id)
             assert await store.history(conversation, before=id, limit=limit) == plain.rows_of(before)
             after = plain.page(conversation, id, 1 << 63, False, limit)
             assert await store.history(conversation, after=id, limit=limit) == plain.rows_of(after)
@@ -105,11 +107,14 @@ def test_every_read_equals_the_contract_read_literally(data: st.DataObject) -> N
                     if flush:
                         await store.flush()
                     await check(store, Plain(list({row.event: row for row in order[:end]}.values())), asked, limit)
-                tops = {row.conversation: row.event for row in sorted(rows) if row.kind == "send"}
-                assert await store.tops() == tops
-                assert await store.sends_since(asked[0]) == [
-                    row for row in sorted(rows) if row.kind == "send" and row.event > asked[0]
-                ]
+                tops = dict.fromkeys(sorted(row.conversation for row in rows), 0)
+                tops |= {row.conversation: row.event for row in sorted(rows) if row.kind == "send"}
+                assert await store.tops("", 9) == list(tops.items())
+                assert await store.tops("", 1) == list(tops.items())[:1]
+                assert await store.tops(CONVERSATIONS[1], 9) == [one for one in tops.items() if one[0] == "G1"]
+                sends = [sent(row) for row in sorted(rows) if row.kind == "send" and row.event > asked[0]]
+                assert await store.sent_since(asked[0], 99) == sends
+                assert await store.sent_since(asked[0], limit) == sends[:limit]
                 assert [row async for page in store.dump() for row in page] == sorted(rows)
                 return await digest(relational, store)
 

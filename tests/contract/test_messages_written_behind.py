@@ -105,8 +105,8 @@ async def test_a_failing_write_keeps_its_rows_and_is_retried(store: SqliteMessag
     # More may come meanwhile; ready and every read say so.
     store.put([send(50)], {7: Mark(2, 20)})
     for call in (
-        store.ready, store.flush, store.tops, lambda: store.history("G1", limit=1), lambda: store.rows_of([1]),
-        lambda: store.recent("G1", 1), lambda: store.sends_since(0),
+        store.ready, store.flush, lambda: store.tops("", 1), lambda: store.history("G1", limit=1),
+        lambda: store.rows_of([1]), lambda: store.recent("G1", 1), lambda: store.sent_since(0, 1),
     ):  # fmt: skip
         with pytest.raises(StoreUnavailable):
             await call()
@@ -158,8 +158,8 @@ async def test_who_waits_is_told_when_the_store_closes(tmp_path: Path, monkeypat
 async def test_a_message_is_found_by_indexes_alone(store: SqliteMessageStore) -> None:
     statements = [
         (sql.MESSAGES_DOWN, (1, "G1", 0, 9, 5)), (sql.MESSAGES_UP, (1, "G1", 0, 9, 5)), (sql.TOP, (1, "G1")),
-        (sql.RECALLS, (1, "G1", 0)), (sql.ABOUT, ("[1]", "[]")), (sql.RECENT, ("[1]", "[]")),
-        (sql.SENDS_SINCE, (1,)), (sql.PAGE, (1, 1)), (sql.BUCKETS, ("G1", 0, 9)),
+        (sql.RECALLS, (1, "G1", 0, 9)), (sql.ABOUT, ("[1]", "[]")), (sql.RECENT, ("[1]", "[]")),
+        (sql.SENT_SINCE, (1, 1)), (sql.PAGE, (1, 1)), (sql.BUCKETS, ("G1", 0, 9)),
     ]  # fmt: skip
     for statement, values in statements:
         plan = await store._file.read(

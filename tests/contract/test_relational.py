@@ -170,8 +170,9 @@ async def test_results_are_kept_for_a_day(store: RelationalStore) -> None:
     expired = [result(id_at(-day - at)) for at in range(60, 90)]
     await store.apply(RelationalBatch((), expired, (), (), {}))
     await store.apply(RelationalBatch((), [*kept, *kept[:1]], (), (), {}))
-    assert await store.results(0) == kept
-    assert await store.results(kept[0].event) == kept[1:]
+    assert await store.results(0, 9) == kept
+    assert await store.results(kept[0].event, 9) == kept[1:]
+    assert await store.results(0, 2) == kept[:2]
 
 
 async def test_parked_events_are_listed_until_they_are_unparked(store: RelationalStore) -> None:

@@ -82,7 +82,7 @@ class Site:
             await self.relational.frontier(),
             await self.messages.frontier(),
             await self.relational.parked(),
-            await self.relational.results(0),
+            await self.relational.results(0, 10_000),
             log,
             {name: await self.relational.meta(name) for name in metas},
         )
@@ -149,7 +149,7 @@ async def test_parked_events_results_and_conflicts_survive() -> None:
     site = Site(world)
     plan = await site.restore(manifest.id)
     assert await site.relational.parked() == parked
-    assert await site.relational.results(0) == results
+    assert await site.relational.results(0, 10_000) == results
     assert await site.relational.conflicts() == await world.relational.conflicts() != []
     # To try the parked event again, its record and the id before it are needed.
     assert plan.lanes[OWN].begin <= 9

@@ -14,7 +14,7 @@ from core import limits
 from core.errors import LogUnavailable, OutcomeUnknown, PlanBError, StoreUnavailable
 from core.messages import Row
 from events.ports import Top
-from stores.ports import Frontier
+from stores.ports import Frontier, Sent
 from tests.simulation.disks import Disks, Messages
 from tests.simulation.loop import OUTSIDE, Process, SimLoop
 
@@ -302,16 +302,16 @@ class MessagesClient(_Store):
         found: list[Row] = await self._read(self.target.rows_of, list(messages))
         return found
 
-    async def tops(self) -> dict[str, int]:
-        found: dict[str, int] = await self._read(self.target.tops)
+    async def tops(self, after: str, limit: int) -> list[tuple[str, int]]:
+        found: list[tuple[str, int]] = await self._read(self.target.tops, after, limit)
         return found
 
-    async def recent(self, conversation: str, limit: int) -> list[Row]:
-        found: list[Row] = await self._read(self.target.recent, conversation, limit)
+    async def recent(self, conversation: str, limit: int, before: int | None = None) -> list[Row]:
+        found: list[Row] = await self._read(self.target.recent, conversation, limit, before)
         return found
 
-    async def sends_since(self, id: int) -> list[Row]:
-        found: list[Row] = await self._read(self.target.sends_since, id)
+    async def sent_since(self, id: int, limit: int) -> list[Sent]:
+        found: list[Sent] = await self._read(self.target.sent_since, id, limit)
         return found
 
     async def dump(self) -> AsyncIterator[list[Row]]:

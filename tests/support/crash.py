@@ -16,7 +16,7 @@ from stores.adapters.memory_messages import MemoryMessageStore
 from stores.ports import Frontier
 
 READS = frozenset({
-    "frontier", "rows", "results", "parked", "conflicts", "meta", "history", "rows_of", "tops", "recent", "sends_since",
+    "frontier", "rows", "results", "parked", "conflicts", "meta", "history", "rows_of", "tops", "recent", "sent_since",
     "epoch", "updates", "trimmed", "pts", "dialogs", "unread", "seen", "result", "online", "read", "dump",
 })  # fmt: skip
 WRITES = frozenset({

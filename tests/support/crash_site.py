@@ -267,7 +267,7 @@ async def state_of(story: Story, life: Life, any_order: bool = False) -> dict[st
     fields: dict[str, Any] = {
         "rows": {name: (table["rows"], table["sum"]) for name, table in tables.items()},
         "conflicts": await site.relational.conflicts(),
-        "stored results": await site.relational.results(0),
+        "stored results": await site.relational.results(0, 10_000),
         "parked": [item[:3] for item in await site.relational.parked()],
         "progress parked": applier.progress.parked,
         "v": applier.progress.v(),
