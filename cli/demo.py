@@ -94,7 +94,8 @@ def _conversations(args: argparse.Namespace) -> list[Conversation]:
     for conversation in found:
         _say(irc.account(conversation))
         for one in conversation.refused[:REFUSED_SHOWN]:
-            _say(f"  {one.file}:{one.line}: a message of {one.nick} is refused ({one.reason}, {one.size:,} bytes)")
+            what = f"{one.size:,} bytes, {irc.REASONS[one.reason]}"
+            _say(f"  {one.file}:{one.line}: a message of {one.nick} is refused: {what}")
         if len(conversation.refused) > REFUSED_SHOWN:
             _say(f"  and {len(conversation.refused) - REFUSED_SHOWN:,} more")
     if not args.headless and not any(conversation.messages for conversation in found):

@@ -14,6 +14,12 @@ from cli.conversation import Conversation, Join, Kick, Part, Refusal, Say, Step,
 from cli.irc_lines import Other, read_line, valid_nick
 from core.limits import MESSAGE_BYTES_MAX
 
+REASONS = {
+    "too_long": f"over {MESSAGE_BYTES_MAX:,} bytes",
+    "nul": "with a NUL character",
+    "surrogate": "with half a character",
+}
+"""Why a message is refused, in words."""
 _CHUNK_BYTES = 65_536
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _CP1252 = "".join(bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(256))

@@ -44,7 +44,7 @@ class Live:
     def __init__(self, planet: Planet, conversations: Iterable[Conversation], seed: int, ending: Ending) -> None:
         self._planet = planet
         self._cast = Cast(planet.regions, planet.sys_key, watched=False)
-        self._narrator = Narrator(self._cast, conversations)
+        self._narrator = Narrator(self._cast, conversations, in_order=True)
         self._names = tuple(planet.sites)
         self._ending = ending
         self._password = secrets.token_urlsafe(9)

@@ -1,13 +1,15 @@
 """Plays conversations: makes the users and chats, and has each nick say, join, leave and kick from its own DC.
 
-Each nick's messages are sent one after the other, in the log's order; nicks do not wait for each other. A kick is the
-one thing that concerns somebody else, so everything before it is finished first, and the kicked nick goes on when its
-own DC knows of the kick.
+Each nick's messages are sent one after the other, in the log's order. Nicks wait for each other only where the whole
+order is to be kept (`in_order`); otherwise they speak at the same time. A kick concerns somebody else in any case, so
+everything before it is finished first, and the kicked nick goes on when its own DC knows of the kick.
 """
 
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from random import Random
 
 from cli.cast import Cast
@@ -38,19 +40,29 @@ class Told:
     """nick -> the event of its last join."""
     place: int = 0
     """The next step."""
+    clock: str = ""
+    """X-Clock of what was said last, where the order is kept."""
 
 
 class Narrator:
     """Tells conversations with a cast of clients."""
 
-    def __init__(self, cast: Cast, conversations: Iterable[Conversation]) -> None:
+    def __init__(self, cast: Cast, conversations: Iterable[Conversation], *, in_order: bool = False) -> None:
+        """`in_order`: a conversation stands in its chat as in its log, also between nicks. Where the speaker changes
+        one waits for the other's answer and hands on its clock, so that the DCs need not have heard of each other."""
         self._cast = cast
+        self._in_order = in_order
         self.tales = [Told(conversation) for conversation in conversations]
         self._at_once = asyncio.Semaphore(AT_ONCE)
 
     @property
     def messages(self) -> int:
         return sum(len(tale.said) for tale in self.tales)
+
+    @property
+    def acknowledged(self) -> int:
+        """How many of the messages have been answered."""
+        return sum(len(keys) for tale in self.tales for keys in tale.keys.values())
 
     async def prepare(self, guests: Sequence[str] = ()) -> None:
         """Users and chats; returns when every DC knows them. `guests`: nicks that are members of every channel from
@@ -110,6 +122,13 @@ class Narrator:
             by_nick.setdefault(step.nick, []).append(step)
             if isinstance(step, Say):
                 tale.said.append((step.nick, step.text))
+        if self._in_order:
+            for nick, steps in groupby(stretch, attrgetter("nick")):
+                client = self._cast.client(nick)
+                client.see(tale.clock)
+                await self._act_as(tale, nick, [step for step in steps if not isinstance(step, Kick)])
+                tale.clock = client.clock
+            return
         await asyncio.gather(*(self._act_as(tale, nick, steps) for nick, steps in by_nick.items()))
 
     async def _act_as(self, tale: Told, nick: str, steps: Sequence[Say | Join | Part]) -> None:
@@ -163,7 +182,10 @@ class Narrator:
         if together:
             await owner.set_role(tale.peer, user_id(kick.by), "admin")
         kicker = cast.client(kick.by) if together else owner
+        if self._in_order:
+            kicker.see(tale.clock)
         done = await kicker.kick(tale.peer, user_id(kick.nick))
+        tale.clock = kicker.clock
         await cast.applied(home, done.id, APPLIED_S_MAX)
 
 

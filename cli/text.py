@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from cli import irc
+
 Answer = dict[str, Any]
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _THOUSAND = 1_000
@@ -246,13 +248,22 @@ def _rebuilt(answer: Answer) -> list[str]:
 
 
 def _import(answer: Answer) -> list[str]:
-    return [
-        f"{answer['messages']:,} messages; lines without a known form {answer['skipped']:,},"
-        f" without a text {answer['empty']:,}, refused {len(answer['refused']):,}",
-        *table(("file", "chat"), ((one["file"], one["chat"] or "(a direct talk)") for one in answer["chats"])),
-        *(f"  ✗ {one['file']}:{one['line']}: {one['nick']}, {one['bytes']:,} bytes: {one['reason']}"
-          for one in answer["refused"]),
-    ]  # fmt: skip
+    lines = [f"{answer['messages']:,} messages told in {answer['seconds']:,.1f} s"]
+    for one in answer["files"]:
+        skipped, refused = one["skipped"], one["refused"]
+        lines += [
+            "",
+            f"{one['file']}, chat {one['chat']}: {one['lines']:,} lines read",
+            f"  {one['messages']:,} messages told, {one['membership']:,} joins, parts and kicks",
+            f"  {skipped['unknown_form']:,} of no known form, {skipped['about_the_log']:,} about the log,"
+            f" {skipped['without_text']:,} without a text: skipped",
+            f"  {len(refused):,} refused",
+            *(
+                f"  ✗ line {bad['line']:,}: {bad['bytes']:,} bytes of {bad['nick']}, {irc.REASONS[bad['reason']]}"
+                for bad in refused
+            ),
+        ]
+    return lines
 
 
 _TEXTS: dict[tuple[str, str], Callable[[Answer], list[str]]] = {

@@ -7,14 +7,17 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
+from random import Random
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
+from cli.conversation import home_dc, user_id
 from cli.planet import Planet
 from cli.waiting import until
 from core.ids import Lane
+from planb_sdk import Client
 from tests.support.bad_days import finished, planb, planb_process, user
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
@@ -332,18 +335,39 @@ async def test_logs_are_imported_whatever_bytes_they_hold(planet: Planet, tmp_pa
     done = await planb("import", str(irssi), str(again), *configs)
     assert done.code == 0, done.err
     assert done.json["messages"] == 3
-    chats = done.json["chats"]
-    assert [one["file"] for one in chats] == [str(irssi), str(again)]
-    assert len({one["chat"] for one in chats}) == 2, "two logs of one name are two chats"
-    assert sorted((one["nick"], one["reason"]) for one in done.json["refused"]) == [
-        ("[bob]", "nul"),
-        ("ann", "too_long"),
+    odd, other = done.json["files"]
+    assert (odd["file"], other["file"]) == (str(irssi), str(again))
+    assert odd["chat"] != other["chat"], "two logs of one name are two chats"
+    assert [(one["line"], one["nick"], one["bytes"], one["reason"]) for one in odd["refused"]] == [
+        (5, "[bob]", 13, "nul"),
+        (7, "ann", 20_000, "too_long"),
     ]
-    shown = await planb("import", str(again), *configs, "--text")
-    assert shown.out.startswith("1 messages; lines without a known form 0")
+    assert odd["skipped"] == {"unknown_form": 0, "about_the_log": 0, "without_text": 1}
+    for one in odd, other:
+        parts = one["messages"] + one["membership"] + sum(one["skipped"].values()) + len(one["refused"])
+        assert one["lines"] == parts, "every line is accounted for"
+    shown = await planb("import", str(irssi), *configs, "--text")
+    assert shown.out.startswith("2 messages told in ")
+    assert "  ✗ line 7: 20,000 bytes of ann, over 16,384 bytes\n" in shown.out
     absent = await planb("import", str(tmp_path / "absent.log"), *configs)
     assert absent.code == 2 and "absent.log" in absent.err
     assert "Traceback" not in absent.err
+
+
+async def test_an_imported_chat_has_the_order_of_its_log(planet: Planet, tmp_path: Path) -> None:
+    """Also between nicks that live in different datacenters, which do not hear of each other meanwhile."""
+    rng, nicks = Random(7), [f"nick{n}" for n in range(6)]
+    said = [(rng.choice(nicks), f"line {n}") for n in range(120)]
+    log = tmp_path / "turns.log"
+    log.write_text("".join(f"[12:00] <{nick}> {text}\n" for nick, text in said))
+    assert len({home_dc(nick, tuple(planet.sites)) for nick in nicks}) == 2
+    configs = [word for site in planet.sites.values() for word in ("--config", str(site.settings))]
+    done = await planb("import", str(log), *configs, "--json")
+    assert done.code == 0, done.err
+    (chat,) = (one["chat"] for one in done.json["files"])
+    async with Client([planet.site("fra").url], await user(planet, user_id(nicks[0]))) as client:
+        shown = [(one.sender, one.text) async for one in client.history(chat)][::-1]
+    assert shown == [(user_id(nick), text) for nick, text in said]
 
 
 async def test_a_dead_archive_is_a_problem_of_status_and_a_metric(planet: Planet, config: tuple[str, str]) -> None:

@@ -1,10 +1,13 @@
 """The demo's people go on to talk when their conversations are told."""
 
+import asyncio
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
 from cli.conversation import Conversation, Join, Kick, Part, Say, generate
-from cli.narrator import Narrator
+from cli.narrator import OWNER, Narrator
+from planb_sdk import Draft, Receipt
 
 CAST: Any = None
 """Nobody speaks here."""
@@ -43,3 +46,99 @@ def test_when_all_have_left_they_come_back_and_where_nobody_was_nobody_speaks() 
     alone = narrator(empty)
     alone.go_on(Random(1), 10)
     assert alone.tales[0].conversation.messages == 0
+
+
+class Region:
+    """Gives ids as a datacenter does: above its own clock and above what the caller has seen."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+
+    def stamp(self, seen: str) -> int:
+        self.now = max(self.now, int(seen or 0)) + 1
+        return self.now
+
+
+class Speaker:
+    """A client that answers after some turns of the loop."""
+
+    def __init__(self, name: str, region: Region, rng: Random, history: list[tuple[int, str, str]]) -> None:
+        self._name, self._region, self._rng, self._history = name, region, rng, history
+        self.clock = ""
+
+    def see(self, clock: str) -> None:
+        self.clock = max(self.clock, clock, key=lambda shown: int(shown or 0))
+
+    async def _write(self) -> Receipt:
+        for _ in range(self._rng.randrange(5)):
+            await asyncio.sleep(0)
+        self.clock = str(self._region.stamp(self.clock))
+        return Receipt(self.clock, self.clock, "local", False, {})
+
+    async def join(self, chat: str) -> Receipt:
+        return await self._write()
+
+    leave = join
+
+    async def set_role(self, chat: str, user: str, role: str) -> None:
+        pass
+
+    async def kick(self, chat: str, user: str) -> Receipt:
+        receipt = await self._write()
+        self._history.append((int(receipt.id), self._name, f"kicks {user}"))
+        return receipt
+
+    async def send_many(self, drafts: Iterable[Draft]) -> list[Receipt]:
+        sent = []
+        for draft in drafts:
+            receipt = await self._write()
+            self._history.append((int(receipt.id), self._name, draft.text))
+            sent.append(receipt)
+        return sent
+
+
+class World:
+    """A cast whose two regions never hear of each other; the clock of one is far behind."""
+
+    def __init__(self, nicks: Iterable[str], rng: Random) -> None:
+        regions = (Region(0), Region(1_000))
+        self.history: list[tuple[int, str, str]] = []
+        self._clients = {
+            nick: Speaker(nick, regions[n % 2], rng, self.history) for n, nick in enumerate((*nicks, OWNER))
+        }
+
+    def client(self, nick: str) -> Speaker:
+        return self._clients[nick]
+
+    def also_at(self, nick: str, region: str) -> Speaker:
+        return self._clients[nick]
+
+    def region(self, nick: str) -> str:
+        return ""
+
+    def connected(self, a: str, b: str) -> bool:
+        return True
+
+    async def applied(self, name: str, event: str, timeout_s: float) -> None:
+        pass
+
+
+async def test_in_order_a_chat_stands_as_its_log_whoever_speaks_where() -> None:
+    rng = Random(3)
+    nicks = ("a", "b", "c", "d")
+    steps: list[Any] = [Join(nick) for nick in nicks]
+    for n in range(200):
+        steps.append(Say(rng.choice(nicks), f"{n}"))
+        if n % 50 == 49:
+            steps += [Say("b", "he of the clock ahead"), Kick("d", "a"), Join("d")]
+    world: Any = World(nicks, rng)
+    told = Narrator(world, [Conversation("room", tuple(steps), nicks)], in_order=True)
+    told.tales[0].peer = "G1"
+    await told.tell(1.0)
+    log = [
+        (step.nick, step.text) if isinstance(step, Say) else (step.by, "kicks Ud")
+        for step in steps
+        if isinstance(step, Say | Kick)
+    ]
+    assert [(nick, text) for _, nick, text in sorted(world.history)] == log
+    assert told.acknowledged == 204

@@ -104,6 +104,22 @@ def test_a_drop_says_where_it_has_been_heard_of() -> None:
     assert shown("parked", not_all, "drop")[0].startswith("not dropped: ")
 
 
+def test_an_import_accounts_for_every_line() -> None:
+    skipped = {"unknown_form": 3, "about_the_log": 2, "without_text": 1}
+    bad = {"line": 1_004, "nick": "bob", "bytes": 17_000, "reason": "too_long"}
+    log = {"file": "a.log", "chat": "G1", "lines": 1_009, "messages": 1_000, "membership": 2}
+    log |= {"skipped": skipped, "refused": [bad]}
+    assert shown("import", {"ok": True, "messages": 1_000, "seconds": 2.5, "files": [log]}) == [
+        "1,000 messages told in 2.5 s",
+        "",
+        "a.log, chat G1: 1,009 lines read",
+        "  1,000 messages told, 2 joins, parts and kicks",
+        "  3 of no known form, 2 about the log, 1 without a text: skipped",
+        "  1 refused",
+        "  ✗ line 1,004: 17,000 bytes of bob, over 16,384 bytes",
+    ]
+
+
 def test_tables_are_aligned_and_empty_ones_say_none() -> None:
     assert text.table(("a", "number"), [("x", 1), ("longer", 2_000)]) == [
         "  a       number",

@@ -133,6 +133,16 @@ class Client:
         await self._writer.settled()
 
     @property
+    def clock(self) -> str:
+        """How far this client has seen, as X-Clock; "" at first. For another client's `see`."""
+        return self._transport.clock
+
+    def see(self, clock: str) -> None:
+        """What is written from now on is stamped after all that the client saw from which this clock is, in whatever
+        region: an answer stands behind its question. One that is older than ours changes nothing."""
+        self._transport.see(clock)
+
+    @property
     def unsent(self) -> int:
         """Writes that wait in the outbox without an answer."""
         return len(self._writer.outbox.waiting())
