@@ -58,9 +58,9 @@ async def _snapshot(args: argparse.Namespace) -> Any:
 
 
 async def _restore(args: argparse.Namespace) -> Any:
-    from cli import snapshots
+    from cli import restore
 
-    return await snapshots.restore(args)
+    return await restore.run(args)
 
 
 async def _verify(args: argparse.Namespace) -> Any:
@@ -244,9 +244,13 @@ def _show(args: argparse.Namespace, answer: Any) -> None:
 
 
 def _problem(args: argparse.Namespace, error: PlanBError) -> None:
+    from cli import text
+
     print(f"planb {args.command}: {error.detail} [{error.code}]", file=sys.stderr)
     if error.private:
         print(f"  cause: {error.private}", file=sys.stderr)
+    for line in text.of_problem(error):
+        print(line, file=sys.stderr)
     if getattr(args, "json", False):
         print(json.dumps({"ok": False, "code": error.code, "detail": error.detail} | error.members))
 

@@ -4,6 +4,7 @@ Secrets are named by file, so that they never stand in the settings or in an env
 """
 
 import base64
+import os
 import tomllib
 from pathlib import Path
 
@@ -82,11 +83,30 @@ class Stores(pydantic.BaseModel):
         return self.data_dir / "messages.db"
 
     def make_data_dir(self) -> None:
-        """Creates the folder of the SQLite files when it is missing. ConfigError if that can't be."""
+        """Creates the folder of the SQLite files when it is missing. ConfigError if that can't be, or it can't be
+        written to."""
+        self.check_data_dir()
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"stores.data_dir: {self.data_dir} is not usable: {error.strerror}") from error
+
+    def check_data_dir(self) -> None:
+        """Whether it is a folder that can be written to, or could be made; makes nothing. ConfigError says what is
+        wrong with it."""
+        there = next(path for path in (self.data_dir, *self.data_dir.absolute().parents) if os.path.lexists(path))
+        disk = os.statvfs(there)
+        if not there.is_dir():
+            reason = f"{there} is a file"
+        elif disk.f_flag & os.ST_RDONLY:
+            reason = f"{there} is on a disk that is mounted read-only"
+        elif not os.access(there, os.W_OK | os.X_OK):
+            reason = f"this user may not write in {there}"
+        elif not disk.f_blocks:
+            reason = f"{there} is on no disk"
+        else:
+            return
+        raise ConfigError(f"stores.data_dir: {self.data_dir} is not usable: {reason}")
 
 
 class Secrets(pydantic.BaseModel):

@@ -1,44 +1,35 @@
-"""What an operator does with snapshots: make, list, show and verify them, and rebuild a datacenter from one.
-
-`snapshot` works beside a running DC (it reads the same files and writes to the same object storage) and without one;
-`restore` wants the log's Valkey up, the DC's process down and its stores empty.
-"""
+"""What an operator does with snapshots: make, list, show and verify them, beside a running DC (from the same files and
+the same object storage) and without one."""
 
 import argparse
-import asyncio
 import contextlib
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
-from api.internal_auth import InternalAuth
 from cli import settings as configuration
+from cli.damages import described
 from cli.progress import Bar
 from cli.settings import Settings
-from core.errors import Conflict, Corrupt, Invalid, NotFound
+from core.errors import Corrupt, Invalid, NotFound
 from core.system import wall_clock_ms
 from events.adapters.valkey import ValkeyLog
 from events.ports import EventLog
-from replicator.bootstrap import ask
-from replicator.link import HttpLink
 from replicator.names import DcNames
-from replicator.repair import PeerTops
 from snapshot import dump
 from snapshot import restore as restoring
 from snapshot.archive import Archive
+from snapshot.damage import spoiled
 from snapshot.manifest import Manifest, Site, list_snapshots, show
-from snapshot.target import check_room, interrupted
 from stores.adapters.directory_objects import DirectoryObjects
 from stores.adapters.object_keys import is_key
 from stores.adapters.sqlite_messages import SqliteMessageStore
 from stores.adapters.sqlite_relational import SqliteRelationalStore
 
 WORLD = "main"
-ASK_S_MAX = 3.0
+SHOWN = 5
+"""So many names of a folder that is no bucket are listed."""
 
 
 @dataclass(frozen=True)
@@ -68,24 +59,27 @@ async def opened(settings: Settings) -> AsyncIterator[Opened]:
 # -- snapshots
 
 
-def _objects(settings: Settings) -> DirectoryObjects:
+def objects_of(settings: Settings) -> DirectoryObjects:
     """Its object storage, which has to be there: an empty one in its place would only say that there is nothing."""
     return DirectoryObjects(settings.stores.objects_dir, create=False)
 
 
 async def snapshot(args: argparse.Namespace) -> Any:
     settings = configuration.load(args.config)
-    objects = _objects(settings)
+    objects = objects_of(settings)
     if args.verb == "list":
-        return {"snapshots": [await _listed(objects, id) for id in await list_snapshots(objects)]}
+        listed = [await _listed(objects, id) for id in await list_snapshots(objects)]
+        return {"snapshots": listed, "objects_dir": str(settings.stores.objects_dir)}
     if args.verb == "create":
         return await _create(settings, objects)
-    id = args.id or await _newest(objects, settings)
+    id = args.id or await _newest(objects, args, settings)
     if "/" in id or not is_key(id):
         raise Invalid(f"{id!r} is not a snapshot id; `planb snapshot list` shows them")
+    if id not in await list_snapshots(objects):
+        raise await lacking(objects, settings, args.config, id)
     if args.verb == "show":
-        return _shown(await show(objects, id), _names(settings))
-    return await _verify_snapshot(id, objects)
+        return _shown(await show(objects, id), names_of(settings))
+    return await _verify_snapshot(id, objects, names_of(settings))
 
 
 async def _create(settings: Settings, objects: DirectoryObjects) -> dict[str, Any]:
@@ -106,25 +100,48 @@ async def _create(settings: Settings, objects: DirectoryObjects) -> dict[str, An
             objects=objects,
             site=site,
             clock=wall_clock_ms,
+            lane_name=names_of(settings).lane,
             progress=bar,
         )
     bar.end()
     return _line(manifest)
 
 
-async def _verify_snapshot(id: str, objects: DirectoryObjects) -> dict[str, Any]:
+async def _verify_snapshot(id: str, objects: DirectoryObjects, names: DcNames) -> dict[str, Any]:
     bar = Bar()
-    damages = await dump.verify(id, objects=objects, archive=Archive(objects), progress=bar)
+    archive = Archive(objects)
+    damages = await dump.verify(id, objects=objects, archive=archive, progress=bar)
     bar.end()
-    found = {"id": id, "ok": not damages, "damages": [damage._asdict() for damage in damages]}
+    damaged = await spoiled(id, damages, objects=objects, archive=archive)
+    found = {"id": id, "ok": not damages, "damages": described(damaged, names)}
     return found if not damages else found | {"exit_code": Corrupt.exit_code}
 
 
-async def _newest(objects: DirectoryObjects, settings: Settings) -> str:
+async def _newest(objects: DirectoryObjects, args: argparse.Namespace, settings: Settings) -> str:
     ids = await list_snapshots(objects)
     if not ids:
-        raise NotFound(f"there is no snapshot in {settings.stores.objects_dir}")
+        raise await lacking(objects, settings, args.config)
     return ids[-1]
+
+
+async def lacking(objects: DirectoryObjects, settings: Settings, config: Path, id: str = "") -> NotFound:
+    """What to say where there is no snapshot, or not this one: where it was looked for, and what to do about it."""
+    folder = settings.stores.objects_dir
+    ids = await list_snapshots(objects)
+    if ids:
+        there = f"there are {len(ids)}, the newest is {ids[-1]}"
+        return NotFound(f"no snapshot {id} in {folder}: {there}. List them: planb snapshot list --config {config}")
+    found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    deeper = [name for name in found if (folder / name / "snapshots").is_dir()]
+    if deeper:
+        advice = f"There are some in {folder / deeper[0]}: is stores.objects_dir in {config} right?"
+    else:
+        holds = f"holds {', '.join(found[:SHOWN])}{', …' if len(found) > SHOWN else ''}" if found else "is empty"
+        advice = (
+            f"The folder {holds}; a bucket has snapshots/ and archive/. Is stores.objects_dir in {config} right,"
+            " and its disk mounted? If the bucket is lost, copy another datacenter's objects into it"
+        )
+    return NotFound(f"no snapshot in {folder}. {advice}")
 
 
 async def _listed(objects: DirectoryObjects, id: str) -> dict[str, Any]:
@@ -160,100 +177,5 @@ def _shown(manifest: Manifest, names: DcNames) -> dict[str, Any]:
     }
 
 
-def _names(settings: Settings) -> DcNames:
+def names_of(settings: Settings) -> DcNames:
     return DcNames({name: number for number, name in settings.names.items()})
-
-
-# -- restore
-
-
-async def restore(args: argparse.Namespace) -> dict[str, Any]:
-    """Restores; with --dry-run makes all its checks and changes nothing."""
-    settings = configuration.load(args.config)
-    await _refuse_running(settings)
-    objects = _objects(settings)
-    archive = Archive(objects)
-    begun = await _interrupted(settings, args.snapshot)
-    peer_lanes = await _peer_lanes(settings)
-    bar = Bar()
-    number = settings.dc.number
-    planned = await restoring.plan(
-        objects=objects,
-        archive=archive,
-        number=number,
-        snapshot=args.snapshot or begun,
-        peer_lanes=peer_lanes,
-        progress=bar,
-    )
-    check_room(planned.snapshot, *_room(settings.stores.data_dir))
-    skipped = planned.skipped
-    if not args.dry_run:
-        async with opened(settings) as stores:
-            planned = await restoring.restore(
-                planned.snapshot.id,
-                relational=stores.relational,
-                messages=stores.messages,
-                log=stores.log,
-                archive=archive,
-                objects=objects,
-                number=number,
-                clock=wall_clock_ms,
-                world=WORLD,
-                peer_lanes=peer_lanes,
-                progress=bar,
-            )
-    bar.end()
-    names = _names(settings)
-    return {
-        "ok": True,
-        "done": not args.dry_run,
-        "snapshot": planned.snapshot.id,
-        "incarnation": planned.incarnation,
-        "rows": planned.snapshot.rows,
-        "log_records": planned.records,
-        "events_to_replay": planned.replayed,
-        "lanes": {names.lane(lane): plan._asdict() for lane, plan in planned.lanes.items()},
-        "skipped_snapshots": [{"id": id, "reason": reason} for id, reason in skipped],
-        "next": "run it without --dry-run" if args.dry_run else f"planb serve all --config {args.config}",
-    }
-
-
-async def _interrupted(settings: Settings, snapshot: str | None) -> str | None:
-    """`target.interrupted`, of a datacenter whose files need not be there: none is made."""
-    files = settings.stores
-    async with contextlib.AsyncExitStack() as stack:
-        log = await ValkeyLog.connect(settings.stores.log_url)
-        stack.push_async_callback(log.close)
-        relational = messages = None
-        if files.relational_file.exists():
-            relational = await SqliteRelationalStore.open(files.relational_file, clock=wall_clock_ms)
-            stack.push_async_callback(relational.close)
-        if files.messages_file.exists():
-            messages = await SqliteMessageStore.open(files.messages_file)
-            stack.push_async_callback(messages.close)
-        return await interrupted(relational, messages, log, snapshot)
-
-
-def _room(folder: Path) -> tuple[str, int]:
-    """A folder that may not exist yet, and the bytes that are free where it will be."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return str(folder), shutil.disk_usage(there).free
-
-
-async def _refuse_running(settings: Settings) -> None:
-    """A restore under a running process would pull the files from under its feet."""
-    try:
-        _, writer = await asyncio.open_connection(settings.sys.host, settings.sys.port)
-    except OSError:
-        return
-    writer.close()
-    raise Conflict(f"{settings.dc.name} is running (port {settings.sys.port}): stop it first")
-
-
-async def _peer_lanes(settings: Settings) -> set[int]:
-    """Lanes that the peers know of, so that no incarnation is used twice. Peers that don't answer are left out: what
-    they know beyond the archive shows when the DC starts."""
-    auth = InternalAuth(configuration.secret(settings.secrets.sys_key_file), settings.dc.name, wall_clock_ms)
-    async with aiohttp.ClientSession() as session:
-        sources = {name: PeerTops(HttpLink(session, name, peer.sys_url, auth)) for name, peer in settings.peers.items()}
-        return {lane for tops in (await ask(sources, ASK_S_MAX)).values() for lane in tops}

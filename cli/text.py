@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from cli import irc
+from cli import damages, irc
+from core.errors import PlanBError
 
 Answer = dict[str, Any]
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -18,6 +19,12 @@ def of(args: argparse.Namespace, answer: Answer) -> str:
     """The text of a command's answer. Members that a command's text does not know are shown as they are."""
     shown = _TEXTS.get((args.command, getattr(args, "verb", "")), _any)
     return "\n".join(line.rstrip() for line in shown(answer))
+
+
+def of_problem(error: PlanBError) -> list[str]:
+    """What a refusal has to say besides its sentence."""
+    found = error.members.get("damages")
+    return damages.lines(found) if isinstance(found, list) else []
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
@@ -146,13 +153,18 @@ def _verify(answer: Answer) -> list[str]:
 
 
 def _snapshot_list(answer: Answer) -> list[str]:
+    snapshots = answer["snapshots"]
     rows = [
-        (one["id"], "DAMAGED", one["damaged"], "", "", "")
+        (one["id"], "DAMAGED", "", "", "", "")
         if "damaged" in one
         else (one["id"], one["dc"], instant(one["created_ms"]), one["rows"], size(one["bytes"]), one["incarnation"])
-        for one in answer["snapshots"]
+        for one in snapshots
     ]
-    return table(("snapshot", "of", "made (UTC)", "rows", "size", "incarnation"), rows)
+    return [
+        *table(("snapshot", "of", "made (UTC)", "rows", "size", "incarnation"), rows),
+        *(f"  ✗ {one['damaged']}" for one in snapshots if "damaged" in one),
+        *([] if snapshots else [f"in {answer['objects_dir']}"]),
+    ]
 
 
 def _snapshot_create(answer: Answer) -> list[str]:
@@ -179,8 +191,8 @@ def _snapshot_verify(answer: Answer) -> list[str]:
         return [f"snapshot {answer['id']} is sound: every chunk, and the archive behind it"]
     return [
         f"snapshot {answer['id']} is DAMAGED:",
-        *(f"  ✗ {one['object']}: {one['what']}" for one in answer["damages"]),
-        "what to do: docs/operations.md, “A snapshot is damaged”",
+        *damages.lines(answer["damages"]),
+        "more on it: docs/operations.md, “A snapshot is damaged”",
     ]
 
 
@@ -188,7 +200,8 @@ def _restore(answer: Answer) -> list[str]:
     done = answer["done"]
     lanes = answer["lanes"].items()
     return [
-        f"{'restored' if done else 'a restore would take'} snapshot {answer['snapshot']}: {answer['rows']:,} rows,"
+        f"{'restored' if done else 'a restore would take'} snapshot {answer['snapshot']} of {answer['of']}:"
+        f" {answer['rows']:,} rows,"
         f" {answer['log_records']:,} records into the log, {answer['events_to_replay']:,} of them to be replayed;"
         f" it writes as incarnation {answer['incarnation']}",
         *(f"  skipped {one['id']}: {one['reason']}" for one in answer["skipped_snapshots"]),

@@ -13,7 +13,7 @@ from core import limits
 from core.errors import Corrupt, Forked, NotFound
 from events.ports import Top
 from events.record import GENESIS, Record
-from snapshot.segment import PREFIX, Segment, Span, check_chain, decode_segment
+from snapshot.segment import PREFIX, Segment, Span, check_chain, decode_segment, lane_folder
 from stores.ports import ObjectStore
 
 EMPTY = Top(0, 0, GENESIS)
@@ -96,16 +96,18 @@ class Archive:
             return EMPTY
         segment = await self._segment(lane, seq, or_next=True)
         if segment is None:
-            raise NotFound(f"the archive does not hold lane {lane} at seq {seq}")
+            spans = self._spans.get(lane)
+            what = f"ends at seq {spans[-1].last}, before seq {seq}" if spans else "no segment is there"
+            raise NotFound(f"{lane_folder(lane)}: {what}", object=lane_folder(lane))
         return segment.place(seq)
 
     async def following(self, lane: int, top: Top) -> AsyncGenerator[list[Record], None]:
         """All records after `top`, in batches, proven to continue it: the archive's own record at `top` must be
         that very one, and each hash must follow from the last. Corrupt, NotFound or Forked else."""
         if await self.place(lane, top.seq) != top:
-            raise Forked(f"the archive of lane {lane} holds another record at seq {top.seq}")
+            raise another(lane, top.seq)
         while records := await self.read(lane, top.seq, limits.PULL_RECORDS_MAX):
-            top = check_chain(top, records, f"{PREFIX}{lane}/")
+            top = check_chain(top, records, lane_folder(lane))
             yield records
 
     async def prove(self, lane: int, start: Top, end: Top) -> None:
@@ -115,7 +117,7 @@ class Archive:
                 if records[-1].seq >= end.seq:
                     break
         if await self.place(lane, end.seq) != end:
-            raise Forked(f"the archive of lane {lane} holds another record at seq {end.seq}")
+            raise another(lane, end.seq)
 
     async def _segment(self, lane: int, seq: int, *, or_next: bool = False) -> Segment | None:
         """The segment that holds `seq`; None beyond the end. With `or_next`, the one that begins after it will do."""
@@ -130,7 +132,8 @@ class Archive:
             if span is None:
                 return None
             if span.first > seq + or_next:
-                raise NotFound(f"the archive of lane {lane} begins at seq {span.first}; seq {seq} is not in it")
+                what = f"begins at seq {span.first}; seq {seq} is not in it"
+                raise NotFound(f"{lane_folder(lane)}: {what}", object=lane_folder(lane))
             try:
                 data = await self._objects.get(span.key)
             except NotFound:
@@ -138,7 +141,7 @@ class Archive:
             # In a thread: a segment is up to 16 MiB, and whoever reads here may serve others meanwhile.
             segment = self._last_read = await asyncio.to_thread(decode_segment, span, data)
             return segment
-        raise Corrupt(f"the archive of lane {lane} lists seq {seq}, but its segment is not there")
+        raise _vanished(lane)
 
     def _find(self, lane: int, seq: int) -> Span | None:
         return next((span for span in self._spans.get(lane, ()) if span.last >= seq), None)
@@ -158,4 +161,15 @@ class Archive:
                 continue
             self._ends[lane] = (span, segment.top)
             return segment.top
-        raise Corrupt(f"the archive of lane {lane} lists a last segment that is not there")
+        raise _vanished(lane)
+
+
+def another(lane: int, seq: int) -> Forked:
+    """The archive holds something else there than it should."""
+    folder = lane_folder(lane)
+    return Forked(f"{folder}: holds another record at seq {seq}", object=folder)
+
+
+def _vanished(lane: int) -> Corrupt:
+    folder = lane_folder(lane)
+    return Corrupt(f"{folder}: a segment that is listed is not there", object=folder)

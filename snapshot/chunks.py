@@ -27,8 +27,11 @@ _RAW_MAX = limits.CHUNK_BYTES_MAX + limits.BODY_BYTES_MAX
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
+PREFIX = "chunks/"
+
+
 def chunk_key(hash: str) -> str:
-    return f"chunks/{hash}"
+    return f"{PREFIX}{hash}"
 
 
 class Cutter:
@@ -79,21 +82,22 @@ async def check_chunk(objects: ObjectStore, chunk: Chunk) -> bytes:
     try:
         data = await objects.get(key)
     except NotFound:
-        raise Corrupt(f"{key}: missing") from None
+        raise Corrupt(f"{key}: missing", object=key) from None
     if await asyncio.to_thread(_hash, data) != chunk.hash:
-        raise Corrupt(f"{key}: damaged (its hash differs)")
+        raise Corrupt(f"{key}: damaged (its hash differs)", object=key)
     return data
 
 
 async def get_rows(objects: ObjectStore, chunk: Chunk, kind: Any = Any) -> Sequence[Any]:
     """The chunk's rows as `kind`. Corrupt names the chunk."""
     data = await check_chunk(objects, chunk)
+    key = chunk_key(chunk.hash)
     try:
         rows = await asyncio.to_thread(_unpack, data, chunk.raw_bytes, kind)
     except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Corrupt(f"{chunk_key(chunk.hash)}: not a chunk of rows", private=str(error)) from error
+        raise Corrupt(f"{key}: not a chunk of rows", private=str(error), object=key) from error
     if len(rows) != chunk.rows:
-        raise Corrupt(f"{chunk_key(chunk.hash)}: {len(rows)} rows where the manifest says {chunk.rows}")
+        raise Corrupt(f"{key}: {len(rows)} rows where the manifest says {chunk.rows}", object=key)
     return rows
 
 

@@ -7,7 +7,7 @@ in the rows, none above F1 is, and of those between some are, in part. Merging m
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from core import limits
 from core.errors import Corrupt, Forked, NotFound, SnapshotVoid
@@ -16,6 +16,7 @@ from core.system import Clock
 from core.tables import MESSAGE_ROWS, TABLES
 from snapshot.archive import EMPTY, Archive
 from snapshot.chunks import Cutter, check_chunk, chunk_key, put_chunk
+from snapshot.damage import Damage
 from snapshot.manifest import (
     FORMAT,
     Chunk,
@@ -26,10 +27,11 @@ from snapshot.manifest import (
     TableCopy,
     encode_manifest,
     id_at,
+    key_of,
     show,
     silent,
 )
-from snapshot.segment import PREFIX as ARCHIVE
+from snapshot.segment import lane_folder
 from stores.ports import Frontier, Mark, MessageStore, ObjectStore, Parked, RelationalStore, Result
 
 OVERWRITES = "overwrites"
@@ -52,16 +54,17 @@ async def create(
     clock: Clock,
     hot_frontier: HotFrontier | None = None,
     wait_s: float = limits.ARCHIVE_WAIT_S_MAX,
+    lane_name: Callable[[int], str] = str,
     progress: Progress = silent,
 ) -> Manifest:
     """A new snapshot, published (durably) when this returns.
 
     SnapshotVoid, and nothing published: a store's frontier went back during the copy; the archive did not reach F1
     within `wait_s`; the id is taken. Forked: store and archive disagree about a lane. StoreUnavailable as the stores
-    say. Chunks that were written stay and are reused by the next attempt.
+    say. Chunks that were written stay and are reused by the next attempt. `lane_name`: what messages call a lane.
     """
     created_ms = clock()
-    watch = _Watch(relational, messages, hot_frontier)
+    watch = _Watch(relational, messages, hot_frontier, lane_name)
     # Over-reporting is safe (a retry is exact), so the parked events are taken before F0 and after it.
     parked = list(await relational.parked())
     await watch.look()
@@ -79,7 +82,7 @@ async def create(
     await messages.flush()  # the copy may have seen rows that were only queued
     await watch.look()
     f1 = watch.greatest()
-    await _wait_for(archive, {lane: mark.seq for lane, mark in f1.items()}, wait_s, progress)
+    await _wait_for(archive, {lane: mark.seq for lane, mark in f1.items()}, wait_s, lane_name, progress)
     manifest = Manifest(
         format=FORMAT,
         id=id_at(created_ms, site.dc),
@@ -91,34 +94,30 @@ async def create(
         tables=tables,
     )
     for damage in await _check_archive(manifest, archive, progress, to_the_end=False):
-        raise Corrupt(damage.what, object=damage.object)
+        raise Corrupt(str(damage), object=damage.object)
     if not await objects.put_new(manifest.key, encode_manifest(manifest)):
         raise SnapshotVoid(f"there is a snapshot {manifest.id} already")
     return await show(objects, manifest.id)
-
-
-class Damage(NamedTuple):
-    """What is wrong with a snapshot: an object, or a lane's folder of the archive, and a sentence."""
-
-    object: str
-    what: str
 
 
 async def verify(snapshot: str, *, objects: ObjectStore, archive: Archive, progress: Progress = silent) -> list[Damage]:
     """Everything that a restore of this snapshot would need, read and checked; [] when it is sound.
 
     Every chunk is there and its hash is right; the archive continues F0 without a gap (its own record at F0 is the
-    same), reaches F1, and what follows in it is whole. NotFound when there is no such snapshot, Corrupt when its
-    manifest is damaged.
+    same), reaches F1, and what follows in it is whole. Of one whose manifest is damaged nothing else is known. NotFound
+    when there is no such snapshot.
     """
-    manifest = await show(objects, snapshot)
+    try:
+        manifest = await show(objects, snapshot)
+    except Corrupt as error:
+        return [Damage.of(error, key_of(snapshot))]
     damages = []
     chunks = manifest.chunks().values()
     for done, chunk in enumerate(chunks, 1):
         try:
             await check_chunk(objects, chunk)
         except Corrupt as error:
-            damages.append(Damage(chunk_key(chunk.hash), error.detail))
+            damages.append(Damage.of(error, chunk_key(chunk.hash)))
         progress("verify chunks", done, len(chunks))
     return damages + await _check_archive(manifest, archive, progress, to_the_end=True)
 
@@ -129,7 +128,14 @@ async def verify(snapshot: str, *, objects: ObjectStore, archive: Archive, progr
 class _Watch:
     """Reads the stores' frontiers again and again; none may ever go back."""
 
-    def __init__(self, relational: RelationalStore, messages: MessageStore, hot: HotFrontier | None) -> None:
+    def __init__(
+        self,
+        relational: RelationalStore,
+        messages: MessageStore,
+        hot: HotFrontier | None,
+        lane_name: Callable[[int], str],
+    ) -> None:
+        self._lane_name = lane_name
         self._stores = {"relational": relational.frontier, "message": messages.frontier}
         self._hot = hot
         self._last: dict[str, Frontier] = {}
@@ -143,8 +149,8 @@ class _Watch:
                 mark = now.get(lane, Mark(0, 0))
                 if mark.seq < before.seq or (mark.seq == before.seq and mark.id != before.id):
                     raise SnapshotVoid(
-                        f"the {store} store went back from seq {before.seq} to {mark.seq} of lane {lane}"
-                        " during the copy"
+                        f"the {store} store went back from seq {before.seq} to {mark.seq}"
+                        f" of lane {self._lane_name(lane)} during the copy"
                     )
             self._note(store, now)
         hot = await self._hot() if self._hot is not None else None
@@ -172,12 +178,18 @@ async def _places(archive: Archive, frontier: Frontier) -> dict[int, Place]:
     for lane, mark in frontier.items():
         top = await archive.place(lane, mark.seq)
         if mark.seq and top.id != mark.id:
-            raise Forked(f"lane {lane}: store and archive hold different events at seq {mark.seq}")
+            raise Forked(f"{lane_folder(lane)}: store and archive hold different events at seq {mark.seq}")
         places[lane] = Place.of(top)
     return places
 
 
-async def _wait_for(archive: Archive, frontier: Mapping[int, int], wait_s: float, progress: Progress) -> None:
+async def _wait_for(
+    archive: Archive,
+    frontier: Mapping[int, int],
+    wait_s: float,
+    lane_name: Callable[[int], str],
+    progress: Progress,
+) -> None:
     """Returns when the archive holds all of `frontier`. SnapshotVoid says what it lacks when the time is over."""
     lacking: dict[int, tuple[int, int]] = {}
     try:
@@ -186,7 +198,9 @@ async def _wait_for(archive: Archive, frontier: Mapping[int, int], wait_s: float
                 progress("wait for the archive", len(frontier) - len(lacking), len(frontier))
                 await asyncio.sleep(limits.ARCHIVE_INTERVAL_MS / 1_000)
     except TimeoutError:
-        lanes = ", ".join(f"lane {lane} ends at {have}, wanted {want}" for lane, (have, want) in lacking.items())
+        lanes = ", ".join(
+            f"lane {lane_name(lane)} ends at {have}, wanted {want}" for lane, (have, want) in lacking.items()
+        )
         raise SnapshotVoid(f"the archive did not reach the end of the copy within {wait_s:g} s: {lanes}") from None
 
 
@@ -205,7 +219,7 @@ async def _check_archive(manifest: Manifest, archive: Archive, progress: Progres
                 async for _ in archive.following(lane, end):
                     pass
         except (Corrupt, NotFound) as error:
-            damages.append(Damage(str(error.members.get("object", f"{ARCHIVE}{lane}/")), error.detail))
+            damages.append(Damage.of(error, lane_folder(lane)))
         progress("verify the archive", done, len(lanes))
     return damages
 

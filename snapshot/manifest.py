@@ -122,17 +122,38 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(_sealed(manifest)), indent=1)
 
 
+class _Version(msgspec.Struct):
+    """What every format has, so that a reader can tell another version from damage."""
+
+    format: int
+
+
 def decode_manifest(key: str, data: bytes) -> Manifest:
     """Corrupt, naming the object, for what is damaged or of another format."""
     try:
+        version = msgspec.json.decode(data, type=_Version).format
+    except msgspec.ValidationError as error:
+        raise _corrupt(key, "JSON, but no manifest", error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        ends = data.rstrip().endswith(b"}")
+        what = "not JSON" if ends else f"cut short: it has {len(data):,} bytes, and its JSON does not end"
+        raise _corrupt(key, what if data else "empty", error) from error
+    if version != FORMAT:
+        age = "a newer" if version > FORMAT else "an older"
+        raise _corrupt(key, f"written by {age} version: in format {version}, this one reads {FORMAT}")
+    try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Corrupt(f"{key}: not a manifest of format {FORMAT}", private=str(error)) from error
-    if manifest.format != FORMAT:
-        raise Corrupt(f"{key}: written in format {manifest.format}, this version reads {FORMAT}")
-    if _sealed(manifest).checksum != manifest.checksum or manifest.key != key:
-        raise Corrupt(f"{key}: damaged (its checksum differs)")
+        raise _corrupt(key, f"says it is of format {FORMAT}, and is not", error) from error
+    if _sealed(manifest).checksum != manifest.checksum:
+        raise _corrupt(key, "changed after it was written (its checksum differs)")
+    if manifest.key != key:
+        raise _corrupt(key, f"it is the manifest of {manifest.id}: its folder has another name")
     return manifest
+
+
+def _corrupt(key: str, what: str, error: Exception | None = None) -> Corrupt:
+    return Corrupt(f"{key}: {what}", private=str(error or ""), object=key)
 
 
 def _sealed(manifest: Manifest) -> Manifest:

@@ -11,13 +11,13 @@ set, no process of the DC may start; running the same restore again completes it
 """
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from core import limits
-from core.errors import ConfigError, Corrupt, Forked, NotFound
+from core.errors import ConfigError, Corrupt, NotFound
 from core.ids import Lane
 from core.messages import Row
 from core.system import Clock
@@ -25,10 +25,12 @@ from core.tables import MESSAGE_ROWS, TABLES
 from events.ports import EventLog, Top
 from events.record import Record
 from snapshot import target
-from snapshot.archive import EMPTY, Archive
+from snapshot.archive import EMPTY, Archive, another
 from snapshot.chunks import get_rows
-from snapshot.dump import OVERWRITES, PARKED, RESULTS, Damage, verify
-from snapshot.manifest import Chunk, Manifest, Place, Progress, list_snapshots, seqs_of, show, silent, tops_of
+from snapshot.damage import Damage, gathered, in_short
+from snapshot.dump import OVERWRITES, PARKED, RESULTS, verify
+from snapshot.manifest import Chunk, Manifest, Place, Progress, key_of, list_snapshots, seqs_of, show, silent, tops_of
+from snapshot.segment import lane_folder
 from stores.ports import Frontier, Mark, MessageStore, ObjectStore, Parked, RelationalBatch, RelationalStore, Result
 
 _log = logging.getLogger(__name__)
@@ -86,36 +88,33 @@ async def plan(
     """A dry run for the DC with this number; reads only.
 
     Without `snapshot` it takes the newest one that is sound (everything is read: `dump.verify`). `peer_lanes`: all
-    lane numbers that other DCs know of. NotFound when there is no snapshot; Corrupt, naming each damaged object once,
-    when none is sound, or the one asked for is not; ConfigError when the DC has used up its incarnations.
+    lane numbers that other DCs know of. NotFound when there is no snapshot; Corrupt when none is sound, or not the one
+    that is asked for (member `damages`: each object once); ConfigError when the DC has used up its incarnations.
     """
     skipped: list[tuple[str, str]] = []
-    damaged: dict[str, list[str]] = {}
-    """What is wrong -> the snapshots that it spoils: mostly one object, which several need."""
+    found: dict[str, list[Damage]] = {}
     for candidate in [snapshot] if snapshot else reversed(await list_snapshots(objects)):
-        damages: list[Damage] = []
+        found[candidate] = await verify(candidate, objects=objects, archive=archive, progress=progress)
         try:
-            damages = await verify(candidate, objects=objects, archive=archive, progress=progress)
-            if damages:
-                raise Corrupt(_summary(candidate, damages), object=damages[0].object)
+            if found[candidate]:
+                raise _unusable(f"snapshot {candidate} can't be restored", {candidate: found[candidate]})
             manifest = await show(objects, candidate)
             unknown = manifest.tables.keys() - KNOWN_TABLES
             if unknown:
-                raise Corrupt(f"snapshot {candidate} is of a newer version: it has {', '.join(sorted(unknown))}")
+                what = f"of a newer version: it has {', '.join(sorted(unknown))}"
+                raise Corrupt(f"{manifest.key}: {what}", object=manifest.key)
             lanes = await _lanes(manifest, archive, objects)
         except Corrupt as error:
             if snapshot:
                 raise
-            skipped.append((candidate, error.detail))
-            for what in [damage.what for damage in damages] or [error.detail]:
-                damaged.setdefault(what, []).append(candidate)
+            found[candidate] = found[candidate] or [Damage.of(error, key_of(candidate))]
+            skipped.append((candidate, in_short(gathered({candidate: found[candidate]}))))
             continue
         own = Lane(manifest.number, manifest.incarnation, 0).number
         return Plan(manifest, next_incarnation(number, [*lanes, *peer_lanes, own]), lanes, skipped)
     if not skipped:
         raise NotFound("there is no snapshot")
-    reasons = "; ".join(f"{what} (needed by {len(ids)})" for what, ids in damaged.items())
-    raise Corrupt(f"none of {len(skipped)} snapshots is sound: {reasons}")
+    raise _unusable(f"none of {len(skipped)} snapshots can be restored", found)
 
 
 async def restore(
@@ -216,9 +215,10 @@ async def _begin(archive: Archive, lane: int, wanted: int, f0: int) -> int:
     return wanted
 
 
-def _summary(snapshot: str, damages: Sequence[Damage]) -> str:
-    more = f" and {len(damages) - 1} more" if len(damages) > 1 else ""
-    return f"snapshot {snapshot} is damaged: {damages[0].what}{more}"
+def _unusable(what: str, found: Mapping[str, Sequence[Damage]]) -> Corrupt:
+    damaged = gathered(found)
+    count = "1 object is" if len(damaged) == 1 else f"{len(damaged):,} objects are"
+    return Corrupt(f"{what}: {count} damaged or missing", damages=damaged)
 
 
 # -- doing
@@ -267,14 +267,15 @@ async def _fill_log(planned: Plan, log: EventLog, archive: Archive, progress: Pr
             for known in (f0.get(lane, EMPTY), f1.get(lane, EMPTY)):
                 at = known.seq - records[0].seq
                 if 0 <= at < len(records) and records[at].hash != known.hash:
-                    raise Forked(f"the archive of lane {lane} holds another record at seq {known.seq}")
+                    raise another(lane, known.seq)
             for batch in _batches(records):
                 await log.store(batch)
                 done += len(batch)
                 progress("fill the log", done, planned.records)
             top = Top.of(records[-1])
         if lane in f1 and top.seq < f1[lane].seq:
-            raise Corrupt(f"the archive of lane {lane} ends at seq {top.seq}, before F1 ({f1[lane].seq})")
+            what = f"ends at seq {top.seq}, before F1 ({f1[lane].seq})"
+            raise Corrupt(f"{lane_folder(lane)}: {what}", object=lane_folder(lane))
     return begins
 
 

@@ -29,6 +29,17 @@ _NAME = re.compile(r"archive/(\d{1,5})/(\d{12})-(\d{12})\.seg")
 _LEVEL = 3
 
 
+def lane_folder(lane: int) -> str:
+    """The prefix of a lane's segments."""
+    return f"{PREFIX}{lane}/"
+
+
+def lane_of(key: str) -> int | None:
+    """The lane that an object of the archive, or a lane's folder, belongs to; None for any other key."""
+    lane = key.removeprefix(PREFIX).partition("/")[0]
+    return int(lane) if key.startswith(PREFIX) and lane.isdecimal() else None
+
+
 class Span(NamedTuple):
     """A segment's place, as its key says it."""
 
@@ -38,7 +49,7 @@ class Span(NamedTuple):
 
     @property
     def key(self) -> str:
-        return f"{PREFIX}{self.lane}/{self.first:012d}-{self.last:012d}.seg"
+        return f"{lane_folder(self.lane)}{self.first:012d}-{self.last:012d}.seg"
 
     @property
     def size(self) -> int:
@@ -82,10 +93,11 @@ def check_chain(previous: Top, records: Iterable[Record], where: str) -> Top:
     id = previous.id
     for record in records:
         if record.seq != at + 1:
-            raise Corrupt(f"{where}: after seq {at} comes seq {record.seq}")
+            raise Corrupt(f"{where}: after seq {at} comes seq {record.seq}", object=where)
         hash = chain(hash, record.lane, record.seq, record.id, record.kind, record.body)
         if hash != record.hash:
-            raise Forked(f"{where}: the record at seq {record.seq} does not follow from the one before it")
+            what = f"the record at seq {record.seq} does not follow from the one before it"
+            raise Forked(f"{where}: {what}", object=where)
         at, id = record.seq, record.id
     return Top(at, id, hash)
 

@@ -119,6 +119,10 @@ def move_log(settings: Path, port: int) -> None:
     settings.write_text(re.sub(r'(log_url = "redis://127.0.0.1:)\d+', rf"\g<1>{port}", settings.read_text()))
 
 
+def move_data(settings: Path, folder: str) -> None:
+    settings.write_text(re.sub(r"data_dir = .*", f"data_dir = {json.dumps(folder)}", settings.read_text()))
+
+
 def manifest(spare: Spare, id: str) -> Path:
     return spare.objects / "snapshots" / id / "manifest.json"
 
@@ -195,8 +199,32 @@ async def test_a_damaged_segment_that_every_snapshot_needs_is_named_and_nothing_
         found = await planb("restore", "--config", spare.config, "--json", *words)
         assert (found.code, found.json["code"]) == (7, "corrupt")
         assert found.err.count(name) == 1, "it is the segment's fault, not that of each snapshot"
-        assert "none of 2 snapshots is sound" in found.err
+        assert "none of 2 snapshots can be restored: 1 object is damaged or missing" in found.err
+        (one,) = found.json["damages"]
+        assert (one["object"], one["snapshots"]) == (name, [world.older, world.newer])
+        assert one["lane"] in ("fra/0.0", "iad/0.0")
+        assert one["next"].startswith("copy this lane's segments of seqs ")
+    verified = await planb("snapshot", "verify", "--config", spare.config, "--json")
+    assert verified.json["damages"] == [one], "verify knows what it costs, too"
     assert not spare.written()
+
+
+async def test_a_lost_archive_is_told_in_a_few_lines(world: World, spare: Spare) -> None:
+    shutil.rmtree(spare.objects / "archive")
+    found = await planb("restore", "--dry-run", "--config", spare.config, "--json")
+    first, *lines = found.err.splitlines()
+    assert (found.code, first) == (
+        7,
+        "planb restore: none of 2 snapshots can be restored: 2 objects are damaged or missing [corrupt]",
+    )
+    assert lines[0] == "  ✗ archive/2048/ (lane fra/0.0): no segment is there"
+    assert lines[1] == f"    without it 2 snapshots ({world.older} … {world.newer}) can't be restored"
+    assert lines[2] == "    next: copy this folder from another datacenter's objects"
+    assert lines[3] == "  ✗ archive/4096/ (lane iad/0.0): no segment is there"
+    assert len(lines) == 6
+    assert [one["lane"] for one in found.json["damages"]] == ["fra/0.0", "iad/0.0"]
+    text = await planb("snapshot", "verify", "--config", spare.config, "--text")
+    assert text.out.splitlines()[1:-1] == lines, "the same of the newest snapshot"
 
 
 async def test_a_restore_wants_empty_stores_and_a_dry_run_says_so_too(spare: Spare) -> None:
@@ -236,9 +264,53 @@ async def test_without_objects_there_is_nothing_to_restore(world: World, spare: 
     for words in (("restore",), ("snapshot", "show"), ("snapshot", "verify", world.newer)):
         found = await planb(*words, "--config", spare.config)
         assert found.code == 4, (words, found)
-        assert "Traceback" not in found.err
-    assert (await planb("snapshot", "list", "--config", spare.config)).json == {"snapshots": []}
+        assert (
+            f"no snapshot in {spare.objects}. The folder is empty; a bucket has snapshots/ and archive/." in found.err
+        )
+        assert f"Is stores.objects_dir in {spare.config} right, and its disk mounted?" in found.err
+    listed = await planb("snapshot", "list", "--config", spare.config)
+    assert listed.json == {"snapshots": [], "objects_dir": str(spare.objects)}
+    text = await planb("snapshot", "list", "--config", spare.config, "--text")
+    assert text.out == f"  none\nin {spare.objects}\n"
     assert list(spare.objects.iterdir()) == []
+
+
+async def test_a_folder_that_is_no_bucket_is_said_to_be_none(world: World, spare: Spare) -> None:
+    """The setting names a folder above the bucket, or another one."""
+    bucket = spare.objects.with_name("bucket")
+    spare.objects.rename(bucket)
+    spare.objects.mkdir()
+    for n in range(7):
+        (spare.objects / f"photo-{n}.jpg").touch()
+    found = await planb("restore", "--config", spare.config)
+    assert (found.code, "The folder holds photo-0.jpg, photo-1.jpg," in found.err) == (4, True), found
+    assert "photo-4.jpg, …; a bucket has" in found.err
+    bucket.rename(spare.objects / "iad")
+    found = await planb("restore", "--dry-run", "--config", spare.config)
+    assert found.code == 4
+    assert f"There are some in {spare.objects / 'iad'}: is stores.objects_dir in {spare.config} right?" in found.err
+
+
+async def test_a_snapshot_that_is_not_there_is_answered_with_those_that_are(world: World, spare: Spare) -> None:
+    id = "20200101T000000.000Z-iad"
+    for words in (("restore", "--snapshot", id), ("snapshot", "show", id), ("snapshot", "verify", id)):
+        found = await planb(*words, "--config", spare.config)
+        assert found.code == 4
+        there = f"no snapshot {id} in {spare.objects}: there are 2, the newest is {world.newer}"
+        assert f"{there}. List them: planb snapshot list --config {spare.config}" in found.err
+
+
+async def test_a_data_folder_that_can_not_be_made_is_named_with_the_reason(spare: Spare, tmp_path: Path) -> None:
+    (tmp_path / "a-file").touch()
+    folders = {str(tmp_path / "a-file" / "data"): "a-file is a file", "/proc/planb": "/proc is on no disk"}
+    for folder, reason in folders.items():
+        move_data(Path(spare.config), folder)
+        for words in (("restore", "--dry-run"), ("restore",), ("snapshot", "create"), ("serve", "all")):
+            found = await finished(await planb_process(*words, "--config", spare.config))
+            assert found.code == 8, (words, found)
+            assert f"stores.data_dir: {folder} is not usable: " in found.err
+            assert reason in found.err
+            assert "bytes left" not in found.err
 
 
 async def test_a_process_that_ran_does_not_make_its_objects_anew(world: World, tmp_path: Path) -> None:

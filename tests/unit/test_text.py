@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 
 from cli import text
+from cli.damages import described
 from cli.main import parser
 from cli.problems import problems
+from core.errors import Corrupt
+from replicator.names import DcNames
+from snapshot.damage import Damaged
 
 STATUS: dict[str, Any] = {
     "dc": "fra",
@@ -118,6 +122,40 @@ def test_an_import_accounts_for_every_line() -> None:
         "  1 refused",
         "  ✗ line 1,004: 17,000 bytes of bob, over 16,384 bytes",
     ]
+
+
+def test_damage_is_told_object_by_object_and_what_is_too_much_is_counted() -> None:
+    names = DcNames({"fra": 1})
+    found = [
+        Damaged("archive/2048/", ["no segment is there"], ["a", "b", "c"]),
+        Damaged("archive/2048/000000000001-000000000009.seg", ["one", "two", "three", "four"], ["a"]),
+        *(Damaged(f"chunks/{n}", ["missing"], ["b"]) for n in range(20)),
+    ]
+    damages = described(found, names)
+    assert [one["lane"] for one in damages[:3]] == ["fra/0.0", "fra/0.0", ""]
+    lines = shown("snapshot", {"id": "b", "ok": False, "damages": damages}, "verify")
+    assert lines[:6] == [
+        "snapshot b is DAMAGED:",
+        "  ✗ archive/2048/ (lane fra/0.0): no segment is there",
+        "    without it 3 snapshots (a … c) can't be restored",
+        f"    next: {damages[0]['next']}",
+        "  ✗ archive/2048/000000000001-000000000009.seg (lane fra/0.0): one; two; three; and 1 more reasons",
+        "    without it snapshot a can't be restored",
+    ]
+    assert lines[6].startswith("    next: copy this lane's segments of seqs 1 to 9 from another")
+    assert "  and 12 more objects; --json lists all" in lines
+    refused = Corrupt("…", damages=damages)
+    assert text.of_problem(refused) == lines[1:-1], "a refusal tells the same"
+    assert text.of_problem(Corrupt("another")) == []
+
+
+def test_a_damaged_snapshot_is_listed_with_its_reason_below() -> None:
+    sound = {"id": "s1", "dc": "fra", "created_ms": 0, "rows": 1, "bytes": 2, "incarnation": 0}
+    bad = {"id": "s2", "damaged": "snapshots/s2/manifest.json: empty"}
+    lines = shown("snapshot", {"snapshots": [sound, bad], "objects_dir": "/objects"}, "list")
+    assert lines[2].split() == ["s2", "DAMAGED"]
+    assert lines[3] == "  ✗ snapshots/s2/manifest.json: empty"
+    assert shown("snapshot", {"snapshots": [], "objects_dir": "/objects"}, "list") == ["  none", "in /objects"]
 
 
 def test_tables_are_aligned_and_empty_ones_say_none() -> None:
