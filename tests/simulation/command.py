@@ -17,7 +17,7 @@ from tests.simulation.report import Caught, Run, page
 from tests.simulation.shrink import shrunk
 from tests.simulation.world import Outcome, run
 
-PENDING = ("datacenter added", "datacenter removed", "two workers of one datacenter", "gossip", "cron", "real adapters")
+PENDING = ("datacenter added", "datacenter removed", "two workers of one datacenter", "gossip", "cron")
 """What the histories do not hold yet, because the part does not stand or is not simulated."""
 RECYCLED = 50
 """Histories after which a worker is replaced by a fresh one."""

@@ -15,8 +15,8 @@ from tests.support.valkey import ValkeyServer
 class RealSite(Site):
     """The log stays in memory: its own crashes are tested with it. Starts on an empty hot server."""
 
-    def __init__(self, folder: Path, hot: ValkeyServer) -> None:
-        super().__init__()
+    def __init__(self, folder: Path, hot: ValkeyServer, now_ms: int = START_MS) -> None:
+        super().__init__(now_ms=now_ms)
         folder.mkdir()
         self._folder = folder
         self._server = hot
@@ -26,7 +26,7 @@ class RealSite(Site):
     async def open(self) -> None:
         if self._open:
             await self.kill()
-        self.relational = await SqliteRelationalStore.open(self._folder / "relational.db", clock=lambda: START_MS)
+        self.relational = await SqliteRelationalStore.open(self._folder / "relational.db", clock=self.clock)
         self.messages = await SqliteMessageStore.open(self._folder / "messages.db")
         self.hot = ValkeyHot(self._server.url)
         self._open = True

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from core.action import Action, registry
 from core.actions.conversations import reach_in
@@ -17,6 +17,7 @@ from core.errors import StoreUnavailable
 from core.event import Event
 from core.ids import make_id, tick_at
 from core.membership import Membership, Roll
+from core.system import Clock
 from events.adapters.memory import MemoryLog
 from events.codec import Codec, Opened, encode_opened
 from events.record import GENESIS, KIND_EVENT, KIND_OPEN, Record, chain
@@ -39,6 +40,20 @@ Part = tuple[int, int]
 """A lane and how many of its records."""
 
 
+class Script(Protocol):
+    """What a DC is given, and about whom."""
+
+    @property
+    def events(self) -> Sequence[Event]: ...
+    @property
+    def chats(self) -> Sequence[str]: ...
+    @property
+    def users(self) -> Sequence[str]: ...
+    def cut(self) -> Iterator[list[Record]]:
+        """The batches, in their order."""
+        ...
+
+
 class Story(NamedTuple):
     """Records of all lanes, and in which batches one DC gets them."""
 
@@ -48,6 +63,7 @@ class Story(NamedTuple):
     chats: list[str]
     past: dict[int, frozenset[int]]
     """Event -> the events that its origin had applied."""
+    users: tuple[str, ...] = USERS
 
     def cut(self) -> Iterator[list[Record]]:
         at = dict.fromkeys(self.lanes, 0)
@@ -161,9 +177,10 @@ def batches_of(lanes: Mapping[int, list[Record]], random: Random, batch_max: int
 class Site:
     """The durable side of a DC, in memory. A subclass may keep it elsewhere."""
 
-    def __init__(self, lag: int = 3, codec: Codec | None = None) -> None:
+    def __init__(self, lag: int = 3, codec: Codec | None = None, now_ms: int = START_MS) -> None:
+        self.clock: Clock = lambda: now_ms
         self.log: Any = MemoryLog()
-        self.relational: Any = MemoryRelationalStore(clock=lambda: START_MS)
+        self.relational: Any = MemoryRelationalStore(clock=self.clock)
         self.messages: Any = BehindMessages(lag=lag)
         self.hot: Any = MemoryHot(clock=lambda: 0.0)
         self.actions: Mapping[str, type[Action]] = ACTIONS
@@ -192,7 +209,7 @@ class Life:
         self.messages = Struck("messages", site.messages, strike)
         self.hot = Struck("hot", site.hot, strike)
         self.view = StoreView("dc0", self.relational, self.messages, self.hot)
-        self.clock = HybridClock(lambda: START_MS)
+        self.clock = HybridClock(site.clock)
         self.applier = Applier(
             event_log=self.log,
             relational=self.relational,
@@ -202,7 +219,7 @@ class Life:
             actions=site.actions,
             codec=site.codec,
             clock=self.clock,
-            now_ms=lambda: START_MS,
+            now_ms=site.clock,
             own_lanes={0},
         )
 
@@ -239,7 +256,7 @@ async def live(site: Site, strikes: Iterator[Strike]) -> Life:
     raise AssertionError("it never recovers")
 
 
-async def play(story: Story, site: Site, strikes: Iterator[Strike] | None = None) -> Life:
+async def play(story: Script, site: Site, strikes: Iterator[Strike] | None = None) -> Life:
     """Gives the site the whole story, through as many lives as it takes. Recovery applies what the log holds."""
     strikes = strikes or repeat(Strike())
     life = await live(site, strikes)
@@ -256,7 +273,7 @@ async def play(story: Story, site: Site, strikes: Iterator[Strike] | None = None
     return life
 
 
-async def state_of(story: Story, life: Life, any_order: bool = False) -> dict[str, Any]:
+async def state_of(story: Script, life: Life, any_order: bool = False) -> dict[str, Any]:
     """All that one may ask a DC, where the order of updates does not count. With `any_order` it is the same in every
     DC, in whatever order its lanes came."""
     life.strike.plan.clear()
@@ -280,9 +297,9 @@ async def state_of(story: Story, life: Life, any_order: bool = False) -> dict[st
     owed = owed_events(story, any_order)
     _, gone = _comings_and_goings(story)
     conversations = sorted({row.conversation async for page in site.messages.dump() for row in page})
-    for owner in (*USERS, *(chat for chat in story.chats if chat[0] == "C")):
+    for owner in (*story.users, *(chat for chat in story.chats if chat[0] == "C")):
         fields[f"updates of {owner}"] = [one for one in await updates_of(site, owner) if one[0] in owed[owner]]
-    for user in USERS:
+    for user in story.users:
         memberships = await view.memberships_of(user)
         sure = [place for place in conversations if not (any_order and (place, user) in gone)]
         channels = sorted(chat for chat in memberships if chat[0] == "C")
@@ -307,25 +324,25 @@ async def state_of(story: Story, life: Life, any_order: bool = False) -> dict[st
     return fields
 
 
-def owed_events(story: Story, any_order: bool) -> dict[str, set[int]]:
+def owed_events(story: Script, any_order: bool) -> dict[str, set[int]]:
     """Per owner the events whose updates he surely gets, or surely does not: all messages, and what names him. (Of the
     other events of a group a client learns by loading it anew.) In any order of arrival: what names him, and messages
     after he joined, if he never left."""
-    found = {owner: set[int]() for owner in (*USERS, *story.chats)}
+    found = {owner: set[int]() for owner in (*story.users, *story.chats)}
     joined, gone = _comings_and_goings(story)
     for event in story.events:
         audience = ACTIONS[event.action].audience(event)
         for owner in (*audience.users, *((audience.channel,) if audience.channel else ())):
             found[owner].add(event.id)
         if event.action == "message.send" and event.args.conversation[0] != "C":
-            for user in USERS:
+            for user in story.users:
                 place = (event.args.conversation, user)
                 if not any_order or (place not in gone and event.id > joined.get(place, event.id)):
                     found[user].add(event.id)
     return found
 
 
-def _comings_and_goings(story: Story) -> tuple[dict[tuple[str, str], int], set[tuple[str, str]]]:
+def _comings_and_goings(story: Script) -> tuple[dict[tuple[str, str], int], set[tuple[str, str]]]:
     joined: dict[tuple[str, str], int] = {}
     gone = set()
     for event in story.events:

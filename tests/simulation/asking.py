@@ -1,0 +1,65 @@
+"""What a person is shown by production's public API over given stores: the questions of `final._fetched`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp.test_utils import TestClient, TestServer
+
+from api.app import PARTS, PublicDeps, create_public_app
+from core.system import entropy, wall_clock_ms
+from tests.support.crash_site import ACTIONS, Life
+
+KEY = b"a key that nobody else has"
+LIMIT = 100
+
+
+async def shown_to(users: Sequence[str], life: Life) -> dict[str, Any]:
+    """User -> the order of his dialogs, the dialogs, their histories."""
+    app = create_public_app(
+        PublicDeps(
+            dc="dc0",
+            key=KEY,
+            actions=ACTIONS,
+            lane_writer=None,  # type: ignore[arg-type]  # nobody writes
+            view=life.view,
+            hot=life.hot,  # type: ignore[arg-type]
+            progress=life.applier.progress,
+            clock=life.clock,
+            epoch=lambda: life.applier.epoch,
+            remote=None,  # type: ignore[arg-type]
+            wall=wall_clock_ms,
+            entropy=entropy,
+        )
+    )
+    async with TestClient(TestServer(app)) as client:
+        return {user: await _shown(client, app[PARTS].tokens.issue("s1", user, 2**42)) for user in users}
+
+
+async def _shown(client: Any, token: str) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {token}"}
+
+    async def get(path: str) -> Any:
+        async with client.get(path, headers=headers) as answer:
+            assert answer.status == 200, (path, await answer.text())
+            return await answer.json()
+
+    dialogs: list[Any] = []
+    after = ""
+    while True:
+        page = await get(f"/v1/dialogs?limit={LIMIT}{after}")
+        dialogs += page["dialogs"]
+        if not page["after"]:
+            break
+        after = f"&after={page['after']}"
+    histories = {}
+    for dialog in dialogs:
+        name, before, found = dialog["conversation"], "", []
+        while True:
+            page = await get(f"/v1/dialogs/{name}/messages?limit={LIMIT}{before}")
+            found = page["messages"] + found
+            if not page["next_before"]:
+                break
+            before = f"&before={page['next_before']}"
+        histories[name] = found
+    order = [dialog["conversation"] for dialog in dialogs if dialog["present"]]
+    return {"order": order, "dialogs": {dialog["conversation"]: dialog for dialog in dialogs}, "messages": histories}
