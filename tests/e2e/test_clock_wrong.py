@@ -15,12 +15,13 @@ import pytest
 import pytest_asyncio
 
 from cli.planet import Planet, Site
-from cli.servers import Child, listening
+from cli.servers import listening
 from cli.waiting import until
 from core import ids, limits
 from core.errors import LaneLost
 from core.system import wall_clock_ms
 from tests.support.bad_days import RECOVER_S_MAX, Load, Told, digests, is_read, missing, request, status, user
+from tests.support.clocks import MovedClock
 from tests.support.processes import second_process
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
@@ -30,29 +31,11 @@ FAR_MS = 3_600_000
 """More than that: they do not even talk to each other."""
 
 
-class Clock:
-    """The wall clock of one process."""
-
-    def __init__(self, site: Site) -> None:
-        self._file = site.home / "clock"
-        self.set(0)
-        command = [*site.process._command]
-        site.process = Child(
-            site.process.name, command, site.home / "serve.log", {"PLANB_CLOCK_OFFSET_FILE": str(self._file)}
-        )
-
-    def set(self, ms: int) -> None:
-        fresh = self._file.with_suffix(".new")
-        fresh.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(str(ms))
-        fresh.replace(self._file)
-
-
 class World(Planet):
     def __init__(self, home: Path) -> None:
         super().__init__(home, ("fra", "iad", "nrt"))
         self.bad = self.site("nrt")
-        self.clock = Clock(self.bad)
+        self.clock = MovedClock(self.bad)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

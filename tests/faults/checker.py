@@ -3,7 +3,7 @@
 Session guarantees after Terry et al., "Session Guarantees for Weakly Consistent Replicated Data" (1994). Reads are
 promised per client *and datacenter*: what a datacenter has shown or acknowledged to somebody, it shows him from then
 on, also after it was killed. In another datacenter it comes later, by the updates. The order of ids is promised across
-datacenters, because clients carry `X-Clock`.
+datacenters, because clients carry `X-Clock`, but for ids that a wrong clock has stamped.
 """
 
 from collections import Counter, defaultdict
@@ -100,7 +100,7 @@ def monotonic_writes(history: History) -> Iterator[str]:
         by_client[write.client].append(write)
     for client, writes in by_client.items():
         for earlier, later in _following(sorted(writes, key=lambda write: write.began_s)):
-            if later.id <= earlier.id:
+            if later.id <= earlier.id and earlier.id not in history.misstamped:
                 yield f"{client} sent {later.key} after {earlier.key}, and its id is smaller"
 
 
@@ -110,9 +110,9 @@ def writes_follow_reads(history: History) -> Iterator[str]:
         if write.outcome != OK or not _is_first_try(history, write):
             continue
         for read in history.reads:
-            if read.client == write.client and read.ended_s <= write.began_s and read.messages:
-                newest = read.messages[-1]
-                if newest.key != write.key and newest.id >= write.id:
+            if read.client == write.client and read.ended_s <= write.began_s:
+                newest = next((one for one in reversed(read.messages) if one.id not in history.misstamped), None)
+                if newest is not None and newest.key != write.key and newest.id >= write.id:
                     yield f"{write.client} wrote {write.key} after reading {newest.key}, and its id is smaller"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import random
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +17,10 @@ TRY_S_MAX = 8.0
 PACE_S = 0.02
 STAY = 0.9
 """The chance that a client stays in its datacenter from one thing that it does to the next."""
+
+EPOCH_MS = 1_409_529_600_000
+AHEAD_MS_MAX = 500
+"""How far ahead an id still moves the clocks of those who see it: docs/clock.md."""
 
 
 class Recorder:
@@ -62,7 +67,7 @@ class Recorder:
             await self._try(self._unsure.pop(0))
 
     async def _try(self, key: str) -> None:
-        began_s = now_s()
+        began_s, began_ms = now_s(), wall_ms()
         try:
             status, body = await self._call(
                 "POST", "/v1/messages", {"to": self._conversation, "text": f"text of {key}"}, key
@@ -75,6 +80,7 @@ class Recorder:
         self._note(Write(self.name, self._dc, key, began_s, now_s(), outcome, id))
         if outcome == OK:
             self._sent.append((key, id))
+            self._judge(began_ms, id)
 
     def _note(self, write: Write) -> None:
         self._history.writes.append(write)
@@ -90,11 +96,17 @@ class Recorder:
         self._history.recalls.append(Recall(self.name, self._dc, key, began_s, now_s(), outcome_of(status, body)))
 
     async def _read(self) -> None:
-        began_s = now_s()
+        began_s, began_ms = now_s(), wall_ms()
         status, body = await self._call("GET", f"/v1/dialogs/{self._conversation}/messages?limit={PAGE}")
         if status == 200:
             whole = body["next_before"] is None
-            self._history.reads.append(Read(self.name, self._dc, began_s, now_s(), shown(body["messages"]), whole))
+            messages = shown(body["messages"])
+            self._history.reads.append(Read(self.name, self._dc, began_s, now_s(), messages, whole))
+            self._judge(began_ms, *(one.id for one in messages))
+
+    def _judge(self, began_ms: int, *ids: int) -> None:
+        """Notes those that lie in the future."""
+        self._history.misstamped.update(id for id in ids if stamped_ms(id) > began_ms + AHEAD_MS_MAX)
 
     async def _call(
         self, method: str, path: str, fields: dict[str, Any] | None = None, key: str = ""
@@ -113,6 +125,15 @@ class Recorder:
             return 0, {}
         except (aiohttp.ClientError, TimeoutError, OSError):
             return -1, {}
+
+
+def stamped_ms(id: int) -> int:
+    """The time in an id, by docs/clock.md: its upper bits count 10 ms since 2014-09-01 UTC."""
+    return EPOCH_MS + (id >> 24) * 10
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def now_s() -> float:

@@ -63,3 +63,6 @@ class History(NamedTuple):
     reads: list[Read]
     final: dict[str, tuple[Shown, ...]]
     """By datacenter: the whole conversation when all was quiet and whole again."""
+    misstamped: set[int]
+    """Ids whose time lay further ahead than a clock may be, when a client began the call that told him of them: they
+    were stamped by a wrong clock, or late in a long call. Such an id has lost its order (docs/clock.md)."""

@@ -1,8 +1,10 @@
 """The checker is checked: a good history passes, and each kind of broken promise is named."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
 
-from tests.faults.checker import RULES, violations
+from tests.faults.checker import RULES, monotonic_writes, violations, writes_follow_reads
 from tests.faults.history import OK, REFUSED, UNKNOWN, History, Read, Recall, Shown, Write
 
 A = Shown(10, "a", False)
@@ -28,6 +30,7 @@ def good() -> History:
             Read("ann", "fra", 14, 15, (GONE, C), False),
         ],
         final={"fra": (A, GONE, C), "iad": (A, GONE, C)},
+        misstamped=set(),
     )
 
 
@@ -123,6 +126,21 @@ def test_a_broken_promise_is_named(spoil: object, rule: str) -> None:
     history = good()
     spoil(history)  # type: ignore[operator]
     assert rule in {found.partition(":")[0] for found in violations(history)}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"),
+    [(earlier_id, monotonic_writes), (answer_before_its_cause, writes_follow_reads)],
+    ids=lambda value: value.__name__,
+)
+def test_what_a_wrong_clock_has_stamped_has_no_order(
+    spoil: Callable[[History], None], rule: Callable[[History], Iterator[str]]
+) -> None:
+    history = good()
+    spoil(history)
+    assert list(rule(history))
+    history.misstamped.update((10, 20, 30))
+    assert not list(rule(history))
 
 
 def test_every_rule_is_seen_to_fail_above() -> None:
