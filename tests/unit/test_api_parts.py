@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import error_table, problems
+from api import decoding, error_table, problems
 from api.cursors import Cursor, Cursors
 from api.decoding import decode_object
 from api.metrics import Metrics
@@ -31,6 +31,53 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
     max_leaves=12,
 )
+
+
+class Decoded:
+    """The parser, and how many bytes it was given."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.bytes = 0
+
+    def decode(self, raw: Any) -> Any:
+        self.bytes += len(raw)
+        return self._inner.decode(raw)
+
+
+@pytest.mark.parametrize(
+    "element", ["[]", "{}", "0", '""', "[[]]", '{"a":[]}', r'"\\"', r'"\""', '"],["', "[" * 30 + "]" * 30]
+)
+def test_a_body_of_tiny_elements_is_refused_before_anything_is_made_of_them(
+    element: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsers = [Decoded(decoding._decoder), Decoded(decoding._names)]
+    monkeypatch.setattr(decoding, "_decoder", parsers[0])
+    monkeypatch.setattr(decoding, "_names", parsers[1])
+    count = limits.BODY_BYTES_MAX // (len(element) + 1) - 10
+    with pytest.raises(Invalid) as refused:
+        decode_object(b'{"messages":[' + b",".join([element.encode()] * count) + b"]}")
+    assert "more than" in refused.value.detail
+    assert [parser.bytes for parser in parsers] == [0, 0]
+
+
+@pytest.mark.parametrize("more", ["", " "])
+@pytest.mark.parametrize("text", ["],[" * 5_000, '\\"' * 9_000, "\\\\" * 9_000, "{" * 9_000, '\\",' * 9_000])
+def test_what_stands_in_a_text_is_no_element(text: str, more: str) -> None:
+    count = 40
+    raw = '{"messages":[' + ",".join([f'{more}["{text}",0]'] * count) + "]}"
+    assert decode_object(raw.encode()) == json.loads(raw)
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_as_many_elements_as_may_be_are_taken(over: int) -> None:
+    """The object, its list, and the rest of them."""
+    raw = b'{"messages":[' + b",".join([b"[]"] * (limits.JSON_VALUES_MAX - 2 + over)) + b"]" + b" " * 20_000 + b"}"
+    if over:
+        with pytest.raises(Invalid):
+            decode_object(raw)
+    else:
+        assert len(decode_object(raw)["messages"]) == limits.JSON_VALUES_MAX - 2
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=5), st.booleans(), st.sampled_from([None, 1]))
