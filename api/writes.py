@@ -16,6 +16,7 @@ from api.tokens import Caller
 from api.turns import Turns
 from core import limits
 from core.action import Action, Origin, Position, View
+from core.errors import OutcomeUnknown
 from core.event import Event
 from core.ids import lane_of
 from core.system import Clock, Entropy
@@ -190,8 +191,14 @@ class Writes:
     async def _commit(
         self, action: type[Action], request: Any, caller: Caller, key: str, mark: bytes, position: Position | None
     ) -> Done:
-        args = await self.resolve(action, request, caller, key, mark, position)
-        event = await self.lane_writer.commit(action.name, action.version, caller.user, key, mark, args)
+        try:
+            args = await self.resolve(action, request, caller, key, mark, position)
+            event = await self.lane_writer.commit(action.name, action.version, caller.user, key, mark, args)
+        except OutcomeUnknown:
+            raise
+        except Exception:
+            action.forgo(request, self._view)
+            raise
         return done_by(action, event)
 
 

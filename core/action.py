@@ -167,6 +167,10 @@ class View(Protocol):
         """If it is parked, this DC does not apply it from now on, unless it turns out that it may."""
         ...
 
+    def forgo(self, lane: int, seq: int) -> None:
+        """Takes one `parking` back: nothing came of it, and nothing will."""
+        ...
+
     async def seen(self, user: str, conversation: str, message: int, position: Position) -> dict[int, int]:
         """Per lane the greatest id <= `message` of this conversation that was delivered to the client by
         `position`: what a read or clear mark may cover."""
@@ -227,6 +231,10 @@ class Action:
     async def resolve(request: Any, origin: Origin) -> Any:
         """Request -> Args, or an error of core.errors. Runs only at the origin, before the event exists."""
         raise NotImplementedError
+
+    @staticmethod
+    def forgo(request: Any, view: View) -> None:
+        """Nothing came of the write, and nothing will: takes back what `resolve` did to the origin meanwhile."""
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:

@@ -99,6 +99,7 @@ class Applier:
         self.far_ahead: dict[int, int] = {}
         """lane -> events of others, since the start, that were stamped too far ahead to move our clock: an alarm."""
         view.promise = self._parking.promise
+        view.forgo = self._drops.forgo
         view.passed = lambda lane, seq: self.progress.applied.get(lane, NOWHERE).seq >= seq
 
     # -- life

@@ -1,5 +1,6 @@
 """What datacenters have said of dropping parked events, as far as it is known here. The rule is in core/drops.py."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,9 +25,26 @@ class Drops:
         self._relational = relational
         self._view = view
         self.promised: set[tuple[int, int]] = set()
-        """Places (lane, seq) of events that this DC has agreed to drop, or is about to: it does not apply them."""
+        """Places (lane, seq) of events that this DC has agreed to drop: it does not apply them."""
+        self._promising: Counter[tuple[int, int]] = Counter()
+        """Place -> writes under way that may agree. One whose outcome is not known stays until it is heard."""
         self.dropped: set[tuple[int, int]] = set()
         """Those that all datacenters have agreed to drop."""
+
+    def promise(self, place: tuple[int, int]) -> None:
+        """A write is about to agree. It ends with `forgo`, or in the lane, or with the process."""
+        self._promising[place] += 1
+
+    def forgo(self, lane: int, seq: int) -> None:
+        """It does not, and certainly will not."""
+        if (lane, seq) in self._promising:
+            self._promising[lane, seq] -= 1
+            if not self._promising[lane, seq]:
+                del self._promising[lane, seq]
+
+    def hold(self, place: tuple[int, int]) -> bool:
+        """Is the event there not to be applied?"""
+        return place in self.promised or place in self.dropped or place in self._promising
 
     async def note(self, places: Collection[tuple[Any, ...]]) -> None:
         """Something was said of these places, and is in the relational store."""
@@ -66,5 +84,7 @@ class Drops:
             self.dropped.add(place)
         elif given(words, self._view.number):
             self.promised.add(place)
+            self._promising.pop(place, None)
         elif any(row["applied"] and row["dc"] in self._view.dcs for row in words):
             self.promised.discard(place)
+            self._promising.pop(place, None)

@@ -56,7 +56,7 @@ class Parking:
         async with self._busy:
             if not self._progress.is_parked(lane, seq):
                 return False
-            if (lane, seq) in self._drops.promised | self._drops.dropped:
+            if self._drops.hold((lane, seq)):
                 raise Conflict(f"this datacenter has agreed to drop seq {seq}")
             groups |= (await self._groups_behind(lane, at))[0]
             await self._rows.write_again(item, dict(self._progress.applied))
@@ -65,11 +65,11 @@ class Parking:
 
     async def promise(self, lane: int, seq: int) -> bool:
         """Is it parked? Then it is not tried again by this process from now on: this DC is about to agree to drop it.
-        What stands in its lane decides that afterwards."""
+        What stands in its lane decides that afterwards, or `Drops.forgo`."""
         async with self._busy:
             parked = self._progress.is_parked(lane, seq)
             if parked:
-                self._drops.promised.add((lane, seq))
+                self._drops.promise((lane, seq))
             return parked
 
     async def hear(self, places: Collection[tuple[Any, ...]]) -> None:

@@ -47,6 +47,8 @@ class StoreView:
         """The DC map by number; whoever composes the DC sets both."""
         self.promise: Callable[[int, int], Awaitable[bool]] | None = None
         """Parking.promise (stores/parking.py); the Applier sets this."""
+        self.forgo: Callable[[int, int], None] = lambda lane, seq: None
+        """See core.action.View. Drops.forgo; the Applier sets this."""
         self.passed: Callable[[int, int], bool] = lambda lane, seq: False
         """Is the lane applied through there? The Applier sets this."""
         self._relational = relational

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from core import action
-from core.action import Origin, Route
+from core.action import Origin, Route, View
 from core.errors import Conflict, Forbidden, NotFound
 from core.event import Event
 from core.ids import Lane, lane_of
@@ -50,6 +50,10 @@ class Drop(action.Action):
         if place.said or (place.dropped and not place.parked):
             raise Conflict("this datacenter has given its word already, or the event is dropped")
         return Drop.Args(lane=request.lane, seq=request.seq, dcs=sorted(place.dcs), agreed=place.parked)
+
+    @staticmethod
+    def forgo(request: "Drop.Request", view: View) -> None:
+        view.forgo(request.lane, request.seq)
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:

@@ -1,13 +1,26 @@
 """An event that can't be applied is dropped by all datacenters together; the state, V and the bound then go on."""
 
 import asyncio
+import functools
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import pytest
 
-from core.errors import Conflict, NotFound
+from core.errors import (
+    ClockRefused,
+    Conflict,
+    LogUnavailable,
+    NotFound,
+    OutcomeUnknown,
+    Overloaded,
+    PlanBError,
+    StoreUnavailable,
+)
+from core.event import Event
 from core.system import wall_clock_ms
+from events.lane_writer import LaneWriter
 from snapshot import dump, restore
 from snapshot.archive import Archive
 from snapshot.archiver import Archiver
@@ -143,6 +156,100 @@ async def test_a_retry_and_a_word_at_once_never_both_succeed() -> None:
             done = await asyncio.gather(*(work if turn % 2 else reversed(work)), return_exceptions=True)
             retried, word = done if turn % 2 else reversed(done)
             assert (retried is None) != (word is True), (retried, word)
+
+
+class Failing:
+    """A lane writer whose next write ends with this error, and happens when `happen` is called."""
+
+    def __init__(self, inner: LaneWriter, error: PlanBError) -> None:
+        self._inner = inner
+        self._error: PlanBError | None = error
+        self.happen: Callable[[], Awaitable[Event]]
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+        self.reached = asyncio.Event()
+
+    async def commit(self, *write: Any) -> Event:
+        error, self._error = self._error, None
+        self.reached.set()
+        if error is None:
+            return await self._inner.commit(*write)
+        await self.may_end.wait()
+        self.happen = functools.partial(self._inner.commit, *write)
+        raise error
+
+
+async def asked_to_drop(dc: ReplicatedDc, place: tuple[int, int], key: str = "k") -> tuple[int, Any]:
+    lane, seq = place
+    body = msgspec.json.encode({"lane": lane, "seq": seq})
+    status, answer = await dc.call("POST", "/sys/v1/parked/drop", body, **{"Idempotency-Key": key})
+    return status, msgspec.json.decode(answer)
+
+
+def failing(dc: ReplicatedDc, error: PlanBError) -> Failing:
+    found = dc.writes.lane_writer = Failing(dc.one.writer, error)
+    return found
+
+
+async def test_a_drop_that_failed_does_not_keep_it_from_being_retried() -> None:
+    async with World("fra", "ams") as world:
+        lane, seq = place = await parked_everywhere(world)
+        fra = world["fra"]
+        for error in (LogUnavailable(), StoreUnavailable(), Overloaded(), ClockRefused()):
+            failing(fra, error)
+            status, answer = await asked_to_drop(fra, place)
+            assert (status, answer["code"]) == (503, error.code)
+        forget(fra)
+        await fra.one.applier.retry_parked(lane, seq)
+        assert not fra.progress.parked
+
+
+async def test_a_word_that_was_given_twice_is_not_taken_back_by_the_refusal_of_the_second() -> None:
+    async with World("fra", "ams") as world:
+        lane, seq = place = await parked_everywhere(world)
+        fra = world["fra"]
+        assert await say(fra, place)
+        status, answer = await asked_to_drop(fra, place)
+        assert (status, answer["code"]) == (409, "conflict")
+        forget(fra)
+        with pytest.raises(Conflict):
+            await fra.one.applier.retry_parked(lane, seq)
+
+
+async def test_a_drop_that_failed_takes_back_nothing_of_another_that_is_on_its_way() -> None:
+    async with World("fra", "ams") as world:
+        lane, seq = place = await parked_everywhere(world)
+        fra = world["fra"]
+        slow = failing(fra, LogUnavailable())
+        slow.may_end.clear()
+        first = asyncio.create_task(asked_to_drop(fra, place, "k1"))
+        await slow.reached.wait()
+        failing(fra, Overloaded())
+        assert (await asked_to_drop(fra, place, "k2"))[0] == 503
+        forget(fra)
+        with pytest.raises(Conflict):
+            await fra.one.applier.retry_parked(lane, seq)
+        slow.may_end.set()
+        assert (await first)[0] == 503
+        await fra.one.applier.retry_parked(lane, seq)
+
+
+async def test_a_drop_whose_outcome_is_unknown_holds_until_it_is_known() -> None:
+    async with World("fra", "ams") as world:
+        lane, seq = place = await parked_everywhere(world)
+        fra, ams = world["fra"], world["ams"]
+        unknown = failing(fra, OutcomeUnknown())
+        assert (await asked_to_drop(fra, place))[1]["code"] == "outcome_unknown"
+        forget(fra)
+        for happens in (False, True):
+            if happens:
+                await unknown.happen()
+            with pytest.raises(Conflict):
+                await fra.one.applier.retry_parked(lane, seq)
+        await world.settled()
+        assert await say(ams, place)
+        await world.settled()
+        await until(lambda: not fra.progress.parked)
 
 
 async def test_what_has_not_come_yet_can_not_be_dropped() -> None:

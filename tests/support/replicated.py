@@ -202,7 +202,7 @@ class ReplicatedDc:
         tokens = Tokens(KEY, self.one.view, wall_clock_ms)
         cursors = Cursors(KEY)
         clock = ClockHeader(KEY, self.one.clock, wall_clock_ms, self.progress)
-        writes = Writes(
+        self.writes = writes = Writes(
             dc=self.name,
             lane_writer=self.one.writer,
             view=self.one.view,

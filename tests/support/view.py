@@ -58,6 +58,9 @@ class StateView:
         rows = self.state.rows("drops", {"lane": lane, "seq": seq})
         return Parking(seq % 2 == 0, True, any(row["dc"] == 1 for row in rows), dropped(rows), frozenset({1, 2, 3}))
 
+    def forgo(self, lane: int, seq: int) -> None:
+        """Nobody tries anything again here."""
+
     async def message(self, message: int) -> Message | None:
         return message_of(self.state.message_rows(), message)
 
