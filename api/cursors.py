@@ -17,6 +17,7 @@ from api.signing import Signer
 from core import limits
 from core.action import Position
 from core.errors import Invalid
+from core.unreadable import UNREADABLE
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -60,7 +61,7 @@ _BYTES_MAX = (limits.CURSOR_CHARS_MAX - len("PC1..") - 22) * 3 // 4
 
 
 def decode(payload: bytes) -> Cursor:
-    """msgspec.DecodeError for what is none."""
+    """One of UNREADABLE for what is none."""
     sealed = _decoder.decode(payload)
     count, rest = divmod(len(sealed.chats), _CHAT_BYTES)
     if rest or count != len(sealed.places):
@@ -130,7 +131,7 @@ class Cursors:
             raise refused("not a cursor of this platform")
         try:
             cursor = decode(payload)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise refused("not a cursor of this version") from error
         if cursor.user != user:
             raise refused("belongs to another user")

@@ -65,6 +65,8 @@ def read(data: bytes) -> Request | None:
         if name is None or name in headers:
             return None
         headers[name] = value.strip(" ")
+    if "Host" not in headers:  # the framework refuses it
+        return None
     length = headers.get("Content-Length", "")
     if not length.isdigit() or len(length) > _LENGTH_DIGITS_MAX or len(data) != end + 2 + int(length):
         return None

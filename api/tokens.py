@@ -14,6 +14,7 @@ from core import limits
 from core.action import SessionView
 from core.errors import Unauthenticated
 from core.system import Clock
+from core.unreadable import UNREADABLE
 
 
 class Sessions(Protocol):
@@ -82,6 +83,6 @@ class Tokens:
             raise Unauthenticated("the token is not valid")
         try:
             found = _decoder.decode(payload)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise Unauthenticated("the token is not valid", private=str(error)) from error
         return Caller(found.user, found.session, found.expires_ms)

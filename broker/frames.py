@@ -11,6 +11,7 @@ import msgspec
 
 from core import limits
 from core.errors import Corrupt
+from core.unreadable import UNREADABLE
 
 
 class Close(IntEnum):
@@ -47,7 +48,7 @@ def announcement(frame: bytes) -> Announcement:
     """Corrupt for what is no announcement."""
     try:
         found = _announcement.decode(frame)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Corrupt("an announcement can't be read", private=str(error)) from error
     if any(index is not None and not 0 <= index < len(found.updates) for _, _, index in found.deliveries):
         raise Corrupt("an announcement names an update that it does not hold")
@@ -58,7 +59,7 @@ def type_of(update: bytes) -> str:
     """The `type` of an encoded update. Corrupt if it has none."""
     try:
         return _head.decode(update).type
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Corrupt("an announced update can't be read", private=str(error)) from error
 
 
@@ -92,7 +93,7 @@ def from_client(text: str) -> Hello | Ping | None:
     """None for anything that is neither."""
     try:
         return _from_client.decode(text)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from core import limits
 from core.errors import BadSignature, Corrupt, LaneForked, LaneGap, LinkFailed, OutOfTime, PlanBError
+from core.unreadable import UNREADABLE
 from events.record import Record, encode
 from replicator.wire import PullHeader, PullRequest, decode_answer, encode_request
 
@@ -142,7 +143,7 @@ class _Problem(msgspec.Struct):
 def _decode(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Corrupt("not an answer of syssvc", private=str(error)) from error
 
 
@@ -162,7 +163,7 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
 def _problem(status: int, body: bytes) -> PlanBError:
     try:
         problem = msgspec.json.decode(body, type=_Problem)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         problem = _Problem()
     if problem.code == OutOfTime.code:
         return ClocksApart(problem.detail, wall_ms=problem.wall_ms)

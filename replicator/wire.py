@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from core.errors import Corrupt, Invalid
+from core.unreadable import UNREADABLE
 from events.record import Record, decode_all, encode
 
 _LENGTH = struct.Struct(">I")
@@ -75,7 +76,7 @@ def decode_request(body: bytes) -> PullRequest:
     """Invalid for anything else."""
     try:
         return _request.decode(body)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Invalid(f"not a pull request: {error}") from error
 
 
@@ -89,6 +90,6 @@ def decode_answer(body: bytes) -> tuple[PullHeader, list[Record]]:
     try:
         (length,) = _LENGTH.unpack_from(body)
         header = _header.decode(body[4 : 4 + length])
-    except (struct.error, msgspec.DecodeError) as error:
+    except (struct.error, *UNREADABLE) as error:
         raise Corrupt("not an answer to a pull", private=str(error)) from error
     return header, decode_all(body[4 + length :])

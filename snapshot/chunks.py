@@ -19,6 +19,7 @@ import zstandard
 
 from core import limits
 from core.errors import Corrupt, NotFound
+from core.unreadable import UNREADABLE
 from snapshot.manifest import Chunk
 from stores.ports import ObjectStore
 
@@ -94,7 +95,7 @@ async def get_rows(objects: ObjectStore, chunk: Chunk, kind: Any = Any) -> Seque
     key = chunk_key(chunk.hash)
     try:
         rows = await asyncio.to_thread(_unpack, data, chunk.raw_bytes, kind)
-    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (zstandard.ZstdError, *UNREADABLE) as error:
         raise Corrupt(f"{key}: not a chunk of rows", private=str(error), object=key) from error
     if len(rows) != chunk.rows:
         raise Corrupt(f"{key}: {len(rows)} rows where the manifest says {chunk.rows}", object=key)

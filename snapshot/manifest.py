@@ -6,11 +6,13 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
+from core import ids
 from core.errors import Corrupt, NotFound
+from core.unreadable import UNREADABLE
 from events.ports import Top
 from stores.ports import ObjectStore
 
@@ -36,12 +38,21 @@ class Site(NamedTuple):
     epoch: int
 
 
+LaneNumber = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Hash = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+
+
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One place of a lane. The id is a string of digits and the hash is hex: JSON readers are not all exact."""
 
-    seq: int
-    id: str
-    hash: str
+    seq: Count
+    id: Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,19}\Z")]
+    hash: Hash
+
+    def __post_init__(self) -> None:
+        if int(self.id) > ids.ID_MAX:
+            raise ValueError("not an id")
 
     def top(self) -> Top:
         return Top(self.seq, int(self.id), bytes.fromhex(self.hash))
@@ -54,17 +65,17 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One object `chunks/<hash>`; the hash is BLAKE2b-256 of the object's bytes."""
 
-    hash: str
-    rows: int
-    bytes: int
-    raw_bytes: int
+    hash: Hash
+    rows: Count
+    bytes: Count
+    raw_bytes: Count
 
 
 class TableCopy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One table's rows, in the order of the chunks."""
 
-    rows: int
-    bytes: int
+    rows: Count
+    bytes: Count
     chunks: list[Chunk]
 
 
@@ -80,8 +91,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     epoch: int
     created_ms: int
     took_ms: int
-    f0: dict[int, Place]
-    f1: dict[int, Place]
+    f0: dict[LaneNumber, Place]
+    f1: dict[LaneNumber, Place]
     tables: dict[str, TableCopy]
     encryption: None = None
     """Room for it: chunks of this format are not encrypted."""
@@ -134,7 +145,7 @@ def decode_manifest(key: str, data: bytes) -> Manifest:
         version = msgspec.json.decode(data, type=_Version).format
     except msgspec.ValidationError as error:
         raise _corrupt(key, "JSON, but no manifest", error) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         ends = data.rstrip().endswith(b"}")
         what = "not JSON" if ends else f"cut short: it has {len(data):,} bytes, and its JSON does not end"
         raise _corrupt(key, what if data else "empty", error) from error
@@ -143,7 +154,7 @@ def decode_manifest(key: str, data: bytes) -> Manifest:
         raise _corrupt(key, f"written by {age} version: in format {version}, this one reads {FORMAT}")
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise _corrupt(key, f"says it is of format {FORMAT}, and is not", error) from error
     if _sealed(manifest).checksum != manifest.checksum:
         raise _corrupt(key, "changed after it was written (its checksum differs)")

@@ -23,6 +23,7 @@ from core.action import DialogView, Request
 from core.errors import Invalid
 from core.membership import Membership
 from core.messages import Message
+from core.unreadable import UNREADABLE
 from stores import render
 from stores.ports import HotStore, Unread
 from stores.view import StoreView
@@ -150,7 +151,7 @@ class Dialogs:
             raise refused("not an `after` of this list", "after")
         try:
             place = _decoder.decode(payload)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise refused("not an `after` of this version", "after") from error
         if place.user != user:
             raise refused("belongs to another user", "after")
