@@ -137,6 +137,8 @@ def valkey(name: str, port: int, folder: Path, output: Path, *, synced: bool) ->
         "appendonly": "yes" if synced else "no",
         "appendfsync": "always" if synced else "no",
         "daemonize": "no",
+        # Appending to a list moves its last node, and C's allocator moves 8 KB, the default, dearly.
+        "list-max-listpack-size": "-1",
     }
     command = [str(get_binary_path())]
     for option, value in options.items():

@@ -126,6 +126,9 @@ TRIM_RECORDS_MAX = 50_000
 """Records of one lane trimmed at once."""
 RECENT_KEPT_MAX = 500
 """Ids per conversation that unread counts are computed over."""
+HOT_WAITING_MAX = 128
+"""Updates of one owner from which his dialogs were not drawn yet, and messages of one conversation that are not in its
+window yet; both are done for many at once, or when somebody looks."""
 MESSAGE_LINGER_MS = 50
 """Message rows may follow their event's answer by this much."""
 MESSAGE_WRITE_ROWS = 512

@@ -32,8 +32,6 @@ class Feeds(NamedTuple):
     feeds: list[Feed]
     back_feeds: list[Feed]
     """Messages that were here before; the store looks whether a member was fed one already."""
-    tops: list[tuple[str, str, int]]
-    """Dialog tops of users who were fed a message beyond its recipients."""
 
 
 def changed_groups(planned: Iterable[Planned]) -> dict[str, None]:
@@ -48,7 +46,7 @@ def changed_groups(planned: Iterable[Planned]) -> dict[str, None]:
 
 async def feeds_of(planned: Sequence[Planned], view: StoreView, v: Mapping[int, int]) -> Feeds:
     """The updates that these events cause. `v` is V as it will be after the batch."""
-    found = Feeds([], [], [])
+    found = Feeds([], [])
     for item in planned:
         event, audience = item.event, item.audience
         sends = event.action == "message.send"
@@ -60,13 +58,9 @@ async def feeds_of(planned: Sequence[Planned], view: StoreView, v: Mapping[int, 
         owed = await _owed(audience, view, v) if audience.conversation is not None else ()
         for touch in item.touches:
             entry = render.encode(event.id, touch)
-            about = _about(touch) if sends else None
-            for owner in owners:
-                found.feeds.append(Feed(owner, event.id, entry, about))
-            for owner in owed:
-                found.feeds.append(Feed(owner, event.id, entry, about))
-                if about is not None:
-                    found.tops.append((owner, *about))
+            conversation = str(touch.ref[0]) if sends and touch.type == "message" else ""
+            for owner in (*owners, *owed):
+                found.feeds.append(Feed(owner, event.id, entry, conversation))
     return found
 
 
@@ -93,8 +87,7 @@ async def back_feed(
                 continue
             touch = Touch("message", (chat, row.message))
             for user in owed_of(row, present, v):
-                found.back_feeds.append(Feed(user, row.event, render.encode(row.event, touch), _about(touch)))
-                found.tops.append((user, chat, row.message))
+                found.back_feeds.append(Feed(user, row.event, render.encode(row.event, touch), chat))
 
 
 def owed_of(row: Row, present: Mapping[str, Membership], v: Mapping[int, int]) -> list[str]:
@@ -102,10 +95,6 @@ def owed_of(row: Row, present: Mapping[str, Membership], v: Mapping[int, int]) -
     knew = {int(lane): id for lane, id in row.body.get("knew", {}).items()}
     audience = Audience(tuple(row.body.get("to", ())), row.conversation, knew)
     return _owed_among(audience, present, v)
-
-
-def _about(touch: Touch) -> tuple[str, int] | None:
-    return (str(touch.ref[0]), int(touch.ref[1])) if touch.type == "message" else None
 
 
 async def _owed(audience: Audience, view: StoreView, v: Mapping[int, int]) -> list[str]:

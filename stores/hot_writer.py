@@ -85,7 +85,6 @@ class HotWriter:
             feeds = await feeding.feeds_of(fresh, self._view, v_after)
             await self._back_feed(feeds, feeding.changed_groups(planned), marks, v_after)
             found = hot_changes(fresh)
-            found.tops.extend(feeds.tops)
             try:
                 pts = await self._hot.apply(
                     HotBatch(self.epoch, moves, feeds.feeds, feeds.back_feeds, **found._asdict())
@@ -113,10 +112,9 @@ class HotWriter:
             if not self._complete:
                 await self.rebuild(applied, v)
             feeds = await feeding.feeds_of(items, self._view, v_after)
-            feeds = Feeds([], feeds.feeds, feeds.tops)
+            feeds = Feeds([], feeds.feeds)
             await self._back_feed(feeds, {**feeding.changed_groups(items), **groups}, {}, v_after)
             found = hot_changes(items)
-            found.tops.extend(feeds.tops)
             try:
                 pts = await self._hot.apply(HotBatch(self.epoch, {}, (), feeds.back_feeds, **found._asdict()))
             except EpochLost:

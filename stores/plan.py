@@ -117,8 +117,6 @@ def _of_row(found: HotChanges, row: Row) -> None:
     found.recents.append(Recent(row.conversation, row.message, row.actor, row.class_, counts))
     if row.conversation.startswith("C"):
         found.channel_tops.append((row.conversation, row.message))
-    for user in row.body.get("to", ()):
-        found.tops.append((user, row.conversation, row.message))
 
 
 def _of_effect(found: HotChanges, stamp: int, effect: Effect) -> None:

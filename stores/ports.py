@@ -198,8 +198,9 @@ class Feed(NamedTuple):
     """A user id, or a supergroup's chat id."""
     event: int
     entry: bytes
-    about: tuple[str, int] | None = None
-    """(conversation, message id) where this is the update of a "send": what `seen` looks for."""
+    conversation: str = ""
+    """Of the update of a "send": the message's, whose id is the event's. It is what `seen` looks for, and raises the
+    owner's top there."""
 
 
 class Recent(NamedTuple):
@@ -224,9 +225,7 @@ class HotBatch(NamedTuple):
     """As feeds, but skipped where the owner's list already holds the event. An event's several updates come in one
     batch. What was fed by `feeds` before stands in the order of its lane, up to what is back-fed now."""
     tops: Sequence[tuple[str, str, int]] = ()
-    """(user, conversation, message id): dialog index, max."""
-    untop: Sequence[tuple[str, str]] = ()
-    """(user, conversation): out of the dialog index. Done after `tops`: name only what holds at the end."""
+    """(user, conversation, id): dialog index, max. Of what is fed as the update of a "send", none is needed."""
     channel_tops: Sequence[tuple[str, int]] = ()
     """(supergroup, message id): max."""
     recents: Sequence[Recent] = ()

@@ -195,7 +195,7 @@ async def _updates(
             found = await feeding.feeds_of(planned, view, v)
             # Rows tell of recalls only where the conversation has messages; one may have come before its first.
             recalls = hot_changes(planned).recalls
-            await hot.apply(HotBatch(epoch, {}, found.feeds, tops=found.tops, recalls=recalls))
+            await hot.apply(HotBatch(epoch, {}, found.feeds, recalls=recalls))
     return floor
 
 

@@ -38,18 +38,16 @@ def score(id: int) -> int:
 
 
 def _element(feed: Feed) -> bytes:
-    if feed.about is None:
-        return b"%bf\0%b" % (digits(feed.event).encode(), feed.entry)
-    conversation = feed.about[0].encode()
-    return b"%bf%c%b%b%b" % (
-        digits(feed.event).encode(), len(conversation), conversation, digits(feed.about[1]).encode(), feed.entry,
+    conversation = feed.conversation.encode()
+    return b"%bf%b%c%b%b" % (
+        digits(feed.event).encode(), lane_digits(feed.event & 0xFFFF).encode(), len(conversation), conversation,
+        feed.entry,
     )  # fmt: skip
 
 
 def entry_of(element: bytes) -> bytes:
     """The entry within a stored element."""
-    length = element[20]
-    return element[40 + length :] if length else element[21:]
+    return element[26 + element[25] :]
 
 
 class _Entries:
@@ -57,36 +55,29 @@ class _Entries:
 
     def __init__(self) -> None:
         self.elements: list[bytes] = []
-        self.notes: list[str] = []
-        """Per element: conversation, message id, lane; three times "" where it is about none."""
-        self._index: dict[tuple[int, bytes, tuple[str, int] | None], int] = {}
+        self._index: dict[tuple[int, bytes, str], int] = {}
 
     def by_owner(self, feeds: Sequence[Feed]) -> list[Any]:
         """owner, [indices from 1], owner, ..."""
         owners: dict[str, list[int]] = {}
-        last: Feed | None = None
+        update: tuple[int, bytes, str] | None = None
         at = 0
         for feed in feeds:
-            # An update's owners mostly come one after the other, with the same objects.
-            if last is None or feed.entry is not last.entry or feed.about is not last.about or feed.event != last.event:
-                last, at = feed, self._place(feed)
+            # An update's owners mostly come one after the other.
+            if feed[1:] != update:
+                update = feed[1:]
+                at = self._place(feed, update)
             if (mine := owners.get(feed.owner)) is None:
                 owners[feed.owner] = [at]
             else:
                 mine.append(at)
         return [part for pair in owners.items() for part in pair]
 
-    def _place(self, feed: Feed) -> int:
-        about = feed.about
-        known = (feed.event, feed.entry, about)
-        at = self._index.get(known)
+    def _place(self, feed: Feed, update: tuple[int, bytes, str]) -> int:
+        at = self._index.get(update)
         if at is None:
             self.elements.append(_element(feed))
-            if about is None:
-                self.notes += ("", "", "")
-            else:
-                self.notes += (about[0], digits(about[1]), lane_digits(about[1] & 0xFFFF))
-            at = self._index[known] = len(self.elements)
+            at = self._index[update] = len(self.elements)
         return at
 
 
@@ -104,7 +95,7 @@ def _tops(tops: Iterable[tuple[str, str, int]]) -> list[Any]:
     for user, conversation, id in tops:
         if id > greatest.get((user, conversation), -1):
             greatest[user, conversation] = id
-    return [part for (user, dialog), id in greatest.items() for part in (user, dialog, digits(id), score(id))]
+    return [part for (user, dialog), id in greatest.items() for part in (user, dialog, digits(id))]
 
 
 def pack_result(result: Result) -> str:
@@ -126,11 +117,9 @@ def pack_batch(batch: HotBatch) -> list[bytes]:
         str(batch.epoch),
         [part for lane, (after, end) in batch.moves.items()
          for part in (lane_digits(lane), str(after), f"{digits(end.id)}:{end.seq}")],
-        entries.notes,
         feeds,
         back_feeds,
         _tops(batch.tops),
-        [part for pair in batch.untop for part in pair],
         [part for channel, id in batch.channel_tops for part in (channel, digits(id))],
         _recents(batch.recents),
         [part for conversation, id in batch.recalls for part in (conversation, digits(id))],

@@ -188,22 +188,23 @@ class MemoryHot:
     def _note(self, owner: str, pts: int, feeds: Sequence[Feed]) -> None:
         """Per conversation and lane the greatest message delivered, with its pts: it outlives trimming."""
         for at, feed in enumerate(feeds, pts + 1):
-            if feed.about is not None:
-                conversation, message = feed.about
-                lanes = self._state.delivered.setdefault((owner, conversation), {})
-                lane = ids.lane_of(message)
-                if message > lanes.get(lane, (-1, 0))[0]:
-                    lanes[lane] = (message, at)
+            if feed.conversation:
+                lanes = self._state.delivered.setdefault((owner, feed.conversation), {})
+                lane = ids.lane_of(feed.event)
+                if feed.event > lanes.get(lane, (-1, 0))[0]:
+                    lanes[lane] = (feed.event, at)
+                self._raise_top(owner, feed.conversation, feed.event)
 
     def _index(self, batch: HotBatch) -> None:
         state = self._state
         for user, conversation, id in batch.tops:
-            dialogs = state.dialogs[user]
-            dialogs[conversation] = max(id, dialogs.get(conversation, 0))
-        for user, conversation in batch.untop:
-            state.dialogs[user].pop(conversation, None)
+            self._raise_top(user, conversation, id)
         for channel, id in batch.channel_tops:
             state.channels[channel] = max(id, state.channels.get(channel, 0))
+
+    def _raise_top(self, user: str, conversation: str, id: int) -> None:
+        dialogs = self._state.dialogs[user]
+        dialogs[conversation] = max(id, dialogs.get(conversation, 0))
 
     def _keep_newest(self, known: set[int], id: int) -> None:
         known.add(id)
@@ -242,8 +243,8 @@ class MemoryHot:
         state = self._served()
         known = state.owners.get(owner) or _Owner()
         for feed in known.feeds[: max(0, pts - known.base)]:
-            if feed.about is not None and feed.about[0] == conversation and feed.about[1] <= message:
-                _raise(found, ids.lane_of(feed.about[1]), feed.about[1])
+            if feed.conversation == conversation and feed.event <= message:
+                _raise(found, ids.lane_of(feed.event), feed.event)
         for lane, (id, at) in state.delivered.get((owner, conversation), {}).items():
             if at <= pts and id <= message:
                 _raise(found, lane, id)

@@ -3,18 +3,18 @@
 -- they keep is in docs/hot-state.md.
 --
 -- An id is 63 bits and a Lua number is a double, so ids are 19-digit zero-padded strings: string order is number order.
--- A lane is 5 digits. Scores are `id >> 24`, made by the caller, with the full id beside them.
+-- A lane is 5 digits. Scores are `id >> 24`, with the full id beside them.
 -- Functions do not roll back: `apply` checks everything before its first write, and should a write fail all the
 -- same, it withdraws the epoch, so that nobody serves what is half written.
 
 local DIGEST = '@digest@'
 -- Only `redis.register_function` exists while a library is loaded; the first call binds the rest.
 local call, sub, byte, char, format, concat, insert, remove, sort
-local ipairs, pairs, tonumber, type, unpack, min, max, unpack_message
+local ipairs, pairs, tonumber, type, unpack, min, max, floor, unpack_message
 local function bind()
   call, sub, byte, char, format = redis.call, string.sub, string.byte, string.char, string.format
   concat, insert, remove, sort = table.concat, table.insert, table.remove, table.sort
-  min, max = math.min, math.max
+  min, max, floor = math.min, math.max, math.floor
   ipairs, pairs, tonumber, type, unpack = _G.ipairs, _G.pairs, _G.tonumber, _G.type, _G.unpack
   unpack_message = cmsgpack.unpack
 end
@@ -24,7 +24,7 @@ local SCAN = 200 -- updates looked at in one step
 local STEP = 32 -- messages of a window looked at in one step: mostly few are unread
 
 -- Keys. Hash tags keep together what one call per slot needs on a cluster.
-local META = 'pb:meta' -- run, epoch (published), building; updates, updates_least, recent, ids,
+local META = 'pb:meta' -- run, epoch (published), building; updates, updates_least, recent, ids, waiting,
 -- result_s: the epoch's bounds
 local FRONTIER = 'pb:frontier' -- lane -> id:seq
 local FLOOR = 'pb:floor' -- lane -> id: what every list counts as trimmed
@@ -33,7 +33,7 @@ local function key2(tag, kind, rest) return 'pb:{' .. tag .. '}:' .. kind .. ':'
 -- {owner}:l  list of updates           {owner}:b  base, lane -> greatest trimmed
 -- {user}:d   dialogs by score          {owner}:t  conversation -> place: top, and per lane the newest delivered
 -- {user}:m:<conversation> read marks   {user}:h:<conversation> hidden
--- {conversation}:r window   :w its book   :k its classes   :x recalled
+-- {conversation}:n new messages   :r window   :w its book   :k its classes   :x recalled
 -- {supergroup}:c top        {actor}:q:<key> result        {user}:p presence        {table/key}:x stamps
 
 local function register(name, flags, body)
@@ -56,6 +56,13 @@ local function lane_of(id)
   return format('%05d', (high % 65536 * 57600 + low) % 65536)
 end
 
+-- `id >> 24`, exactly: 10^8 is 2^8 * 390625.
+local function score_of(id)
+  local high, low = tonumber(sub(id, 1, 11)), tonumber(sub(id, 12, 19))
+  local rest = high % 65536
+  return (high - rest) / 65536 * 390625 + floor((rest * 390625 + floor(low / 256)) / 65536)
+end
+
 local function pairs_of(flat)
   local map = {}
   for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
@@ -69,8 +76,10 @@ end
 
 local function published() return call('HEXISTS', META, 'epoch') == 1 end
 
--- Updates. An element: event id 19, flag f(ed) or b(ack-fed), length of the conversation, conversation, message id 19
--- (both only for a send), entry.
+-- Updates. An element: event id 19, flag f(ed) or b(ack-fed), lane 5, length of the conversation, conversation (only for
+-- a message, whose id is the event's), entry. Most of what follows from an owner's updates is not written with them but
+-- drawn from the list later, for many at once: whenever `waiting` more are in it, when it is trimmed, or when somebody
+-- looks. `{owner}:t` says under '' up to which pts that was done.
 
 local function size_of(owner)
   local base = tonumber(call('HGET', key(owner, 'b'), 'base') or 0)
@@ -80,8 +89,7 @@ end
 local function trim(owner, excess)
   local name, greatest = key(owner, 'b'), {}
   for _, element in ipairs(call('LPOP', key(owner, 'l'), excess)) do
-    local id = sub(element, 1, 19)
-    local lane = lane_of(id)
+    local id, lane = sub(element, 1, 19), sub(element, 21, 25)
     if id > (greatest[lane] or ZERO) then greatest[lane] = id end
   end
   for lane, id in pairs(greatest) do raise(name, lane, id) end
@@ -91,15 +99,10 @@ end
 -- A place: top 19, then per lane: lane 5, the greatest message id delivered to this owner 19, its pts 10. It answers
 -- most of `seen` without looking through the list, and outlives trimming.
 
-local function place_in(touched, owner, conversation)
-  local places = touched[owner]
-  if not places then
-    places = {}
-    touched[owner] = places
-  end
+local function place_in(places, conversation)
   local place = places[conversation]
   if not place then
-    place = {}
+    place = { top = ZERO, lanes = {} }
     places[conversation] = place
   end
   return place
@@ -108,65 +111,105 @@ end
 -- `old` and `new` are 'id pts'; a greater id wins.
 local function later(old, new) return not old or sub(old, 1, 19) < sub(new, 1, 19) end
 
-local function settle(touched)
-  for owner, places in pairs(touched) do
-    local name = key(owner, 't')
-    for conversation, place in pairs(places) do
-      local old = call('HGET', name, conversation) or ZERO
-      local top, tail = sub(old, 1, 19), {}
-      if place.top and place.top > top then
-        top = place.top
-        call('ZADD', key(owner, 'd'), place.score, conversation)
+-- What `old` and a place amount to.
+local function merged(old, place)
+  local top, lanes, tail = sub(old, 1, 19), place.lanes, {}
+  if place.top > top then top = place.top end
+  for at = 20, #old, 34 do
+    local lane, value = sub(old, at, at + 4), sub(old, at + 5, at + 33)
+    local new = lanes[lane]
+    if new then
+      if later(value, new) then value = new end
+      lanes[lane] = nil
+    end
+    insert(tail, lane)
+    insert(tail, value)
+  end
+  for lane, value in pairs(lanes) do
+    insert(tail, lane)
+    insert(tail, value)
+  end
+  return top .. concat(tail)
+end
+
+-- Writes places of an owner: conversation -> place.
+local function settle(owner, places)
+  local names = {}
+  for conversation in pairs(places) do insert(names, conversation) end
+  for from = 1, #names, CHUNK do
+    local part = { unpack(names, from, min(from + CHUNK - 1, #names)) }
+    local fields, scores = {}, {}
+    for i, old in ipairs(call('HMGET', key(owner, 't'), unpack(part))) do
+      local conversation = part[i]
+      local new = merged(old or ZERO, places[conversation])
+      if new ~= old then
+        insert(fields, conversation)
+        insert(fields, new)
       end
-      for at = 20, #old, 34 do
-        local lane, value = sub(old, at, at + 4), sub(old, at + 5, at + 33)
-        local new = place[lane]
-        if new then
-          if later(value, new) then value = new end
-          place[lane] = nil
-        end
-        insert(tail, lane)
-        insert(tail, value)
+      local top = sub(new, 1, 19)
+      if top > sub(old or ZERO, 1, 19) then
+        insert(scores, score_of(top))
+        insert(scores, conversation)
       end
-      for lane, value in pairs(place) do
-        if lane ~= 'top' and lane ~= 'score' then
-          insert(tail, lane)
-          insert(tail, value)
-        end
+    end
+    if #fields > 0 then call('HSET', key(owner, 't'), unpack(fields)) end
+    if #scores > 0 then call('ZADD', key(owner, 'd'), unpack(scores)) end
+  end
+end
+
+-- The greatest message of each lane and conversation among elements, of which the first has pts `pts`: place -> id, pts.
+local function note(ids, at, elements, pts)
+  for i = #elements, 1, -1 do -- mostly the last one is the greatest
+    local element = elements[i]
+    local length = byte(element, 26)
+    if length > 0 then
+      local place, id = sub(element, 21, 26 + length), sub(element, 1, 19)
+      if id >= (ids[place] or '') then
+        ids[place], at[place] = id, pts + i - 1
       end
-      local new = top .. concat(tail)
-      if new ~= old then call('HSET', name, conversation, new) end
     end
   end
 end
 
--- Appends and returns the new pts. A list of more than `kept` is cut to `least`. `about[i]` is where in `notes` element i's conversation, message id and lane are.
-local function append(owner, elements, about, notes, kept, least, touched)
-  local name, length = key(owner, 'l'), 0
+-- Draws what follows from the updates that were not looked at yet.
+local function catch_up(owner, base, length)
+  local done = max(base, tonumber(call('HGET', key(owner, 't'), '') or 0))
+  if done >= base + length then return end
+  local ids, at, places = {}, {}, {}
+  for first = done - base, length - 1, SCAN do
+    note(ids, at, call('LRANGE', key(owner, 'l'), first, first + SCAN - 1), base + first + 1)
+  end
+  for place, id in pairs(ids) do
+    local known = place_in(places, sub(place, 7))
+    if id > known.top then known.top = id end
+    known.lanes[sub(place, 1, 5)] = id .. format('%010d', at[place])
+  end
+  settle(owner, places)
+  call('HSET', key(owner, 't'), '', base + length)
+end
+
+-- Appends and returns the new pts. A list of more than `kept` is cut to `least`.
+local function append(owner, elements, kept, least, waiting)
+  local name, length, base = key(owner, 'l'), 0, 0
   for i = 1, #elements, CHUNK do
     length = call('RPUSH', name, unpack(elements, i, min(i + CHUNK - 1, #elements)))
   end
-  local before, base = length - #elements, 0
+  local before = length - #elements
   if before >= least then -- a list that was ever trimmed is at least so long
     base = tonumber(call('HGET', key(owner, 'b'), 'base') or 0)
   end
-  for i, at in ipairs(about) do
-    if at then
-      local place, lane = place_in(touched, owner, notes[at]), notes[at + 2]
-      local value = notes[at + 1] .. format('%010d', base + before + i)
-      if later(place[lane], value) then place[lane] = value end
-    end
+  if length > kept or floor((base + length) / waiting) > floor((base + before) / waiting) then
+    catch_up(owner, base, length)
   end
   if length > kept then trim(owner, length - least) end
   return base + length
 end
 
--- Which of the wanted events the owner's list holds. Read backwards: when an event was back-fed, all smaller ones of its
--- lane had been fed already, so neither it nor its back-fed copy stands before a fed update with a smaller id.
+-- Which of the wanted events (id -> lane) the owner's list holds. Read backwards: when an event was back-fed, all smaller
+-- ones of its lane had been fed already, so neither it nor its back-fed copy stands before a fed update with a smaller id.
 local function held(owner, wanted)
   local smallest, left, greatest = {}, 0, ZERO
-  for id in pairs(wanted) do
-    local lane = lane_of(id)
+  for id, lane in pairs(wanted) do
     if not smallest[lane] then left = left + 1 end
     if not smallest[lane] or id < smallest[lane] then smallest[lane] = id end
     if id > greatest then greatest = id end
@@ -181,7 +224,7 @@ local function held(owner, wanted)
       if wanted[id] then
         found[id] = true
       elseif id < greatest and sub(elements[i], 20, 20) == 'f' then
-        local lane = lane_of(id)
+        local lane = sub(elements[i], 21, 25)
         if smallest[lane] and id < smallest[lane] then
           smallest[lane] = nil
           left = left - 1
@@ -197,7 +240,8 @@ end
 -- The window of recent messages. A member: id 19, lane 5, class 16 hex digits, sender. It is always the newest `kept` of
 -- all that were ever added, in whatever order they came, and in the order of their ids. The book of a window: whether a
 -- class may have two ids in it, then per lane n(ewest id added) or t(rimmed): kind 1, lane 5, id 19. Beside them, the set
--- of the classes that are in the window.
+-- of the classes that are in the window. New messages wait in a list of their own until `waiting` of them are there, or
+-- somebody counts.
 
 local function read_book(text)
   local newest, trimmed = {}, {}
@@ -303,6 +347,17 @@ local function remember(conversation, members, kept)
   call('SET', book, book_text(newest, trimmed, aliases))
 end
 
+-- Brings the new messages into the window.
+local function gather(conversation, kept)
+  local name = key(conversation, 'n')
+  local members = call('LRANGE', name, 0, -1)
+  if #members == 0 then return end
+  for from = 1, #members, CHUNK do
+    remember(conversation, { unpack(members, from, min(from + CHUNK - 1, #members)) }, kept)
+  end
+  call('DEL', name)
+end
+
 local function raise_floor(conversation, lane, id)
   local book = key(conversation, 'w')
   local newest, trimmed, aliases = read_book(call('GET', book))
@@ -316,12 +371,11 @@ local function keep_newest(name, id, kept)
   if excess > 0 then call('ZPOPMIN', name, excess) end
 end
 
--- apply(payload, updates...): see hot_wire.py for the layout. args[at + 1] is update `at`, notes its three fields.
+-- apply(payload, updates...): see hot_wire.py for the layout. args[at + 1] is update `at`.
 
-local STRIDES = { 3, 3, 2, 2, 4, 2, 2, 2, 2, 3, 4, 3, 3 }
+local STRIDES = { 3, 2, 2, 3, 2, 2, 2, 3, 4, 3, 3 }
 local STRINGS = {
-  { 1, 2, 3 }, { 1, 2, 3 }, { 1 }, { 1 }, { 1, 2, 3 }, { 1, 2 }, { 1, 2 }, { 1 }, { 1, 2 }, { 1, 2, 3 }, { 1, 2, 3, 4 },
-  { 1, 2, 3 }, { 1, 2, 3 },
+  { 1, 2, 3 }, { 1 }, { 1 }, { 1, 2, 3 }, { 1, 2 }, { 1 }, { 1, 2 }, { 1, 2, 3 }, { 1, 2, 3, 4 }, { 1, 2, 3 }, { 1, 2, 3 },
 }
 
 local function malformed(batch, count)
@@ -335,18 +389,16 @@ local function malformed(batch, count)
       end
     end
   end
-  local entries = #batch[3] / 3
-  if entries ~= count then return 'number of updates' end
-  for section = 4, 5 do
+  for section = 3, 4 do
     for i = 2, #batch[section], 2 do
       if type(batch[section][i]) ~= 'table' then return 'feed' end
       for _, at in ipairs(batch[section][i]) do
-        if type(at) ~= 'number' or at < 1 or at > entries then return 'feed entry' end
+        if type(at) ~= 'number' or at < 1 or at > count then return 'feed entry' end
       end
     end
   end
-  for i = 2, #batch[9], 2 do
-    if type(batch[9][i]) ~= 'table' then return 'recent' end
+  for i = 2, #batch[7], 2 do
+    if type(batch[7][i]) ~= 'table' then return 'recent' end
   end
 end
 
@@ -359,91 +411,103 @@ local function stale(moves)
   return false
 end
 
-local function feed(args, notes, feeds, kept, least, back, answer, touched)
+-- feeds: owner, places of his updates in args, owner, ...
+local function feed(args, feeds, bounds, answer)
   for i = 1, #feeds, 2 do
-    local owner, elements, about, found, taken = feeds[i], {}, {}, nil, {}
-    if back then
-      local wanted = {}
-      for _, at in ipairs(feeds[i + 1]) do wanted[sub(args[at + 1], 1, 19)] = true end
-      found = held(owner, wanted)
-    end
+    local elements = {}
+    for k, at in ipairs(feeds[i + 1]) do elements[k] = args[at + 1] end
+    insert(answer, feeds[i])
+    insert(answer, append(feeds[i], elements, bounds.updates, bounds.updates_least, bounds.waiting))
+  end
+end
+
+-- The same, without what the owner's list holds already.
+local function back_feed(args, feeds, bounds, answer)
+  for i = 1, #feeds, 2 do
+    local owner, elements, taken, wanted = feeds[i], {}, {}, {}
+    for _, at in ipairs(feeds[i + 1]) do wanted[sub(args[at + 1], 1, 19)] = sub(args[at + 1], 21, 25) end
+    local found = held(owner, wanted)
     for _, at in ipairs(feeds[i + 1]) do
       local element = args[at + 1]
-      local id = found and sub(element, 1, 19)
-      if not (found and (found[id] or taken[element])) then
-        if found then
-          taken[element] = true
-          element = id .. 'b' .. sub(element, 21)
-        end
-        insert(elements, element)
-        insert(about, notes[3 * at - 2] ~= '' and 3 * at - 2)
+      if not (found[sub(element, 1, 19)] or taken[element]) then
+        taken[element] = true
+        insert(elements, sub(element, 1, 19) .. 'b' .. sub(element, 21))
       end
     end
     if #elements > 0 then
       insert(answer, owner)
-      insert(answer, append(owner, elements, about, notes, kept, least, touched))
+      insert(answer, append(owner, elements, bounds.updates, bounds.updates_least, bounds.waiting))
     end
   end
 end
 
-local function write(batch, args, updates_kept, updates_least, recent_kept, ids_kept, result_s)
-  local answer, touched = {}, {}
-  feed(args, batch[3], batch[4], updates_kept, updates_least, false, answer, touched)
-  feed(args, batch[3], batch[5], updates_kept, updates_least, true, answer, touched)
-  local flat = batch[6]
-  for i = 1, #flat, 4 do
-    local place = place_in(touched, flat[i], flat[i + 1])
-    place.top, place.score = flat[i + 2], flat[i + 3]
+local function raise_tops(flat)
+  local owners = {}
+  for i = 1, #flat, 3 do
+    local places = owners[flat[i]] or {}
+    owners[flat[i]] = places
+    place_in(places, flat[i + 1]).top = flat[i + 2]
   end
-  settle(touched)
-  flat = batch[7]
+  for owner, places in pairs(owners) do settle(owner, places) end
+end
+
+local function add_recents(flat, bounds)
   for i = 1, #flat, 2 do
-    local name, conversation = key(flat[i], 't'), flat[i + 1]
-    local place = call('HGET', name, conversation)
-    if place then call('HSET', name, conversation, ZERO .. sub(place, 20)) end
-    call('ZREM', key(flat[i], 'd'), conversation)
+    local members, length = flat[i + 1], 0
+    for from = 1, #members, CHUNK do
+      length = call('RPUSH', key(flat[i], 'n'), unpack(members, from, min(from + CHUNK - 1, #members)))
+    end
+    if length >= bounds.waiting then gather(flat[i], bounds.recent) end
   end
-  flat = batch[8]
+end
+
+local function write(batch, args, bounds)
+  local answer = {}
+  feed(args, batch[3], bounds, answer)
+  back_feed(args, batch[4], bounds, answer)
+  raise_tops(batch[5])
+  local flat = batch[6]
   for i = 1, #flat, 2 do
     local old = call('GET', key(flat[i], 'c'))
     if not old or old < flat[i + 1] then call('SET', key(flat[i], 'c'), flat[i + 1]) end
   end
+  add_recents(batch[7], bounds)
+  flat = batch[8]
+  for i = 1, #flat, 2 do keep_newest(key(flat[i], 'x'), flat[i + 1], bounds.ids) end
   flat = batch[9]
-  for i = 1, #flat, 2 do
-    local members = flat[i + 1]
-    for from = 1, #members, CHUNK do
-      remember(flat[i], { unpack(members, from, min(from + CHUNK - 1, #members)) }, recent_kept)
-    end
-  end
+  for i = 1, #flat, 3 do keep_newest(key2(flat[i], 'h', flat[i + 1]), flat[i + 2], bounds.ids) end
   flat = batch[10]
-  for i = 1, #flat, 2 do keep_newest(key(flat[i], 'x'), flat[i + 1], ids_kept) end
-  flat = batch[11]
-  for i = 1, #flat, 3 do keep_newest(key2(flat[i], 'h', flat[i + 1]), flat[i + 2], ids_kept) end
-  flat = batch[12]
   for i = 1, #flat, 4 do raise(key2(flat[i], 'm', flat[i + 1]), flat[i + 2], flat[i + 3]) end
-  flat = batch[13]
+  flat = batch[11]
   for i = 1, #flat, 3 do
     local name, value = key2(flat[i], 'q', flat[i + 1]), flat[i + 2]
-    local old = call('SET', name, value, 'EX', result_s, 'NX', 'GET')
-    if old and sub(value, 1, 19) < sub(old, 1, 19) then call('SET', name, value, 'EX', result_s) end
+    local old = call('SET', name, value, 'EX', bounds.result_s, 'NX', 'GET')
+    if old and sub(value, 1, 19) < sub(old, 1, 19) then call('SET', name, value, 'EX', bounds.result_s) end
   end
-  flat = batch[14]
+  flat = batch[12]
   for i = 1, #flat, 3 do raise_floor(flat[i], flat[i + 1], flat[i + 2]) end
   flat = batch[2]
   for i = 1, #flat, 3 do call('HSET', FRONTIER, flat[i], flat[i + 2]) end
   return answer
 end
 
+-- What an epoch was begun with.
+local BOUNDS = { 'updates', 'updates_least', 'recent', 'ids', 'waiting', 'result_s' }
+local function epoch_and_bounds()
+  local found = call('HMGET', META, 'epoch', 'building', unpack(BOUNDS))
+  local bounds = {}
+  for i, name in ipairs(BOUNDS) do bounds[name] = tonumber(found[i + 2]) end
+  return found[1], found[2], bounds
+end
+
 register('pb_apply', {}, function(args)
   local batch = unpack_message(args[1])
   local wrong = malformed(batch, #args - 1)
   if wrong then return fail('MALFORMED', wrong) end
-  local meta = call('HMGET', META, 'epoch', 'building', 'updates', 'updates_least', 'recent', 'ids', 'result_s')
-  if meta[1] ~= batch[1] and meta[2] ~= batch[1] then return lost() end
+  local epoch, building, bounds = epoch_and_bounds()
+  if epoch ~= batch[1] and building ~= batch[1] then return lost() end
   if stale(batch[2]) then return { 'stale', call('HGETALL', FRONTIER) } end
-  local ok, answer = pcall(
-    write, batch, args, tonumber(meta[3]), tonumber(meta[4]), tonumber(meta[5]), tonumber(meta[6]), meta[7]
-  )
+  local ok, answer = pcall(write, batch, args, bounds)
   if ok then return answer end
   call('HDEL', META, 'epoch', 'building')
   local cause = type(answer) == 'table' and answer.err or tostring(answer)
@@ -484,12 +548,17 @@ register('pb_publish', {}, function(args)
   return 1
 end)
 
-local function reader(name, body)
-  register(name, { 'no-writes' }, function(args)
+local function served(name, flags, body)
+  register(name, flags, function(args)
     if not published() then return lost() end
     return body(args)
   end)
 end
+
+local function reader(name, body) served(name, { 'no-writes' }, body) end
+
+-- Draws what was put off before it reads; a full server still answers.
+local function late_reader(name, body) served(name, { 'allow-oom' }, body) end
 
 register('pb_epoch', { 'no-writes' }, function() return call('HGET', META, 'epoch') end)
 
@@ -535,9 +604,10 @@ end)
 
 -- seen(owner, conversation, message, pts): the place answers for every lane whose newest is within; for the others
 -- the list is read backwards. In a list, ids of one lane grow, save for what was back-fed.
-reader('pb_seen', function(args)
+late_reader('pb_seen', function(args)
   local owner, conversation, message, pts = args[1], args[2], args[3], tonumber(args[4])
   local base, length = size_of(owner)
+  catch_up(owner, base, length)
   local found, open, left = {}, {}, 0
   local place = call('HGET', key(owner, 't'), conversation) or ZERO
   for at = 20, #place, 34 do
@@ -551,22 +621,20 @@ reader('pb_seen', function(args)
   end
   local last = min(pts - base, length) - 1
   local head = char(#conversation) .. conversation
-  local head_end = 20 + #head
+  local head_end = 25 + #head
   while left > 0 and last >= 0 do
     local first = max(0, last - SCAN + 1)
     local elements = call('LRANGE', key(owner, 'l'), first, last)
     for i = #elements, 1, -1 do
       local element = elements[i]
-      if sub(element, 21, head_end) == head then
-        local id = sub(element, head_end + 1, head_end + 19)
-        if id <= message then
-          local lane = lane_of(id)
-          if open[lane] then
-            if id > (found[lane] or ZERO) then found[lane] = id end
-            if sub(element, 20, 20) == 'f' then
-              open[lane] = nil
-              left = left - 1
-            end
+      local id = sub(element, 1, 19)
+      if id <= message and sub(element, 26, head_end) == head then
+        local lane = sub(element, 21, 25)
+        if open[lane] then
+          if id > (found[lane] or ZERO) then found[lane] = id end
+          if sub(element, 20, 20) == 'f' then
+            open[lane] = nil
+            left = left - 1
           end
         end
       end
@@ -589,7 +657,8 @@ local function top_of(user, conversation)
   return top > ZERO and top or call('GET', key(conversation, 'c')) or ZERO
 end
 
-reader('pb_tops', function(args)
+late_reader('pb_tops', function(args)
+  catch_up(args[1], size_of(args[1]))
   local answer = {}
   for i = 2, #args do answer[i - 1] = top_of(args[1], args[i]) end
   return answer
@@ -602,8 +671,9 @@ end
 
 -- dialogs(user, limit, after score, after top, after conversation, number of pinned, pinned..., channels...); without
 -- `after` its top is ''.
-reader('pb_dialogs', function(args)
+late_reader('pb_dialogs', function(args)
   local user, limit, pinned_count = args[1], tonumber(args[2]), tonumber(args[6])
+  catch_up(user, size_of(user))
   local after = args[4] ~= '' and { args[5], args[4] }
   local out, known, found = {}, {}, {}
   for i = 7, 6 + pinned_count do out[args[i]] = true end
@@ -691,9 +761,10 @@ local function unread(user, conversation, joined)
   return count, more or 0
 end
 
-reader('pb_unread', function(args)
-  local answer = {}
+late_reader('pb_unread', function(args)
+  local answer, kept = {}, tonumber(call('HGET', META, 'recent'))
   for i = 2, #args, 2 do
+    gather(args[i], kept)
     local count, more = unread(args[1], args[i], args[i + 1])
     insert(answer, count)
     insert(answer, more)

@@ -25,11 +25,11 @@ def at(tick: int, lane: int = FRA) -> int:
     return make_id(BASE + tick, lane)
 
 
-def feed(owner: str, id: int, conversation: str | None = None) -> Feed:
-    return Feed(owner, id, b"\x00\xff" + str(id).encode(), None if conversation is None else (conversation, id))
+def feed(owner: str, id: int, conversation: str = "") -> Feed:
+    return Feed(owner, id, b"\x00\xff" + str(id).encode(), conversation)
 
 
-def feeds(owner: str, ids: Sequence[int], conversation: str | None = None) -> list[Feed]:
+def feeds(owner: str, ids: Sequence[int], conversation: str = "") -> list[Feed]:
     return [feed(owner, id, conversation) for id in ids]
 
 
@@ -243,15 +243,28 @@ class DialogsContract:
         assert await hot.dialogs("Ua", ["C1", "C2"], [], None, 9) == [("C1", at(5)), ("D1", at(4))]
         assert await hot.dialogs("Ua", [], [], None, 9) == [("D1", at(4))]
 
-    async def test_a_dialog_taken_out_comes_back_with_a_new_message(self, hot: HotStore) -> None:
-        await write(
-            hot, tops=[("Ua", "D1", at(4))], feeds=[feed("Ua", at(4), "D1")], untop=[("Ua", "D1"), ("Ua", "D2")]
-        )
-        assert await hot.dialogs("Ua", [], [], None, 9) == []
-        assert await hot.tops("Ua", ["D1"]) == [0]
-        assert await hot.seen("Ua", "D1", at(9), 9) == {FRA: at(4)}
-        await write(hot, tops=[("Ua", "D1", at(2))])
-        assert await hot.dialogs("Ua", [], [], None, 9) == [("D1", at(2))]
+    async def test_a_message_that_is_fed_raises_the_dialog_of_its_owner(self, hot: HotStore) -> None:
+        await write(hot, feeds=[*feeds("Ua", [at(1), at(7), at(5)], "D1"), feed("Ua", at(6), "D2"), feed("Ua", at(9))])
+        assert await hot.dialogs("Ua", [], [], None, 9) == [("D1", at(7)), ("D2", at(6))]
+        assert await hot.dialogs("Ub", [], [], None, 9) == []
+        await write(hot, tops=[("Ua", "D3", at(8))], back_feeds=[feed("Ua", at(4), "D4"), feed("Ua", at(8), "D2")])
+        tops = [("D2", at(8)), ("D3", at(8)), ("D1", at(7)), ("D4", at(4))]
+        assert await hot.dialogs("Ua", [], [], None, 9) == tops
+        assert await hot.tops("Ua", ["D4", "D1"]) == [at(4), at(7)]
+        late = [at(n) for n in range(10, 40)]  # more than are kept
+        await write(hot, feeds=feeds("Ua", late, "D5"))
+        assert await hot.dialogs("Ua", [], [], None, 9) == [("D5", at(39)), *tops]
+
+    async def test_what_follows_from_updates_is_the_same_whoever_looked_before(self, hot: HotStore) -> None:
+        last = UPDATES_KEPT - 1
+        for n in range(1, last + 1):
+            await write(hot, feeds=[feed(user, at(n), f"D{n % 5}") for user in ("Ua", "Ub", "Uc", "Ud")])
+            tops = [(f"D{k % 5}", at(k)) for k in range(n, max(0, n - 5), -1)]
+            assert await hot.dialogs("Ua", [], [], None, 9) == tops
+            assert await hot.seen("Ua", f"D{n % 5}", at(n), n) == {FRA: at(n)}
+        assert await hot.dialogs("Ub", [], [], None, 9) == tops
+        assert await hot.tops("Uc", [name for name, _ in tops]) == [top for _, top in tops]
+        assert await hot.seen("Ud", "D0", at(last), last) == await hot.seen("Ua", "D0", at(last), last)
 
 
 class UnreadContract:

@@ -28,15 +28,17 @@ class Step(NamedTuple):
     recipients: tuple[bool, bool, bool]
     ends_batch: bool
     repeats: bool
+    looks: bool
+    """Somebody reads after the batch: what is put off until then must not show."""
 
 
 small = st.integers(0, 7)
 steps = st.lists(
     st.builds(
         Step,
-        st.sampled_from(["send"] * 5 + ["copy", "recall", "hide", "read", "note", "back"]),
+        st.sampled_from(["send"] * 5 + ["copy", "recall", "hide", "read", "note", "back", "join"]),
         st.integers(0, 2), st.integers(0, 2), st.integers(0, 1), small, st.integers(1, 4),
-        st.tuples(st.booleans(), st.booleans(), st.booleans()), st.booleans(), st.booleans(),
+        st.tuples(st.booleans(), st.booleans(), st.booleans()), st.booleans(), st.booleans(), st.booleans(),
     ),
     min_size=20,
     max_size=70,
@@ -70,12 +72,9 @@ class History:
             original = known if step.kind == "copy" and known else Recent(conversation, id, user, id % 1_000_003, True)
             recent = original._replace(message=id)
             self.sent.append(recent)
-            fed = [Feed(owner, id, b"%d" % id, (recent.conversation, id)) for owner in owners]
+            fed = [Feed(owner, id, b"%d" % id, recent.conversation) for owner in owners]
             self.feeds += fed
-            tops = [(owner, recent.conversation, id) for owner in owners]
-            return batch._replace(
-                feeds=[*batch.feeds, *fed], recents=[*batch.recents, recent], tops=[*batch.tops, *tops]
-            )
+            return batch._replace(feeds=[*batch.feeds, *fed], recents=[*batch.recents, recent])
         message = known.message if known else id
         where = known.conversation if known else conversation
         if step.kind == "recall":
@@ -84,6 +83,8 @@ class History:
             return batch._replace(hides=[*batch.hides, (user, where, message)])
         if step.kind == "read":
             return batch._replace(marks=[*batch.marks, (user, where, message & 0xFFFF, message)])
+        if step.kind == "join":
+            return batch._replace(tops=[*batch.tops, (user, conversation, id)])
         if step.kind == "back" and self.feeds:
             some = self.feeds[-1 - 3 * step.target :]
             return batch._replace(back_feeds=[*batch.back_feeds, *(feed._replace(owner=user) for feed in some)])
@@ -123,6 +124,12 @@ async def assert_equal(hot: HotStore, reference: Reference, history: History) ->
                         assert all(id <= given.get(lane, 0) for lane, id in found.items())
 
 
+async def assert_looks(hot: HotStore, reference: Reference, user: str) -> None:
+    assert await hot.dialogs(user, [], [], None, 9) == reference.dialogs(user)
+    for conversation in CONVERSATIONS:
+        assert await hot.unread(user, [(conversation, 0)]) == [reference.unread(user, conversation, 0)]
+
+
 class HotLaws:
     @settings(max_examples=60, deadline=None, suppress_health_check=SHARED)
     @given(steps)
@@ -136,6 +143,8 @@ class HotLaws:
                 batch = history.take()
                 await hot.apply(batch)
                 reference.apply(batch)
+                if step.looks:
+                    await assert_looks(hot, reference, USERS[step.user])
                 if step.repeats:
                     try:
                         await hot.apply(batch)

@@ -28,6 +28,8 @@ class Reference:
                 taken.add(feed)
                 self.fed[feed.owner].append(feed)
         self.tops |= set(batch.tops)
+        fed = [feed for feed in (*batch.feeds, *batch.back_feeds) if feed.conversation]
+        self.tops |= {(feed.owner, feed.conversation, feed.event) for feed in fed}
         self.recents |= {recent for recent in batch.recents if recent.counts}
         self.recalls |= set(batch.recalls)
         self.hides |= set(batch.hides)
@@ -44,8 +46,8 @@ class Reference:
 
     def delivered(self, owner: str, conversation: str, message: int, pts: int) -> dict[int, int]:
         """What a client that stands at `pts` was really given."""
-        about = [feed.about for feed in self.fed[owner][:pts]]
-        return greatest(place[1] for place in about if place and place[0] == conversation and place[1] <= message)
+        there = [feed.event for feed in self.fed[owner][:pts] if feed.conversation == conversation]
+        return greatest(id for id in there if id <= message)
 
     def seen(self, owner: str, conversation: str, message: int, pts: int) -> dict[int, int]:
         """The same, with what was trimmed counting as delivered. Only for pts that are not older than the trimming."""

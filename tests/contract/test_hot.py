@@ -53,7 +53,7 @@ class TestMemoryHot(HotStoreContract, HotLaws):
 class TestValkeyHot(HotStoreContract, HotLaws):
     @pytest.fixture
     async def hot(self, server: ValkeyServer) -> AsyncIterator[HotStore]:
-        store = ValkeyHot(server.url, updates_kept=UPDATES_KEPT, recent_kept=RECENT_KEPT)
+        store = ValkeyHot(server.url, updates_kept=UPDATES_KEPT, recent_kept=RECENT_KEPT, waiting=3)
         await store.begin(EPOCH)
         await store.publish_epoch(EPOCH, {}, {})
         yield store

@@ -15,7 +15,7 @@ from stores.adapters import valkey_batcher
 from stores.adapters.memory_hot import MemoryHot
 from stores.adapters.valkey_batcher import Batcher
 from stores.adapters.valkey_hot import ValkeyHot
-from stores.ports import EpochLost, HotBatch, Mark, Recent, Stale
+from stores.ports import EpochLost, HotBatch, Mark, Recent, Stale, Unread
 from tests.contract.hot import EPOCH, FRA, NYC, at, feed, feeds
 from tests.support.valkey import ValkeyFactory, ValkeyServer
 
@@ -158,8 +158,8 @@ async def test_each_database_of_a_server_is_a_store_of_its_own(server: ValkeySer
 @pytest.mark.parametrize(
     "broken",
     [
-        {"untop": [("Ua", None)]},
-        {"untop": [("Ua",)]},
+        {"tops": [("Ua", None, at(1))]},
+        {"channel_tops": [("C1", -1)]},
         {"marks": [("Ua", ["D1"], FRA, at(1))]},
         {"window_floors": [("D1", FRA, at(1)), (True, FRA, at(1))]},
         {"recalls": [("D1", -1)]},
@@ -192,12 +192,40 @@ async def test_a_full_server_is_unavailable_and_nothing_is_written(valkey_server
     n = 0
     with pytest.raises(StoreUnavailable) as full:
         for n in range(500):
-            big = [feed(f"U{n}", at(n))._replace(entry=bytes(50_000))]
-            await store.apply(HotBatch(EPOCH, {FRA: (n, Mark(n + 1, at(n)))}, feeds=big))
+            big = [feed(f"U{n}", at(n), "D1")._replace(entry=bytes(50_000))]
+            recents = [Recent("D1", at(n), "Ua", n, True)]
+            await store.apply(HotBatch(EPOCH, {FRA: (n, Mark(n + 1, at(n)))}, feeds=big, recents=recents))
     assert full.value.private.startswith("OOM")
     assert await store.frontier() == {FRA: Mark(n, at(n - 1))}
     assert await store.pts([f"U{n}"]) == [0]
+    # What was put off is written by whoever reads: that is still done, and what is there is shown.
+    assert await store.dialogs("U0", [], [], None, 9) == [("D1", at(0))]
+    assert await store.unread("Ub", [("D1", at(n - 3))]) == [Unread(2, False)]
+    assert await store.seen("U1", "D1", at(n), 1) == {FRA: at(1)}
     await store.close()
+
+
+async def test_what_is_put_off_is_bounded(server: ValkeyServer) -> None:
+    hot = ValkeyHot(server.url, waiting=10)
+    await hot.begin(EPOCH)
+    await hot.publish_epoch(EPOCH, {}, {})
+    for n in range(1, 36):
+        recents = [Recent("D1", at(n), "Ua", n, True)]
+        await hot.apply(HotBatch(EPOCH, {}, feeds=feeds("Ua", [at(n)], f"D{n}"), recents=recents))
+        assert server.ask("LLEN pb:{D1}:n") == b":%d" % (n % 10)
+        assert server.ask("LLEN pb:{D1}:r") == b":%d" % (n - n % 10)
+        assert server.ask("ZCARD pb:{Ua}:d") == b":%d" % (n - n % 10)
+    await hot.close()
+
+
+async def test_what_is_trimmed_was_drawn_from_before(server: ValkeyServer) -> None:
+    hot = ValkeyHot(server.url, updates_kept=5, waiting=1_000)
+    await hot.begin(EPOCH)
+    await hot.publish_epoch(EPOCH, {}, {})
+    for n in range(1, 20):
+        await hot.apply(HotBatch(EPOCH, {}, feeds=feeds("Ua", [at(n)], f"D{n}")))
+    assert await hot.dialogs("Ua", [], [], None, 99) == [(f"D{n}", at(n)) for n in range(19, 0, -1)]
+    await hot.close()
 
 
 async def test_a_listener_comes_back_after_a_restart(hot: ValkeyHot, server: ValkeyServer) -> None:
