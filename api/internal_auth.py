@@ -82,8 +82,14 @@ def verify_answer(key: bytes, answer: str | None, request_mac: str, status: int,
     """Who answered. LinkFailed if that is not proven."""
     match = _ANSWER.fullmatch(answer or "")
     if match is None or not hmac.compare_digest(match[2], _answer_mac(key, match[1], request_mac, status, body)):
-        raise LinkFailed("the answer is not signed with the shared key", private=f"status {status}")
+        raise LinkFailed(
+            "the answer is not signed with the shared key: sys_key_file differs there, or another program answers",
+            private=f"status {status}",
+        )
     return match[1]
+
+
+WRONG_SIGNATURE = "the signature is wrong"
 
 
 class InternalAuth:
@@ -136,7 +142,7 @@ class InternalAuth:
         if not hmac.compare_digest(
             given, _request_mac(self._key, name, to, sent_ms, nonce, method, path, hashed, headers)
         ):
-            raise Unauthenticated("the signature is wrong")
+            raise Unauthenticated(WRONG_SIGNATURE)
         if to != self._name:
             raise Unauthenticated(f"it was signed for {to}, and this is {self._name}")
         return Sender(name, given, hashed)

@@ -19,6 +19,8 @@ class Figures:
     """Queue lengths by name."""
     stores: Callable[[], Mapping[str, Any]] = dict
     """The state of each store by name."""
+    disks: Callable[[], Mapping[str, Any]] = dict
+    """The room that each folder's disk has, by setting."""
     clock: Callable[[], Mapping[str, Any]] = dict
     """What is known of this machine's wall clock and the others' (docs/clock.md)."""
     counters: Callable[[], Mapping[str, int]] = dict
@@ -74,6 +76,7 @@ class Status:
                 "long_polls": replicator.pulls.waiting,
                 **self._figures.queues(),
             },
+            "disks": self._figures.disks(),
             "stores": {"log": replicator.growth.error or "ok", **self._figures.stores()},
             "counters": {
                 "records_pulled": replicator.intake.stored,

@@ -9,6 +9,7 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 
@@ -79,7 +80,11 @@ class Watcher:
 class Cast:
     """Makes users at their home DCs and keeps their clients."""
 
-    def __init__(self, regions: Mapping[str, Region], sys_key: bytes, *, watched: bool = True) -> None:
+    def __init__(
+        self, regions: Mapping[str, Region], sys_key: bytes, *, watched: bool = True, key_file: Path | None = None
+    ) -> None:
+        """`key_file`: where the key is from, to be named when a datacenter does not take it."""
+        self._key_file = key_file
         self._places = regions
         self._sys_key = sys_key
         self.names = tuple(regions)
@@ -113,7 +118,7 @@ class Cast:
 
     def sys(self, name: str) -> SysClient:
         """The internal listener of a DC."""
-        return SysClient(name, self._places[name].sys_url, self._sys_key)
+        return SysClient(name, self._places[name].sys_url, self._sys_key, key_file=self._key_file)
 
     @contextlib.asynccontextmanager
     async def _all_sys(self, names: Iterable[str]) -> AsyncIterator[dict[str, SysClient]]:

@@ -25,6 +25,7 @@ from broker.description import described as stream_described
 from cli import internal_side, public_side
 from cli import settings as configuration
 from cli.clock_watch import ClockWatch
+from cli.disks import Disks
 from cli.file_limit import make_room
 from cli.listeners import SHUTDOWN_S_MAX, open_public, open_sys, runner_of
 from cli.serving import Serving
@@ -101,6 +102,7 @@ class Datacenter:
             self._closers.append(self.writer.close)
             self._spawn("archiver", self.archiver.run())
             self._spawn("tick", self._tick())
+            self._spawn("disks", self.disks.run())
             await self.serving.opened()
         except BaseException:
             await self.stop()
@@ -236,6 +238,8 @@ class Datacenter:
             entropy=entropy,
         )
         self.watch = ClockWatch(self.clocks, self.clock, self.replicator.names, self.applier.far_ahead, period_s=TICK_S)
+        stores = self.settings.stores
+        self.disks = Disks({"data_dir": stores.data_dir, "objects_dir": stores.objects_dir})
         self.trimmer = Trimmer(
             self.log,
             archived=self.archiver.tops,
@@ -277,7 +281,7 @@ class Datacenter:
         )
         self.public, self.hub = public_side.build(deps, streams_max=self.room.streams, gate=self.serving.gate)
         self.sys_metrics = internal_side.log_metrics(
-            self.trimmer, self.past, self.collector, self.replicator, self.archiver
+            self.trimmer, self.past, self.collector, self.replicator, self.archiver, self.disks
         )
         status = Status(
             dc=dc.name,
@@ -286,7 +290,7 @@ class Datacenter:
             progress=self.applier.progress,
             replicator=self.replicator,
             figures=internal_side.figures(
-                self.applier, self.writer, self.replicator, self.archiver, self.trimmer, self.watch
+                self.applier, self.writer, self.replicator, self.archiver, self.trimmer, self.watch, self.disks
             ),
             now_ms=wall_clock_ms,
         )

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 PLANB = ".venv/bin/planb"
 DEVICE = "curl"
+CURL = "curl -w '\\n'"
+"""An answer has no line feed at its end: the next prompt would stand behind it."""
 
 
 class Hint(NamedTuple):
@@ -44,35 +46,35 @@ def hints(names: tuple[str, ...], person: Person, demo: int) -> list[Hint]:
     """In an order in which they make a story. `names`: the datacenters; `demo`: its process."""
     first, last = names[0], names[-1]
     here, there = f"${_variable(first)}", f"${_variable(last)}"
-    post = 'curl -H "$AUTH" -H "$JSON"'
+    post = f'{CURL} -H "$AUTH" -H "$JSON"'
     hello = f"""-d '{{"to": "'$CHAT'", "text": "hello from {first}"}}' {here}/v1/messages"""
     login = shlex.quote(json.dumps({"user": person.user, "password": person.password, "device": DEVICE}))
     lunch = shlex.quote(json.dumps({"kind": "group", "title": "Lunch", "users": [person.friend]}))
     ask = """sed 's/.*"id": *"\\([0-9]*\\)".*/\\1/\'"""
     return [
-        Hint("who you are", (f'curl -H "$AUTH" {here}/v1/me',)),
+        Hint("who you are", (f'{CURL} -H "$AUTH" {here}/v1/me',)),
         Hint("log in with your password: one more session, one more token", (
-            f'curl -H "$JSON" -d {login} {here}/v1/login',
+            f'{CURL} -H "$JSON" -d {login} {here}/v1/login',
         )),
         Hint(f"say something in {first}, read it in {last}", (
             f"{post} {hello}",
-            f'curl -H "$AUTH" "{there}/v1/dialogs/$CHAT/messages?limit=2"',
+            f'{CURL} -H "$AUTH" "{there}/v1/dialogs/$CHAT/messages?limit=2"',
         )),
         Hint("edit a message, react to it, recall it", (
             f"MSG=$({post} -s {hello} | {ask}); echo $MSG",
             f"""{post} -X PATCH -d '{{"text": "hello, edited"}}' {here}/v1/messages/$MSG""",
-            f'curl -H "$AUTH" -X PUT {here}/v1/messages/$MSG/reactions/%F0%9F%91%8D',
-            f'curl -H "$AUTH" -X DELETE "{here}/v1/messages/$MSG?for=all"',
+            f'{CURL} -H "$AUTH" -X PUT {here}/v1/messages/$MSG/reactions/%F0%9F%91%8D',
+            f'{CURL} -H "$AUTH" -X DELETE "{here}/v1/messages/$MSG?for=all"',
         )),
         Hint("your dialogs, a new group, and a cursor to ask for updates with", (
-            f'curl -H "$AUTH" "{here}/v1/dialogs?limit=3"',
+            f'{CURL} -H "$AUTH" "{here}/v1/dialogs?limit=3"',
             f"{post} -d {lunch} {here}/v1/chats",
-            f'curl -H "$AUTH" -X POST {there}/v1/updates',
+            f'{CURL} -H "$AUTH" -X POST {there}/v1/updates',
         )),
         Hint(f"the websocket: what {last} pushes to you (Ctrl-C ends it; try it while a link is cut)", (
             f"{PLANB} watch {there}",
         )),
-        Hint(f"the API, also as a page: {here}/docs in a browser", (f"curl {here}/openapi.json",)),
+        Hint(f"the API, also as a page: {here}/docs in a browser", (f"{CURL} {here}/openapi.json",)),
         Hint("cut a link, look at the digests, heal it", tuple(
             f"{PLANB} link --demo {demo} {verb}" for verb in (f"cut {first} {last}", "list", f"heal {first} {last}")
         )),

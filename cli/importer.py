@@ -31,7 +31,8 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
         )
         for settings in found
     }
-    cast = Cast(regions, configuration.secret(found[0].secrets.sys_key_file), watched=False)
+    key_file = found[0].secrets.sys_key_file
+    cast = Cast(regions, configuration.secret(key_file), watched=False, key_file=key_file)
     conversations = []
     for path in args.files:
         try:

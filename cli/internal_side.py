@@ -14,6 +14,7 @@ from api.sys_app import SysDeps, create_sys_app
 from api.sys_status import Figures, Status
 from api.sys_writes import SysCalls, SysWriteRoutes
 from cli.clock_watch import ClockWatch
+from cli.disks import Disks
 from events.codec import Codec
 from events.lane_writer import LaneWriter
 from events.ports import LogReader
@@ -81,6 +82,7 @@ def figures(
     archiver: Archiver,
     trimmer: Trimmer,
     watch: ClockWatch,
+    disks: Disks,
 ) -> Figures:
     """What the status shows of one process."""
 
@@ -94,13 +96,14 @@ def figures(
         log_first=lambda: trimmer.first,
         queues=lambda: {"lane": writer.pending, "apply": applier.queued},
         stores=lambda: {"stores": "applying fails" if writer.stumbling else "ok", "archive": archive()},
+        disks=disks.shown,
         clock=watch.shown,
         counters=lambda: {"events": applier.applied_events, "lost_writes": applier.lost_writes},
     )
 
 
 def log_metrics(
-    trimmer: Trimmer, past: LogWithPast, collector: Collector, replicator: Replicator, archiver: Archiver
+    trimmer: Trimmer, past: LogWithPast, collector: Collector, replicator: Replicator, archiver: Archiver, disks: Disks
 ) -> Metrics:
     """What is kept and what is forgotten."""
     metrics = Metrics()
@@ -110,5 +113,6 @@ def log_metrics(
     metrics.gauge("planb_log_trimmed_records", "Records that left the log.", lambda: trimmer.trimmed)
     metrics.gauge("planb_log_archive_reads_records", "Trimmed records that were read.", lambda: past.served)
     metrics.gauge("planb_conflict_rows_forgotten", "Of those that are old.", lambda: collector.collected)
+    metrics.series("planb_disk_free_bytes", "Left on the folder's disk.", "folder", disks.free)
     metrics.gauge("planb_bound_behind_records", "Beyond the collection bound.", replicator.beyond_bound)
     return metrics

@@ -95,12 +95,13 @@ async def _everywhere(
     settings: Settings, peers: Iterable[str], answer_s_max: float
 ) -> AsyncIterator[dict[str, SysClient]]:
     """Clients of this DC and of these peers, by name."""
-    key = configuration.secret(settings.secrets.sys_key_file)
+    key_file = settings.secrets.sys_key_file
+    key = configuration.secret(key_file)
     urls = {settings.dc.name: f"http://{settings.sys.host}:{settings.sys.port}"}
     urls |= {name: settings.peers[name].sys_url for name in peers}
     async with contextlib.AsyncExitStack() as stack:
         yield {
-            name: await stack.enter_async_context(SysClient(name, url, key, settings.dc.name, answer_s_max))
+            name: await stack.enter_async_context(SysClient(name, url, key, settings.dc.name, answer_s_max, key_file))
             for name, url in urls.items()
         }
 

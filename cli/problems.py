@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cli.units import size
+from core.limits import DISK_FREE_BYTES_MIN
+
 CLOCK_ERROR_MS_NOTED = 100
 """As in docs/operations.md, “What to watch”."""
 BEHIND_MIN = 1_000
@@ -11,7 +14,14 @@ BEHIND_MIN = 1_000
 
 def problems(status: Mapping[str, Any], config: str) -> list[str]:
     """The worst first; [] when all is well. `config`: the settings file that commands are to be given."""
-    return [*_clock(status), *_stores(status), *_replication(status), *_links(status), *_parked(status, config)]
+    return [
+        *_clock(status),
+        *_stores(status),
+        *_disks(status),
+        *_replication(status),
+        *_links(status),
+        *_parked(status, config),
+    ]
 
 
 def _clock(status: Mapping[str, Any]) -> Iterator[str]:
@@ -29,6 +39,14 @@ def _stores(status: Mapping[str, Any]) -> Iterator[str]:
     for name, state in status["stores"].items():
         if state != "ok":
             yield f"{name}: {state}"
+
+
+def _disks(status: Mapping[str, Any]) -> Iterator[str]:
+    for name, disk in status["disks"].items():
+        if disk["error"]:
+            yield f"{name} {disk['folder']}: {disk['error']}"
+        elif disk["free_bytes"] < DISK_FREE_BYTES_MIN:
+            yield f"{name} {disk['folder']} is nearly full: {size(disk['free_bytes'])} left of {size(disk['bytes'])}"
 
 
 def _replication(status: Mapping[str, Any]) -> Iterator[str]:

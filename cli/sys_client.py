@@ -2,12 +2,13 @@
 
 import json
 import os
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
-from api.internal_auth import InternalAuth
+from api.internal_auth import WRONG_SIGNATURE, InternalAuth
 from api.problems import all_errors
 from cli import settings as configuration
 from cli.settings import Settings
@@ -15,16 +16,15 @@ from core.errors import OutOfTime, PlanBError, Unauthenticated, Unavailable
 from core.system import wall_clock_ms
 
 CALL_S_MAX = 60.0
-WRONG_KEY = " (secrets.sys_key_file has to be the same file as that of the datacenter that is called)"
 _EXIT_CODES = {error.code: error.exit_code for error in all_errors()}
 
 
 class SysRefused(PlanBError):
     """A problem document of syssvc; carries its code and status."""
 
-    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+    def __init__(self, status: int, problem: dict[str, Any], advice: str = "") -> None:
         detail = str(problem.get("detail", f"status {status}"))
-        super().__init__(detail + (WRONG_KEY if problem.get("code") == Unauthenticated.code else ""))
+        super().__init__(detail + advice)
         self.status = status  # type: ignore[misc]  # the answer's own, not a class's
         self.code = str(problem.get("code", "internal"))  # type: ignore[misc]
         self.exit_code = _EXIT_CODES.get(self.code, PlanBError.exit_code)  # type: ignore[misc]
@@ -41,8 +41,18 @@ class _ClocksApart(SysRefused):
 class SysClient:
     """One datacenter's syssvc. An async context manager."""
 
-    def __init__(self, dc: str, url: str, key: bytes, name: str = "operator", answer_s_max: float = CALL_S_MAX) -> None:
-        """`dc`: who is called. `name`: who signs. `answer_s_max`: of one call, seconds."""
+    def __init__(
+        self,
+        dc: str,
+        url: str,
+        key: bytes,
+        name: str = "operator",
+        answer_s_max: float = CALL_S_MAX,
+        key_file: Path | None = None,
+    ) -> None:
+        """`dc`: who is called. `name`: who signs. `answer_s_max`: of one call, seconds. `key_file`: the key's, to be
+        named when it is a wrong one."""
+        self._key_file = key_file
         self._dc = dc
         self._url = url.rstrip("/")
         self._answer_s_max = answer_s_max
@@ -55,7 +65,8 @@ class SysClient:
     def of(cls, settings: Settings) -> "SysClient":
         """The datacenter that these settings describe."""
         key = configuration.secret(settings.secrets.sys_key_file)
-        return cls(settings.dc.name, f"http://{settings.sys.host}:{settings.sys.port}", key)
+        url = f"http://{settings.sys.host}:{settings.sys.port}"
+        return cls(settings.dc.name, url, key, key_file=settings.secrets.sys_key_file)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._answer_s_max))
@@ -88,12 +99,22 @@ class SysClient:
                     self._auth.check_answer(signed, answer.status, answer.headers, await answer.read())
                     raise _ClocksApart(answer.status, found)
                 if answer.status >= 400:
-                    raise SysRefused(answer.status, found)
+                    raise SysRefused(answer.status, found, self._advice(found))
                 return found
         except ValueError as error:
             raise Unavailable(f"{self._dc}: what answers at {self._url} is no datacenter") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"{self._dc}: {self._url} does not answer: {self._why(error)}") from error
+
+    def _advice(self, problem: dict[str, Any]) -> str:
+        """What to do about a refusal, where more is known than it says."""
+        if problem.get("code") != Unauthenticated.code or problem.get("detail") != WRONG_SIGNATURE:
+            return ""
+        here = f" ({self._key_file})" if self._key_file else ""
+        return (
+            f". {self._dc} at {self._url} says so: it runs with another key. Compare secrets.sys_key_file here{here}"
+            f" with the one in the settings of {self._dc}: sha256sum of both files has to be the same"
+        )
 
     def _why(self, error: Exception) -> str:
         if isinstance(error, aiohttp.ClientConnectorError):

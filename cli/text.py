@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cli import damages, irc
+from cli.units import size
 from core.errors import PlanBError
 
 Answer = dict[str, Any]
-_UNITS = ("B", "kB", "MB", "GB", "TB")
-_THOUSAND = 1_000
 _NUMBER = re.compile(r"[0-9.,]*( [kMGT]?B)?")
 
 
@@ -39,16 +38,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
                          zip(row, widths, right, strict=True))
         for row in (head, *cells)
     ]  # fmt: skip
-
-
-def size(count: int) -> str:
-    """Of bytes."""
-    amount = float(count)
-    for unit in _UNITS[:-1]:
-        if amount < _THOUSAND:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= _THOUSAND
-    return f"{amount:.1f} {_UNITS[-1]}"
 
 
 def instant(ms: int) -> str:
@@ -109,10 +98,15 @@ def _status(answer: Answer) -> list[str]:
         "",
         f"queues: {_pairs(answer['queues'])}",
         f"stores: {_pairs(answer['stores'])}",
+        f"disks: {', '.join(_disk(name, disk) for name, disk in answer['disks'].items())}",
         f"since the start: {_pairs(answer['counters'])}",
         f"clock: {_clock(answer['clock'])}",
         f"incarnation {answer['incarnation']}, epoch {answer['epoch']}, {instant(now_ms)} UTC",
     ]
+
+
+def _disk(name: str, disk: Answer) -> str:
+    return f"{name} {disk['error'] or size(disk['free_bytes']) + ' free of ' + size(disk['bytes'])}"
 
 
 def _clock(clock: Answer) -> str:

@@ -7,6 +7,7 @@ import sys
 from contextlib import aclosing
 from datetime import datetime
 
+from cli.called import Called
 from core.errors import Invalid, PlanBError, Unauthenticated, Unavailable
 from planb_sdk import ApiError, Client, Update
 from planb_sdk import PlanBError as SdkError
@@ -26,11 +27,12 @@ async def run(args: argparse.Namespace) -> None:
     try:
         async with Client(args.urls, token) as client:
             me = await client.me()
-            print(f"updates of {me.id} from {client.region}; Ctrl-C ends", file=sys.stderr, flush=True)
+            client.user, called = me.id, Called(client)
+            print(f"updates of {me.name} ({me.id}) from {client.region}; Ctrl-C ends", file=sys.stderr, flush=True)
             await client.begin()
             async with aclosing(client.updates()) as updates:
                 async for update in updates:
-                    print(_as_json(update) if args.json else _as_line(update), flush=True)
+                    print(_as_json(update) if args.json else await as_line(update, called), flush=True)
     except BrokenPipeError:  # `planb watch … | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except NotLoggedIn as error:
@@ -46,15 +48,30 @@ def _as_json(update: Update) -> str:
     return json.dumps(shown | {"update": update.body}, ensure_ascii=False)
 
 
-def _as_line(update: Update) -> str:
-    now = datetime.now().strftime("%H:%M:%S")
-    message = update.message
-    if message is None:
-        return f"{now}  {update.type:<9} {json.dumps(update.body, ensure_ascii=False)}"
-    text = "(recalled)" if message.text is None else json.dumps(message.text, ensure_ascii=False)
-    marks = " (edited)" if message.edited and not message.recalled else ""
-    reactions = "".join(f" {emoji}×{len(users)}" for emoji, users in message.reactions.items())
-    return f"{now}  {update.type:<9} {message.conversation}  {message.sender}: {text}{marks}{reactions}"
+async def as_line(update: Update, called: Called) -> str:
+    """What a person is told of an update: people and chats by name."""
+    return f"{datetime.now():%H:%M:%S}  {update.type:<9} {await _told(update, called)}"
+
+
+async def _told(update: Update, called: Called) -> str:
+    message, body = update.message, update.body
+    if message is not None:
+        text = "(recalled)" if message.text is None else json.dumps(message.text, ensure_ascii=False)
+        marks = " (edited)" if message.edited and not message.recalled else ""
+        reactions = "".join(f" {emoji}×{len(users)}" for emoji, users in message.reactions.items())
+        where = await called.conversation(message.conversation, message)
+        return f"{where}  {await called.user(message.sender)}: {text}{marks}{reactions}"
+    if update.type == "member":
+        where, who = await called.conversation(body["chat"]), await called.user(body["user"])
+        role = f", as {body['role']}" if body["role"] else ""
+        return f"{where}  in it now: {who}{role}" if body["present"] else f"{where}  not in it any more: {who}"
+    if update.type in ("user", "chat"):
+        called.changed(str(body[update.type].get("id", "")))
+    chat = update.chat
+    if chat is not None:
+        about = f": {json.dumps(chat.about, ensure_ascii=False)}" if chat.about else ""
+        return f"{await called.conversation(chat.id)}  {'dissolved' if chat.dissolved else chat.kind}{about}"
+    return json.dumps(body, ensure_ascii=False)
 
 
 def _refused(error: ApiError) -> PlanBError:

@@ -245,6 +245,9 @@ CHUNK_ROWS_MEAN = 4_096
 CHUNK_BYTES_MAX = 8_388_608
 """Of a chunk before compression; it may be exceeded by one row."""
 
+DISK_FREE_BYTES_MIN = 536_870_912
+"""Left on the disk of a folder: below it an operator is told. Nothing else happens."""
+
 DC_MAX = 31
 INCARNATION_MAX = 15
 WORKER_MAX = 127
@@ -294,6 +297,8 @@ assert PULL_BYTES_MAX <= REPLAY_BYTES_MAX
 assert 2 * REPLAY_POSTS_MAX * REPLAY_RECORDS_MAX <= APPLY_QUEUE_MAX
 assert PULL_RECORDS_MAX <= SEGMENT_RECORDS_MAX
 assert CHUNK_ROWS_MEAN < CHUNK_ROWS_MAX
+# There is time to act: a queue of segments or of rows does not use it up.
+assert 16 * SEGMENT_BYTES_MAX <= DISK_FREE_BYTES_MIN
 assert 2 * ARCHIVE_INTERVAL_MS < 1_000 * ARCHIVE_WAIT_S_MAX
 assert CONNECTIONS_MAX + REQUESTS_IN_FLIGHT_MAX <= HTTP_CONNECTIONS_MAX
 assert PEER_CONNECTIONS_MAX * DC_MAX <= SYS_CONNECTIONS_MAX

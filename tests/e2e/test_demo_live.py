@@ -203,7 +203,8 @@ async def test_every_line_that_it_prints_to_be_tried_works(demo: Demo, tmp_path:
         if "/v1/" in line and not line.startswith("MSG="):
             json.loads(answer)
     (watched,) = (answer for line, answer in answers.items() if " watch " in line)
-    assert "message" in watched
+    assert re.search(r" message   “[^”]+”  \S", watched), "chats and people by name"
+    assert not re.search(r" [CG]\d{10,}  ", watched)
     history = json.loads(next(answer for line, answer in answers.items() if "/messages?limit" in line))
     assert history["messages"], "in another datacenter"
 

@@ -9,6 +9,7 @@ from cli import text
 from cli.damages import described
 from cli.main import parser
 from cli.problems import problems
+from cli.units import size
 from core.errors import Corrupt
 from replicator.names import DcNames
 from snapshot.damage import Damaged
@@ -30,6 +31,7 @@ STATUS: dict[str, Any] = {
     "replication": {"behind": {}, "blocked": {}, "forked": {}, "holes": {}, "repair_error": ""},
     "queues": {"inbox": 0, "long_polls": 3},
     "stores": {"log": "ok", "stores": "ok"},
+    "disks": {"data_dir": {"folder": "/data", "free_bytes": 7 * 10**9, "bytes": 10**10, "error": ""}},
     "counters": {"events": 5_000},
     "clock": {"error_ms": None, "refuses": "", "far_ahead": {}},
 }
@@ -48,6 +50,7 @@ def test_a_status_begins_with_what_is_wrong() -> None:
     lines = shown("status", {"problems": found, **STATUS})
     assert lines[:3] == ["fra: 2 problems", f"  ✗ {found[0]}", f"  ✗ {found[1]}"]
     assert "  iad/0.0       17     20       3" in lines
+    assert "disks: data_dir 7.0 GB free of 10.0 GB" in lines
     assert any(line.split()[:2] == ["iad", "ok"] and line.split()[-2:] == ["12", "40"] for line in lines)
 
 
@@ -61,6 +64,14 @@ def test_a_status_without_problems_says_so() -> None:
     ("change", "words"),
     [
         ({"stores": {"log": "the log does not answer", "archive": "ok"}}, "log: the log does not answer"),
+        (
+            {"disks": {"data_dir": {"folder": "/d", "free_bytes": 2_000_000, "bytes": 10**10, "error": ""}}},
+            "data_dir /d is nearly full: 2.0 MB left of 10.0 GB",
+        ),
+        (
+            {"disks": {"objects_dir": {"folder": "/o", "free_bytes": 0, "bytes": 0, "error": "No such file"}}},
+            "objects_dir /o: No such file",
+        ),
         ({"replication": {"forked": {"iad/0.0": "x"}}}, "iad/0.0 is forked"),
         ({"replication": {"blocked": {"iad/0.0": {"after": 5, "reason": "why", "tries": 2}}}}, "blocked after 5: why"),
         ({"replication": {"holes": {"iad/0.0": [[1, 2]]}}}, "records of iad/0.0 are missing"),
@@ -173,7 +184,7 @@ def test_an_answer_without_a_text_of_its_own_is_shown_whole() -> None:
 
 
 def test_sizes() -> None:
-    assert [text.size(n) for n in (0, 999, 1_000, 1_234_567, 5 * 10**15)] == [
+    assert [size(n) for n in (0, 999, 1_000, 1_234_567, 5 * 10**15)] == [
         "0 B",
         "999 B",
         "1.0 kB",
