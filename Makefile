@@ -8,7 +8,7 @@ STAMP := .venv/.stamp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo test simulate lint format check bench clean distclean
+.PHONY: help env install lock demo test simulate lint format check bench clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -16,7 +16,7 @@ help: ## this list
 
 env: $(STAMP) ## create .venv from requirements.lock (again when it or pyproject.toml changed)
 
-# A changed lock rebuilds the environment; a changed pyproject.toml only reinstalls the project, without network.
+# One at a time: `make demo` and `make test` in a fresh clone would both install.
 $(STAMP): requirements.lock pyproject.toml
 	@py='$(PYTHON)'; if [ -z "$$py" ]; then \
 		echo 'Plan B needs Python 3.11. Found: '"$$(python3 --version 2>&1 || echo 'no python3')"'.' >&2; \
@@ -25,15 +25,21 @@ $(STAMP): requirements.lock pyproject.toml
 		echo "Plan B needs Python 3.11; $$py is $$("$$py" --version 2>&1)." >&2; exit 1; }; \
 	"$$py" -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$$py has no venv module (Debian, Ubuntu: install python3.11-venv)." >&2; exit 1; }; \
+	"$$py" .ci/alone.py .env.lock $(MAKE) --no-print-directory install PYTHON="$$py"
+
+# A changed lock rebuilds the environment; a changed pyproject.toml only reinstalls the project, without network. Nothing is
+# touched when the make that was waited for has done it: its tests or its demo may run already.
+install:
+	@if [ -e $(STAMP) ] && [ ! requirements.lock -nt $(STAMP) ] && [ ! pyproject.toml -nt $(STAMP) ]; then exit 0; fi; \
 	if ! cmp -s requirements.lock .venv/requirements.lock || ! $(BIN)/python --version >/dev/null 2>&1; then \
 		echo "Installing what requirements.lock names into .venv (a minute or two; only when it changed) ..." >&2; \
-		"$$py" -m venv --clear .venv && \
+		"$(PYTHON)" -m venv --clear .venv && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
 			--only-binary :all: -r requirements.lock && \
-		cp requirements.lock .venv/requirements.lock; \
-	fi
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
-	@touch $@
+		cp requirements.lock .venv/requirements.lock || exit 1; \
+	fi; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e . && \
+	touch $(STAMP)
 
 lock: ## resolve requirements.lock again; ARGS="--upgrade" takes newer versions
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(PYTHON) -m venv "$$dir" && \
