@@ -21,7 +21,7 @@ from cli.ending import Ending
 from cli.narrator import OWNER, Narrator, title_of
 from cli.planet import Planet, Site
 from cli.screen import DcLine, Picture, Screen
-from core.errors import Invalid, PlanBError
+from core.errors import Conflict, Invalid, PlanBError
 from planb_sdk import PlanBError as SdkError
 
 YOU = "you"
@@ -52,6 +52,7 @@ class Live:
         self._notes: deque[str] = deque(maxlen=NOTES_KEPT)
         self._screen = Screen(sys.stdout)
         self._began_s = monotonic()
+        self._rebuilding: set[str] = set()
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -209,24 +210,40 @@ class Live:
     async def _dc(self, words: list[str]) -> dict[str, Any]:
         verb, *names = words
         if verb == "list":
-            sites = self._planet.sites.items()
-            return {"datacenters": {name: "running" if site.process.running else "down" for name, site in sites}}
+            return {"datacenters": {name: self._state(site) for name, site in self._planet.sites.items()}}
         if len(names) != 1:
             raise Invalid(f"name one datacenter: planb dc {verb} {next(iter(self._planet.sites))}")
         site = self._planet.site(names[0])
         if verb == "kill":
+            down = not any(child.running for child in site.children)
             site.kill()
-            return self._done(f"{site.name} was killed")
+            return {"did": f"{site.name} was down already"} if down else self._done(f"{site.name} was killed")
+        if site.name in self._rebuilding:
+            raise Conflict(f"{site.name} is being rebuilt: wait until that is done")
         if verb == "burn":
+            burnt = not site.disks.exists()
             site.burn()
-            return self._done(f"{site.name} burnt down")
+            return {"did": f"{site.name} was burnt already"} if burnt else self._done(f"{site.name} burnt down")
         restored: dict[str, Any] = {}
         if verb == "start":
+            if all(child.running for child in site.children):
+                return {"did": f"{site.name} runs already"}
             await site.start()
             await site.ready()
         else:
-            restored = await self._planet.rebuild(site.name)
+            self._rebuilding.add(site.name)
+            try:
+                restored = await self._planet.rebuild(site.name)
+            finally:
+                self._rebuilding.discard(site.name)
         return {**self._done(f"{site.name} is back"), **restored}
+
+    def _state(self, site: Site) -> str:
+        if site.name in self._rebuilding:
+            return "being rebuilt"
+        if site.process.running:
+            return "running"
+        return "down" if site.disks.exists() else "burnt"
 
     def _done(self, what: str) -> dict[str, Any]:
         """Noted here, and told where it was asked for."""

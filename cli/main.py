@@ -7,11 +7,12 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cli.ending import Ended
-from core.errors import PlanBError
+from core.errors import Invalid, PlanBError
 
 Command = Callable[[argparse.Namespace], Awaitable[Any]]
 
@@ -94,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action="version", version=f"planb {version('planb')}")
     top.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -101,9 +103,9 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--headless", action="store_true", help="play the whole story without a person")
     demo.add_argument("--json", action="store_true", help="one JSON object as the last line of stdout")
     demo.add_argument("--input", action="append", type=Path, default=[], metavar="FILE", help="an IRC log (repeatable)")
-    demo.add_argument("--seed", type=int, default=1, help="of the generated conversation and of the story")
-    demo.add_argument("--messages", type=int, default=600, help="of the generated conversation")
-    demo.add_argument("--home", type=Path, help="keep everything in this folder (default: a temporary one)")
+    demo.add_argument("--seed", type=int, default=1, metavar="N", help="of what is generated, and of the story (1)")
+    demo.add_argument("--messages", type=int, default=600, metavar="N", help="so many are generated (600)")
+    demo.add_argument("--home", type=Path, metavar="DIR", help="keep everything there (default: a temporary folder)")
     demo.set_defaults(run=_demo)
 
     serve = commands.add_parser("serve", help="run the services of one datacenter")
@@ -123,24 +125,25 @@ def parser() -> argparse.ArgumentParser:
     link.add_argument("names", nargs="*", metavar="DC", help="two datacenters")
     dc = commands.add_parser("dc", help="kill, burn and rebuild datacenters of the running demo")
     dc.add_argument("verb", choices=("list", "kill", "burn", "start", "rebuild"))
-    dc.add_argument("names", nargs="*", metavar="DC")
+    dc.add_argument("names", nargs="*", metavar="DC", help="one datacenter")
+    dc.epilog = "kill: kill -9. start: on its disks. burn: delete the disks of a killed one. rebuild: all of it."
     for command in (link, dc, trying):
-        command.add_argument("--demo", type=int, metavar="PID", help="which demo (default: the newest)")
+        command.add_argument("--demo", type=int, metavar="PID", help="which demo, where several run")
         command.set_defaults(run=_to_demo)
         _output(command)
     trying.set_defaults(run=_try)
 
     _snapshot_parser(commands)
 
-    status = commands.add_parser("status", help="frontiers, lag, links and stores of a datacenter")
+    status = commands.add_parser("status", help="what is wrong with a datacenter; lag, links, disks")
     _config(status)
     _output(status)
     status.set_defaults(run=_status)
 
     verify = commands.add_parser("verify", help="compare the state digests of datacenters")
     _config(verify)
-    verify.add_argument("--against", action="append", default=[], metavar="DC", help="a peer (default: all)")
-    verify.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="for equal frontiers")
+    verify.add_argument("--against", action="append", default=[], metavar="DC", help="a peer; repeatable (all)")
+    verify.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="until all applied the same (30)")
     _output(verify)
     verify.set_defaults(run=_verify)
 
@@ -158,9 +161,14 @@ def parser() -> argparse.ArgumentParser:
     parked.set_defaults(run=_parked)
 
     importing = commands.add_parser("import", help="send an IRC log's conversations to running datacenters")
-    importing.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    importing.add_argument("files", nargs="+", type=Path, metavar="LOG", help="of mIRC, irssi or weechat")
     importing.add_argument(
-        "--config", action="append", type=Path, required=True, help="of each datacenter (repeatable)"
+        "--config",
+        action="append",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="settings of each datacenter (repeatable)",
     )
     _output(importing)
     importing.set_defaults(run=_import)
@@ -203,7 +211,11 @@ def _config(command: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if not words:  # who does not know it at all gets more than a line of usage
+        parser().print_help(sys.stderr)
+        return Invalid.exit_code
+    args = parser().parse_args(words)
     logging.basicConfig(
         level=(args.log_level or getattr(args, "log_level_else", "warning")).upper(),
         stream=sys.stderr,

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import struct
 import sys
@@ -18,7 +19,7 @@ import pytest
 import pytest_asyncio
 
 from cli.waiting import until
-from tests.support.bad_days import planb
+from tests.support.bad_days import finished, planb, planb_process
 from tests.support.markdown import ROOT
 
 pytestmark = [
@@ -195,13 +196,14 @@ async def test_every_line_that_it_prints_to_be_tried_works(demo: Demo, tmp_path:
     script = ["set -e", *ran.json["variables"]]
     for line in lines:
         run = f"timeout 20 {line} | head -n 3" if " watch " in line else line
-        script.append(run.replace("curl ", "curl --fail-with-body -sS ") + f"; echo; echo {DONE}")
-    said = await shell("\n".join(script), tmp_path)
+        script.append(run.replace("curl ", "curl --fail-with-body -sS ") + f"; printf %s '{DONE}'")
+    said = await shell("bash", "\n".join(script), tmp_path)
     assert len(said) == len(lines) + 1, said[-1]
     answers = dict(zip(lines, said, strict=False))
     for line, answer in answers.items():
         if "/v1/" in line and not line.startswith("MSG="):
             json.loads(answer)
+            assert answer.endswith("}\n"), "a prompt behind it would stand in a line of its own"
     (watched,) = (answer for line, answer in answers.items() if " watch " in line)
     assert re.search(r" message   “[^”]+”  \S", watched), "chats and people by name"
     assert not re.search(r" [CG]\d{10,}  ", watched)
@@ -209,13 +211,26 @@ async def test_every_line_that_it_prints_to_be_tried_works(demo: Demo, tmp_path:
     assert history["messages"], "in another datacenter"
 
 
+@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh")
+async def test_every_call_that_it_prints_works_in_zsh_too(demo: Demo, tmp_path: Path) -> None:
+    """Which splits no variables, and takes other things for patterns."""
+    ran = await planb("try", "--demo", str(demo.process.pid), "--json")
+    lines = [line for hint in ran.json["hints"] for line in hint["run"] if "curl" in line]
+    calls = (line.replace("curl ", "curl --fail-with-body -sS ") + f"; printf %s '{DONE}'" for line in lines)
+    said = await shell("zsh", "\n".join(["set -e", *ran.json["variables"], *calls]), tmp_path)
+    assert len(said) == len(lines) + 1, said[-1]
+    for line, answer in zip(lines, said, strict=False):
+        if not line.startswith("MSG="):
+            json.loads(answer)
+
+
 DONE = "-- done --"
 
 
-async def shell(script: str, folder: Path) -> list[str]:
-    """What bash says to a script, parted where it echoes DONE."""
+async def shell(program: str, script: str, folder: Path) -> list[str]:
+    """What a shell says to a script, parted where it echoes DONE."""
     process = await asyncio.create_subprocess_exec(
-        "bash", "-c", script, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        program, "-c", script, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     out, _ = await asyncio.wait_for(process.communicate(), START_S_MAX)
@@ -244,16 +259,23 @@ async def test_a_datacenter_is_killed_burnt_and_rebuilt_from_another_terminal(de
     code, killed = await demo.planb("dc", "kill", "nrt", "--text")
     assert (code, killed) == (0, f"nrt was killed (demo {demo.process.pid}, {demo.home})\n")
     assert '"nrt": "down"' in (await demo.planb("dc", "list"))[1]
+    assert (await demo.planb("dc", "kill", "nrt", "--text"))[1].startswith("nrt was down already (demo")
     assert (await demo.planb("dc", "start", "nrt"))[0] == 0
     assert '"nrt": "running"' in (await demo.planb("dc", "list"))[1]
+    assert (await demo.planb("dc", "start", "nrt", "--text"))[1].startswith("nrt runs already (demo")
     assert await until(lambda: snapshots(demo, 3), START_S_MAX), "of each datacenter one"
     code, refused = await demo.planb("dc", "burn", "nrt")
     assert (code, "nrt is running: kill it first" in refused) == (5, True), refused
     assert '"nrt": "running"' in (await demo.planb("dc", "list"))[1]
     assert (await demo.planb("dc", "kill", "nrt"))[0] == 0
     assert (await demo.planb("dc", "burn", "nrt"))[0] == 0
-    code, rebuilt = await demo.planb("dc", "rebuild", "nrt")
-    assert (code, '"snapshot"' in rebuilt) == (0, True), rebuilt
+    assert '"nrt": "burnt"' in (await demo.planb("dc", "list"))[1]
+    assert (await demo.planb("dc", "burn", "nrt", "--text"))[1].startswith("nrt was burnt already (demo")
+    words = ("dc", "rebuild", "nrt", "--demo", str(demo.process.pid), "--json")
+    both = [await planb_process(*words) for _ in range(2)]  # from two terminals
+    done, refused = sorted([await finished(one) for one in both], key=lambda ran: ran.code)
+    assert (done.code, bool(done.json["snapshot"])) == (0, True), done
+    assert (refused.code, "nrt is being rebuilt: wait until that is done" in refused.err) == (5, True), refused
     await demo.says("nrt burnt down", "nrt is back")
 
 

@@ -73,6 +73,15 @@ async def test_status_names_lanes_links_and_stores(planet: Planet, config: tuple
     assert found.json["lanes"] == ["fra/0.0"]
     assert found.json["peers"]["iad"]["link"] == "ok"
     assert found.json["stores"]["log"] == "ok"
+    site = planet.site("fra")
+    folders = {name: disk["folder"] for name, disk in found.json["disks"].items()}
+    assert folders == {"data_dir": str(site.disks / "data"), "objects_dir": str(site.objects)}
+    assert all(0 < disk["free_bytes"] < disk["bytes"] for disk in found.json["disks"].values())
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{site.ports.sys}/metrics") as answer,
+    ):
+        assert 'planb_disk_free_bytes{folder="data_dir"} ' in await answer.text()
 
 
 async def test_answers_as_text_begin_with_what_matters(planet: Planet, config: tuple[str, str]) -> None:
