@@ -70,6 +70,7 @@ EXAMPLES: dict[type[Answer], dict[str, Any]] = {
                 "peer": {"user": _PROFILE},
                 "present": True,
                 "top": _MESSAGE,
+                "top_more": False,
                 "unread": 1,
                 "unread_more": False,
             }

@@ -191,7 +191,8 @@ class Dialog(DialogSettings):
     kind: Literal["direct", "group", "supergroup"]
     peer: WithUser | WithChat
     present: Annotated[bool, Field(description="False for a chat that I am not in any more")]
-    top: Annotated[Message | None, Field(description="The newest message that I may read")]
+    top: Annotated[Message | None, Field(description="The newest message that I am shown")]
+    top_more: Annotated[bool, Field(description="There may be one further back than was looked: the history tells")]
     unread: Count
     unread_more: Annotated[bool, Field(description="There are more than were counted")]
 

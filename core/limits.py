@@ -27,6 +27,10 @@ SUPERGROUPS_OF_USER_MAX = 1_000
 """Supergroups that a user may be in by his own doing: a cursor holds their positions. Asked at the origin only."""
 SUPERGROUPS_ADDED_MAX = 800
 """Supergroups up to which others may add him: whoever fills them does not keep him from joining more."""
+SESSIONS_OF_USER_MAX = 100
+"""Sessions of a user that live at a time; one more ends the oldest. Looked at where it is opened: datacenters may
+overshoot together, and the next one takes back so much of it:"""
+SESSIONS_ENDED_MAX = 20
 EMOJI_CHARS_MAX = 32
 EMOJI_PER_MESSAGE_MAX = 20
 """Different emoji on one message."""
@@ -230,6 +234,13 @@ SCAN_ENTRIES_MAX = 1_000
 """Updates looked at for one page of `POST /v1/updates`."""
 SCAN_MESSAGES_MAX = 1_000
 """Messages looked at for one page of a history."""
+SCAN_DIALOGS_MAX = 1_000
+"""Messages looked at for one page of dialogs, beside the newest of each: where that is cleared, hidden or not for who
+asks, an older one is looked for. The dialogs share them."""
+SCAN_FORMER_MAX = 1_000
+"""Entries of the dialog index that are passed over for one page, because he is not in those groups any more."""
+HISTORY_BYTES_MAX = 524_288
+"""Texts and reactions in one page of a history, before they are escaped; it may be exceeded by one message."""
 
 SEGMENT_RECORDS_MAX = 5_000
 SEGMENT_BYTES_MAX = 16_777_216
@@ -307,3 +318,7 @@ assert RESUME_UPDATES_MAX < CONNECTION_QUEUE_MAX
 assert CURSOR_CHARS_MAX < STREAM_RECEIVED_BYTES_MAX
 assert 16 * CONNECTION_QUEUE_BYTES_MAX <= STREAMS_BYTES_MAX
 assert STREAM_FRAME_BYTES_MAX < CONNECTION_QUEUE_BYTES_MAX
+assert SESSIONS_ENDED_MAX < SESSIONS_OF_USER_MAX <= PAGE_MAX
+# A page of dialogs that are all to be searched: each looks at some.
+assert 10 * PAGE_MAX <= SCAN_DIALOGS_MAX
+assert MESSAGE_BYTES_MAX < HISTORY_BYTES_MAX

@@ -62,6 +62,11 @@ class Membership(NamedTuple):
         """The smallest add that still holds; 0 for one who is not a member. Unread counts begin after it."""
         return min((add.id for add in self.live_adds()), default=0)
 
+    @property
+    def end(self) -> int:
+        """The greatest id that a former member's last leave or kick knew, mostly its own: where his dialog stands."""
+        return max(self.seen.values(), default=0)
+
     def ended_before(self, id: int) -> bool:
         """Did a former member's last leave or kick come before this event? What its origin had applied came before
         it, and nothing else: a stamp that lies ahead, because a clock does, lets nobody read on."""

@@ -5,7 +5,7 @@ class; the smallest is canonical, and operations on any of them are folded toget
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 
@@ -67,9 +67,8 @@ class Message(NamedTuple):
         }
 
 
-def fold(rows: Iterable[Row], after: Callable[[int], bool] | None = None) -> Message | None:
-    """The message that these rows (of one class) amount to; None while its send is not among them. Edits and reactions
-    that came `after` what the reader may know are left out; a recall never is: it takes away what he was shown.
+def fold(rows: Iterable[Row]) -> Message | None:
+    """The message that these rows (of one class) amount to; None while its send is not among them.
 
     Any order and repetition of rows gives the same message. Only the sender's edits and a permitted recall are ever
     accepted at an origin, so nothing is decided again here. A recall is final, whatever edits are stamped later.
@@ -85,8 +84,6 @@ def fold(rows: Iterable[Row], after: Callable[[int], bool] | None = None) -> Mes
             sends[row.event] = row
         elif row.kind == "recall":
             recalled = True
-        elif after is not None and after(row.event):
-            continue
         elif row.kind == "edit":
             edits.add(row.event)
             if edit is None or row.event > edit.event:

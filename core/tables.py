@@ -47,6 +47,9 @@ class Table(NamedTuple):
     key: dict[str, Kind]
     columns: dict[str, Column]
     by: tuple[str, ...] = ()
+    pages: tuple[tuple[str, ...], ...] = ()
+    """What is read in pages beside the key: rows that are equal in all but the last, in the order of the last, which
+    may be the stamp of an lww column (`<column>_at`)."""
 
 
 T, I, J = Kind.TEXT, Kind.INT, Kind.JSON  # noqa: E741
@@ -69,7 +72,7 @@ TABLES: dict[str, Table] = {
             "expires_ms": Column(Law.INSERT, I),
             "revoked": Column(Law.ONCE, I),
         },
-        by=("user",),
+        pages=(("user", "revoked", "expires_ms"),),
     ),
     "chats": Table(
         {"chat": T},
@@ -93,6 +96,7 @@ TABLES: dict[str, Table] = {
         {"chat": T, "user": T, "lane": I},
         {"knew": Column(Law.LWW, J)},  # {lane: greatest kick of this member known when added}
         by=("chat", "user"),
+        pages=(("chat", "knew_at"),),
     ),
     "member_left": Table({"chat": T, "user": T, "lane": I}, {"left": Column(Law.MAX, I)}, by=("chat", "user")),
     "member_kicked": Table({"chat": T, "user": T, "lane": I}, {"kicked": Column(Law.MAX, I)}, by=("chat", "user")),
@@ -101,6 +105,7 @@ TABLES: dict[str, Table] = {
         {"chat": T, "user": T},
         {"role": Column(Law.LWW, T), "left_at": Column(Law.MAX, I)},
         by=("chat", "user"),
+        pages=(("chat", "role"),),
     ),
     "dialogs": Table(  # one user's settings of one conversation
         {"user": T, "conversation": T},
@@ -109,6 +114,7 @@ TABLES: dict[str, Table] = {
             "muted_until_ms": Column(Law.LWW, I),
         },
         by=("user",),
+        pages=(("user", "pin"), ("user", "muted_until_ms")),
     ),
     "read_marks": Table({"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)),
     "clear_marks": Table({"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)),

@@ -4,7 +4,7 @@ Common promises: a write is repeatable (the same batch again changes nothing) an
 outcome is not certain; a frontier is written with or after what it covers.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from core.messages import Row
@@ -58,6 +58,20 @@ class RelationalBatch(NamedTuple):
     frontier: Frontier
 
 
+class Scan(NamedTuple):
+    """What part of the rows that a `where` names, and in which order."""
+
+    by: str
+    """They come in the order of this, then of their keys."""
+    limit: int
+    beyond: Any = None
+    """Only those with `by` > this."""
+    newest_first: bool = False
+    """In the opposite order."""
+    known: Mapping[int, int] | None = None
+    """`by` is an id: only those at or below known[their lane]."""
+
+
 class RelationalStore(Protocol):
     """The tables of core.tables.TABLES, and local ones (results, parked, overwrites, meta)."""
 
@@ -74,6 +88,18 @@ class RelationalStore(Protocol):
     async def rows(self, table: str, where: Mapping[str, Any]) -> list[dict[str, Any]]:
         """All rows of a table whose key parts or `by` columns equal `where`, with `<column>_at` for lww columns.
         `where` names the first key part or a `by` column (indexed), and may narrow further."""
+        ...
+
+    async def some(
+        self, table: str, where: Mapping[str, Any], part: str, values: Collection[Any]
+    ) -> list[dict[str, Any]]:
+        """As `rows`, those whose key part `part` is one of `values`; `where` names exactly the key parts before it.
+        Costs what it finds."""
+        ...
+
+    async def page(self, table: str, where: Mapping[str, Any], scan: Scan) -> list[dict[str, Any]]:
+        """Up to `scan.limit` of the rows that `rows` would give for `where`, in an order that is kept as an index:
+        `where` and `scan.by` are one of the table's `pages`, or the first parts of its key."""
         ...
 
     async def results(self, since_id: int, limit: int) -> list[Result]:
@@ -145,20 +171,23 @@ class MessageStore(Protocol):
         """The durable frontier."""
         ...
 
-    async def history(
+    async def page(
         self,
         conversation: str,
         *,
         before: int | None = None,
         after: int | None = None,
         limit: int,
-    ) -> list[Row]:
-        """All rows (of every kind, copies included) of the up to `limit` messages of a conversation with id < before
-        (newest first) or > after (oldest first); rows ascending by event."""
+        known: Mapping[int, int] | None = None,
+    ) -> list[int]:
+        """The canonical ids of up to `limit` messages of a conversation: those < before, the newest first, or those >
+        after, the oldest first. With `known` (lane -> id) only those at or below known[their lane]. No body is read."""
         ...
 
-    async def rows_of(self, messages: Iterable[int]) -> list[Row]:
-        """All rows about these message ids and about the other ids of their classes."""
+    async def rows_of(self, messages: Iterable[int], known: Mapping[int, int] | None = None) -> list[Row]:
+        """The rows about these message ids and about the other ids of their classes, ascending by event. An edit that
+        another one of the same message replaces comes without its body ({}): a text that nobody is shown is not read.
+        With `known` (lane -> id) edits and reactions beyond known[their lane] are left out, as if they never came."""
         ...
 
     async def tops(self, after: str, limit: int) -> list[tuple[str, int]]:

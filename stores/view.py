@@ -6,7 +6,7 @@ was under way during an invalidation is not kept (`_generation`), so a stale row
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from core import limits
@@ -16,7 +16,7 @@ from core.membership import Membership, Roll
 from core.messages import Message, Row, fold
 from core.tables import Effect, canonical
 from stores import registers
-from stores.ports import HotStore, MessageStore, RelationalStore
+from stores.ports import HotStore, MessageStore, RelationalStore, Scan
 
 T = TypeVar("T")
 NOBODY: Mapping[str, Membership] = {}
@@ -104,8 +104,11 @@ class StoreView:
         return _KeptRoll(roll)
 
     async def dialog(self, user: str, conversation: str) -> DialogView:
-        found = (await self.dialogs_of(user)).get(conversation)
-        return found or DialogView(user, conversation, "", 0, {"pin": 0, "muted_until_ms": 0})
+        async def load() -> DialogView:
+            rows = await self._relational.some("dialogs", {"user": user}, "conversation", (conversation,))
+            return registers.dialog_view(rows[0]) if rows else _unset(user, conversation)
+
+        return await self._cached(("dialogs", user, conversation), load)
 
     async def parking(self, lane: int, seq: int) -> Parking:
         """See core.action.View."""
@@ -141,17 +144,34 @@ class StoreView:
         """chat -> registers, of all chats the user is or was in."""
         return await self._cached(("memberships_of", user), lambda: self._registers({"user": user}, "chat"))
 
-    async def dialogs_of(self, user: str) -> dict[str, DialogView]:
-        """conversation -> settings, where the user has set any."""
+    async def pinned(self, user: str) -> list[str]:
+        """The user's pinned conversations by rank, then by id: two may have taken one rank in two datacenters. A page's
+        worth, which is what a client is shown of them as pinned."""
+        rows = await self._relational.page("dialogs", {"user": user}, Scan("pin", limits.PAGE_MAX, beyond=""))
+        return [row["conversation"] for row in rows]
 
-        async def load() -> dict[str, DialogView]:
-            rows = await self._relational.rows("dialogs", {"user": user})
-            return {row["conversation"]: registers.dialog_view(row) for row in rows}
+    async def muted(self, user: str) -> list[str]:
+        """Those that he has muted, by id; of very many those that are muted longest."""
+        scan = Scan("muted_until_ms", limits.SCAN_ENTRIES_MAX, beyond=0, newest_first=True)
+        return sorted(row["conversation"] for row in await self._relational.page("dialogs", {"user": user}, scan))
 
-        return await self._cached(("dialogs_of", user), load)
+    async def settings(self, user: str, conversations: Collection[str]) -> None:
+        """Makes `dialog` of all of these one read."""
+        missing = [one for one in conversations if ("dialogs", user, one) not in self._cache]
+        if not missing:
+            return
+        generation = self._generation
+        rows = await self._relational.some("dialogs", {"user": user}, "conversation", missing)
+        if generation == self._generation:
+            found = {row["conversation"]: registers.dialog_view(row) for row in rows}
+            for one in missing:
+                self._keep(("dialogs", user, one), found.get(one) or _unset(user, one))
 
-    async def sessions_of(self, user: str) -> list[SessionView]:
-        return [registers.session_view(row) for row in await self._relational.rows("sessions", {"user": user})]
+    async def sessions_of(self, user: str, now_ms: int, limit: int) -> list[SessionView]:
+        """The newest sessions that are neither over nor revoked, the newest first."""
+        scan = Scan("expires_ms", limit, beyond=now_ms, newest_first=True)
+        rows = await self._relational.page("sessions", {"user": user, "revoked": 0}, scan)
+        return [registers.session_view(row) for row in rows]
 
     async def read_mark(self, user: str, conversation: str) -> dict[int, int]:
         """lane -> greatest id read."""
@@ -161,38 +181,41 @@ class StoreView:
         """lane -> greatest id cleared."""
         return await self._mark("clear_marks", user, conversation)
 
-    async def hidden(self, user: str, conversation: str) -> set[int]:
-        """Message ids of the conversation that the user has hidden for himself."""
-        rows = await self._relational.rows("hidden", {"user": user, "conversation": conversation})
+    async def hidden(self, user: str, messages: Collection[int]) -> set[int]:
+        """Those of these message ids that the user has hidden for himself."""
+        rows = await self._relational.some("hidden", {"user": user}, "message", messages) if messages else []
         return {row["message"] for row in rows if row["hidden"]}
 
     async def messages(self, ids: Iterable[int], former: Mapping[str, Membership] = NOBODY) -> dict[int, Message]:
         """id -> the message it belongs to; ids of one class give the same message. Unknown ids are left out.
         `former`: the chats of which the reader is a former member; their messages are shown as his end knew them."""
         wanted = set(ids)
-        found = folded(await self._messages.rows_of(wanted), former)
+        found = folded(await self._messages.rows_of(wanted))
+        for chat in {message.conversation for message in found} & former.keys():
+            theirs = [message.id for message in found if message.conversation == chat]
+            told = folded(await self._messages.rows_of(theirs, former[chat].seen))
+            found = [*(message for message in found if message.conversation != chat), *told]
         return {id: message for message in found for id in message.ids if id in wanted}
 
-    async def history(
+    async def page(
         self,
         conversation: str,
         *,
         before: int | None = None,
         after: int | None = None,
         limit: int,
-        former: Mapping[str, Membership] = NOBODY,
-    ) -> list[Message]:
-        """Up to `limit` messages next to `before` (the newest ones below it) or `after`, ascending by id. `former` as
-        in `messages`."""
-        rows = await self._messages.history(conversation, before=before, after=after, limit=limit)
-        return folded(rows, former)
+        known: Mapping[int, int] | None = None,
+    ) -> list[int]:
+        """Ids of up to `limit` messages next to `before` (the newest ones below it first) or `after` (the oldest ones
+        above it first); with `known` (lane -> id) only those at or below known[their lane]."""
+        return await self._messages.page(conversation, before=before, after=after, limit=limit, known=known)
 
     async def written_before(self, chat: str, column: str, end: Membership) -> str:
         """What a former member's end knew of a chat's lww column; "" where nothing tells (any more)."""
         where = {"table": "chats", "key": canonical([chat]).decode(), "column": column}
-        rows = await self._relational.rows("overwrites", where)
-        known = [row for row in rows if not end.ended_before(row["stamp"])]
-        return str(max(known, key=lambda row: int(row["stamp"]))["value"]) if known else ""
+        scan = Scan("stamp", 1, newest_first=True, known=end.seen)
+        rows = await self._relational.page("overwrites", where, scan)
+        return str(rows[0]["value"]) if rows else ""
 
     # -- cache
 
@@ -208,11 +231,9 @@ class StoreView:
                     kept.stale[user] = None
                     if len(kept.stale) > _STALE_MAX:
                         self._forget(("roll", chat))
-            elif effect.table == "dialogs":
-                self._forget(("dialogs_of", str(key[0])))
             elif effect.table in ("users", "sessions", "chats", "directs"):
                 self._forget((effect.table, str(key[0])))
-            elif effect.table in ("read_marks", "clear_marks"):
+            elif effect.table in ("dialogs", "read_marks", "clear_marks"):
                 self._forget((effect.table, str(key[0]), str(key[1])))
 
     def _forget(self, *keys: tuple[str, ...]) -> None:
@@ -227,10 +248,13 @@ class StoreView:
         generation = self._generation
         value = await load()
         if generation == self._generation:
-            cache[key] = value
-            if len(cache) > limits.VIEW_CACHE_MAX:
-                cache.popitem(last=False)
+            self._keep(key, value)
         return value
+
+    def _keep(self, key: tuple[str, ...], value: Any) -> None:
+        self._cache[key] = value
+        if len(self._cache) > limits.VIEW_CACHE_MAX:
+            self._cache.popitem(last=False)
 
     async def _one(self, table: str, key: str, value: str, build: Callable[[dict[str, Any]], T]) -> T | None:
         place = table, value
@@ -256,19 +280,17 @@ class StoreView:
         return registers.memberships(adds, left, kicked, seen, members, by)
 
 
-def folded(rows: Sequence[Row], former: Mapping[str, Membership] = NOBODY) -> list[Message]:
-    """The messages that these rows amount to, ascending by canonical id; rows of one class come together. `former` as
-    in `StoreView.messages`."""
+def _unset(user: str, conversation: str) -> DialogView:
+    return DialogView(user, conversation, "", 0, {"pin": 0, "muted_until_ms": 0})
+
+
+def folded(rows: Sequence[Row]) -> list[Message]:
+    """The messages that these rows amount to, ascending by canonical id; rows of one class come together."""
     class_of = {row.event: row.class_ for row in rows if row.kind == "send"}
     classes: dict[int, list[Row]] = {}
     for row in rows:
         number = class_of.get(row.message)
         if number is not None:
             classes.setdefault(number, []).append(row)
-    found = []
-    for group in classes.values():
-        end = former.get(group[0].conversation) if former else None
-        message = fold(group, end.ended_before if end else None)
-        if message is not None:
-            found.append(message)
+    found = filter(None, map(fold, classes.values()))
     return sorted(found, key=lambda message: message.id)

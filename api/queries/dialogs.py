@@ -3,8 +3,8 @@
 Everything an entry shows is read after the cursor of the answer was taken, so the cursor covers no more than is shown.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,11 +15,11 @@ from api.decoding import refused
 from api.operations import Read
 from api.queries.paging import LIMIT_DEFAULT, AfterText, Limit
 from api.queries.standpoint import Standpoint
-from api.queries.visible import Reader
+from api.queries.visible import Budget, Reader
 from api.signing import Signer
-from core import ids, limits
+from core import limits
 from core.access import kind_of
-from core.action import DialogView, Request
+from core.action import Request
 from core.errors import Invalid
 from core.membership import Membership
 from core.messages import Message
@@ -32,6 +32,16 @@ from stores.view import StoreView
 class DialogsRequest(Request):
     limit: Limit = LIMIT_DEFAULT
     after: AfterText | None = None
+
+
+_Listed = tuple[str, int]
+"""A conversation and where it stands: its top."""
+
+
+class _Top(NamedTuple):
+    message: Message | None
+    more: bool
+    """None was found as far as one may look."""
 
 
 class _Place(msgspec.Struct, array_like=True):
@@ -63,7 +73,10 @@ class Dialogs:
                 "My dialogs: pinned ones first, then by the newest message",
                 "State as applied in this datacenter; `cursor` was taken before it, so updates after the cursor bring "
                 "whatever this answer lacks. Keep the cursor of the first page. Dialogs of chats that I was removed "
-                "from, or that were dissolved, stay. Unread is derived from messages beyond the read mark.",
+                "from, or that were dissolved, stay; those that I am out of stand where my end was, with the last "
+                "message that it knew. Unread is derived from messages beyond the read mark. Where the newest messages "
+                f"are cleared or hidden, older ones are looked for, {limits.SCAN_DIALOGS_MAX:,} for all dialogs of a "
+                "page; then `top` is null and `top_more` true: the history tells whether there is one.",
                 self.dialogs,
                 answers.Dialogs,
                 DialogsRequest,
@@ -76,60 +89,113 @@ class Dialogs:
         place = self._open(request.after, user) if request.after is not None else None
         cursor = await self._standpoint.present(user)
         memberships = await self._view.memberships_of(user)
-        settings = await self._view.dialogs_of(user)
-        pinned = [one.conversation for one in _pinned(settings.values())]
-        supergroups = [chat for chat in memberships if chat.startswith("C") and memberships[chat].present]
-        after = (place.top, place.conversation) if place else None
-        listed = await self._hot.dialogs(user, supergroups, pinned, after, request.limit)
-        listed = _with_former(listed, memberships, pinned, after)[: request.limit]
-        last = listed[-1] if len(listed) == request.limit else None
+        pinned = await self._view.pinned(user)
+        listed, last = await self._listed(user, memberships, pinned, place, request.limit)
         if place is None and pinned:
             tops = await self._hot.tops(user, pinned)
             listed = [*zip(pinned, tops, strict=True), *listed]
         if last is None:
-            listed += await self._muted(user, settings.values(), pinned)
+            listed += await self._muted(user, pinned)
         return {
             "dialogs": await self._entries(user, listed, memberships),
             "after": self._seal(user, last) if last else None,
             **self._cursors.shown(cursor),
         }
 
-    async def _muted(self, user: str, settings: Iterable[DialogView], pinned: Sequence[str]) -> list[tuple[str, int]]:
+    async def _listed(
+        self,
+        user: str,
+        memberships: Mapping[str, Membership],
+        pinned: Sequence[str],
+        place: _Place | None,
+        limit: int,
+    ) -> tuple[list[_Listed], _Listed | None]:
+        """The dialogs that are not pinned, and where the next page begins, if there is one.
+
+        A chat that he is out of stands where his end was. The index has it where the last message stood that was
+        written to him, which depends on who had heard of his end, and is passed over there.
+        """
+        out = {chat: its.end for chat, its in memberships.items() if its.former and chat not in pinned}
+        supergroups = [chat for chat, its in memberships.items() if chat.startswith("C") and its.present]
+        after = (place.conversation, place.top) if place else None
+        there = (one for one in out.items() if after is None or _order(one) > _order(after))
+        former = sorted(there, key=_order)[:limit]
+        found: list[_Listed] = []
+        passed = 0
+        while True:
+            at = (after[1], after[0]) if after else None
+            chunk = await self._hot.dialogs(user, supergroups, pinned, at, limit)
+            found += (one for one in chunk if one[0] not in out)
+            if len(chunk) < limit:
+                ended = True
+                break
+            after, passed = chunk[-1], passed + limit
+            enough = len(found) >= limit or (len(former) >= limit and _order(former[-1]) <= _order(after))
+            if enough or passed >= limits.SCAN_FORMER_MAX:
+                ended = False
+                break
+        listed = sorted([*found, *former], key=_order)
+        if not ended:  # what lies beyond has not been looked at
+            assert after is not None
+            listed = [one for one in listed if _order(one) <= _order(after)]
+        if len(listed) >= limit:
+            return listed[:limit], listed[limit - 1]
+        return listed, None if ended else after
+
+    async def _muted(self, user: str, pinned: Sequence[str]) -> list[_Listed]:
         """Dialogs that are muted although nothing was written yet, at the end of the list: with them it shows all
         settings, so a client that loads it knows them before the first message comes."""
-        muted = sorted(one.conversation for one in settings if one.muted_until_ms and one.conversation not in pinned)
+        muted = [one for one in await self._view.muted(user) if one not in pinned]
         tops = await self._hot.tops(user, muted) if muted else []
         return [(name, 0) for name, top in zip(muted, tops, strict=True) if not top][: limits.PAGE_MAX]
 
     async def _entries(
-        self, user: str, listed: Sequence[tuple[str, int]], memberships: dict[str, Membership]
+        self, user: str, listed: Sequence[_Listed], memberships: Mapping[str, Membership]
     ) -> list[dict[str, Any]]:
-        messages = await self._view.messages([top for _, top in listed if top])
+        of = [memberships.get(name, Membership()) for name, _ in listed]
         unread = await self._hot.unread(
-            user, [(name, memberships.get(name, Membership()).joined_at) for name, _ in listed]
+            user, [(name, its.joined_at) for (name, _), its in zip(listed, of, strict=True)]
         )
+        tops = await self._tops(user, listed, memberships)
+        await self._view.settings(user, [name for name, _ in listed])
         return [
-            await self._entry(user, name, top, messages.get(top), count, memberships.get(name, Membership()))
-            for (name, top), count in zip(listed, unread, strict=True)
+            await self._entry(user, name, top, count, its)
+            for (name, _), top, count, its in zip(listed, tops, unread, of, strict=True)
         ]
 
-    async def _entry(
-        self, user: str, name: str, top: int, message: Message | None, unread: Unread, membership: Membership
-    ) -> dict[str, Any]:
-        reader = await Reader.of(self._view, user, name)
+    async def _tops(self, user: str, listed: Sequence[_Listed], memberships: Mapping[str, Membership]) -> list[_Top]:
+        """Of each the newest message that he is shown. Those whose newest one is not (a membership event, one that is
+        cleared or hidden, or whatever came after his end) are searched; they share what may be looked at."""
+        readers = [await Reader.of(self._view, user, name) for name, _ in listed]
+        newest = [0 if reader.membership.former else top for reader, (_, top) in zip(readers, listed, strict=True)]
+        messages = await self._view.messages([top for top in newest if top])
+        hidden = await self._view.hidden(user, {id for message in messages.values() for id in message.ids})
+        found: list[_Top | None] = []
+        for reader, top in zip(readers, newest, strict=True):
+            message = messages.get(top)
+            shown = message is not None and reader.shows(message, hidden)
+            found.append(_Top(message, False) if shown or not (top or reader.membership.former) else None)
+        left, searches = limits.SCAN_DIALOGS_MAX, found.count(None)
+        for at, (reader, top) in enumerate(zip(readers, newest, strict=True)):
+            if found[at] is None:
+                budget = Budget(left // searches)
+                left -= budget.looks
+                page = await (reader.last_known(budget) if not top else reader.before(top, 1, budget))
+                found[at] = _Top(page.messages[0] if page.messages else None, not page.messages and page.next > 0)
+                left += max(0, budget.looks)
+                searches -= 1
+        return [one for one in found if one is not None]
+
+    async def _entry(self, user: str, name: str, top: _Top, unread: Unread, membership: Membership) -> dict[str, Any]:
         kind = kind_of(name)
         present = kind == "direct" or membership.present
-        if message is None or not reader.shows(message) or not present:
-            # The top may be a membership event, or not for this user's eyes: show the last that is. What a former
-            # member was given before his end depends on what came here first; what he may read does not.
-            older = (await reader.before(top if present else ids.ID_MAX, 1)).messages if top else []
-            message = older[0] if older else None
         return {
             **await render.dialog(self._view, user, name),
             "kind": kind,
             "peer": await self._peer(user, name, kind, membership),
             "present": present,
-            "top": message.shown() if message else None,
+            "top": top.message.shown() if top.message else None,
+            "top_more": top.more,
             # What is written after he was removed is none of a former member's business, nor is how much.
             "unread": unread.number if present else 0,
             "unread_more": unread.more if present else False,
@@ -142,7 +208,7 @@ class Dialogs:
         low, high = await self._view.direct(name) or (user, user)
         return {"user": await render.profile(self._view, high if low == user else low)}
 
-    def _seal(self, user: str, last: tuple[str, int]) -> str:
+    def _seal(self, user: str, last: _Listed) -> str:
         return self._places.seal(_encoder.encode(_Place(user, last[1], last[0])))
 
     def _open(self, text: str, user: str) -> _Place:
@@ -158,29 +224,6 @@ class Dialogs:
         return place
 
 
-def _with_former(
-    listed: Sequence[tuple[str, int]],
-    memberships: Mapping[str, Membership],
-    pinned: Sequence[str],
-    after: tuple[int, str] | None,
-) -> list[tuple[str, int]]:
-    """With the supergroups that he is no longer in, where his end was: their tops go on without him."""
-    former = [
-        (chat, max(membership.seen.values(), default=0))
-        for chat, membership in memberships.items()
-        if chat.startswith("C") and membership.former and chat not in pinned
-    ]
-    here = [one for one in former if after is None or _order(one) > (-after[0], after[1])]
-    return sorted([*listed, *here], key=_order)
-
-
-def _order(one: tuple[str, int]) -> tuple[int, str]:
+def _order(one: _Listed) -> tuple[int, str]:
     """The newest top first, ties by conversation."""
     return (-one[1], one[0])
-
-
-def _pinned(settings: Iterable[DialogView]) -> list[DialogView]:
-    """By rank, then by id: two dialogs may have taken one rank in two datacenters. All of them come on the first page,
-    so beyond a page's worth the rest is listed as if it was not pinned."""
-    pinned = sorted((one for one in settings if one.pin), key=lambda one: (one.pin, one.conversation))
-    return pinned[: limits.PAGE_MAX]

@@ -8,8 +8,8 @@ from api import answers
 from api.calls import Call
 from api.operations import Read
 from api.queries.paging import LIMIT_DEFAULT, Limit
-from api.queries.visible import Page, Reader
-from core import ids
+from api.queries.visible import Budget, Page, Reader
+from core import ids, limits
 from core.action import Request
 from core.actions.fields import MessageId, Peer
 from core.errors import Invalid, NotFound
@@ -42,7 +42,10 @@ class History:
                 "/v1/dialogs/{peer}/messages",
                 "Messages of a dialog, oldest first",
                 "Each message is the fold of its rows that this datacenter has applied; order is by id. A late message "
-                "takes its place among those that were shown before: updates bring it, a history does not repeat it.",
+                "takes its place among those that were shown before: updates bring it, a history does not repeat it. A "
+                f"page ends early with the message that brings its texts and reactions to {limits.HISTORY_BYTES_MAX:,} "
+                f"bytes, and after {limits.SCAN_MESSAGES_MAX:,} messages of which the caller is shown none: go on from "
+                "`next_before` or `next_after`.",
                 self.messages,
                 answers.History,
                 HistoryRequest,
@@ -52,15 +55,16 @@ class History:
 
     async def messages(self, call: Call, request: HistoryRequest) -> dict[str, Any]:
         reader = await Reader.of_peer(self._view, call.caller.user, request.peer)
+        budget = Budget(limits.SCAN_MESSAGES_MAX)
         older, newer = Page([], 0), Page([], 0)
         if request.after is not None:
-            newer = await reader.after(int(request.after), request.limit)
+            newer = await reader.after(int(request.after), request.limit, budget)
         elif request.around is not None:
             middle = int(request.around)
-            older = await reader.before(min(middle + 1, ids.ID_MAX), (request.limit + 1) // 2)
-            newer = await reader.after(middle, request.limit // 2) if request.limit > 1 else newer
+            older = await reader.before(min(middle + 1, ids.ID_MAX), (request.limit + 1) // 2, budget)
+            newer = await reader.after(middle, request.limit // 2, budget) if request.limit > 1 else newer
         else:
-            older = await reader.before(int(request.before) if request.before else ids.ID_MAX, request.limit)
+            older = await reader.before(int(request.before or ids.ID_MAX), request.limit, budget)
         return {
             "conversation": reader.conversation,
             "messages": [message.shown() for message in (*older.messages, *newer.messages)],

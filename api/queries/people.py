@@ -84,7 +84,7 @@ class People:
                 "sessions.list",
                 "GET",
                 "/v1/sessions",
-                "My sessions that are still valid",
+                "My sessions that are still valid, the newest first",
                 _LOCAL,
                 self.sessions,
                 answers.Sessions,
@@ -132,8 +132,7 @@ class People:
         return {"presence": [{"user": user, "online": on} for user, on in zip(users, online, strict=True)]}
 
     async def sessions(self, call: Call, _: Request) -> dict[str, Any]:
-        now = self._wall()
-        found = await self._view.sessions_of(call.caller.user)
+        found = await self._view.sessions_of(call.caller.user, self._wall(), limits.SESSIONS_OF_USER_MAX)
         return {
             "sessions": [
                 {
@@ -142,8 +141,7 @@ class People:
                     "expires_ms": one.expires_ms,
                     "current": one.session == call.caller.session,
                 }
-                for one in sorted(found)
-                if not one.revoked and one.expires_ms > now
+                for one in found
             ]
         }
 

@@ -1,5 +1,9 @@
-"""A conversation as one user sees it: what he may read, less what he has cleared and hidden."""
+"""A conversation as one user sees it: what he may read, less what he has cleared and hidden.
 
+Ids are looked at first, by themselves: what is cleared or hidden costs no reading of messages.
+"""
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from core import ids, limits
@@ -9,6 +13,11 @@ from core.membership import Membership
 from core.messages import Message
 from stores.view import StoreView
 
+_PART = 25
+"""Messages that are read in one go: a page that ends by its bytes has read no more for nothing."""
+_SPARE = 8
+"""Ids that are looked at beyond those there is room for: some are usually not shown."""
+
 
 class Page(NamedTuple):
     messages: list[Message]
@@ -17,17 +26,23 @@ class Page(NamedTuple):
     """Where to go on in the same direction; 0 at the end."""
 
 
+class Budget:
+    """What one request may still look at, and bring. A search takes at least one look."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+        self.bytes = limits.HISTORY_BYTES_MAX
+
+    @property
+    def spent(self) -> bool:
+        return self.looks <= 0 or self.bytes <= 0
+
+
 class Reader:
     """One user's sight of one conversation, read once and good for one request."""
 
     def __init__(
-        self,
-        view: StoreView,
-        user: str,
-        conversation: str,
-        membership: Membership,
-        cleared: dict[int, int],
-        hidden: set[int],
+        self, view: StoreView, user: str, conversation: str, membership: Membership, cleared: dict[int, int]
     ) -> None:
         self._view = view
         self.user = user
@@ -36,7 +51,6 @@ class Reader:
         self.membership = membership
         self._former = {conversation: membership} if membership.former else {}
         self._cleared = cleared
-        self._hidden = hidden
 
     @classmethod
     async def of_peer(cls, view: StoreView, user: str, peer: str) -> "Reader":
@@ -46,54 +60,84 @@ class Reader:
     @classmethod
     async def of(cls, view: StoreView, user: str, conversation: str) -> "Reader":
         direct = kind_of(conversation) == "direct"
-        return cls(
-            view,
-            user,
-            conversation,
-            Membership() if direct else await view.membership(conversation, user),
-            await view.clear_mark(user, conversation),
-            await view.hidden(user, conversation),
-        )
+        membership = Membership() if direct else await view.membership(conversation, user)
+        return cls(view, user, conversation, membership, await view.clear_mark(user, conversation))
 
-    def shows(self, message: Message) -> bool:
+    def shows(self, message: Message, hidden: set[int]) -> bool:
         """Copies count together: cleared or hidden under one of its ids, a message is so under all."""
         if message.conversation != self.conversation:
             return False
         if not may_read(message, self.user, self.membership, self.kind):
             return False
-        if any(id <= self._cleared.get(ids.lane_of(id), 0) for id in message.ids):
-            return False
-        return self._hidden.isdisjoint(message.ids)
+        return not any(map(self._clears, message.ids)) and hidden.isdisjoint(message.ids)
 
-    async def before(self, id: int, limit: int) -> Page:
+    def _clears(self, id: int) -> bool:
+        return id <= self._cleared.get(ids.lane_of(id), 0)
+
+    async def before(self, id: int, limit: int, budget: Budget) -> Page:
         """The newest messages with ids below `id`."""
-        found: list[Message] = []
-        looks = limits.SCAN_MESSAGES_MAX
-        while id and len(found) < limit and looks > 0:
-            room, size = limit - len(found), _stretch(limit - len(found))
-            chunk = await self._view.history(self.conversation, before=id, limit=size, former=self._former)
-            looks -= size
-            shown = [message for message in reversed(chunk) if self.shows(message)]
-            found += shown[:room]
-            id = found[-1].id if len(shown) > room else chunk[0].id if len(chunk) == size else 0
-        return Page(found[::-1], id)
+        page = await self._walk(id, limit, budget, older=True)
+        return Page(page.messages[::-1], page.next)
 
-    async def after(self, id: int, limit: int) -> Page:
+    async def after(self, id: int, limit: int, budget: Budget) -> Page:
         """The oldest messages with ids above `id`."""
+        return await self._walk(id, limit, budget, older=False)
+
+    async def last_known(self, budget: Budget) -> Page:
+        """A former member's newest message among those that his end knew: the same wherever and whenever one looks. A
+        datacenter that has not heard of his end may still write to him."""
+        end = self.membership.end
+        return await self._walk(min(end + 1, ids.ID_MAX), 1, budget, older=True, known=self.membership.seen)
+
+    async def _walk(
+        self, id: int, limit: int, budget: Budget, *, older: bool, known: dict[int, int] | None = None
+    ) -> Page:
+        """In the order in which they are come upon."""
         found: list[Message] = []
-        looks = limits.SCAN_MESSAGES_MAX
         more = True
-        while more and len(found) < limit and looks > 0:
-            room, size = limit - len(found), _stretch(limit - len(found))
-            chunk = await self._view.history(self.conversation, after=id, limit=size, former=self._former)
-            looks -= size
-            shown = [message for message in chunk if self.shows(message)]
-            found += shown[:room]
-            more = len(shown) > room or len(chunk) == size
-            id = found[-1].id if len(shown) > room else chunk[-1].id if chunk else id
+        while more and len(found) < limit and not budget.spent:
+            size = min(limits.PAGE_MAX, limit - len(found) + _SPARE, budget.looks)
+            page = await self._view.page(
+                self.conversation, before=id if older else None, after=None if older else id, limit=size, known=known
+            )
+            budget.looks -= max(1, len(page))
+            more = len(page) == size
+            wanted = await self._not_hidden([one for one in page if not self._clears(one)])
+            shown, rest = await self._take(wanted, limit - len(found), budget)
+            found += shown
+            if rest:
+                return Page(found, wanted[-1 - rest])
+            id = page[-1] if page else id
         return Page(found, id if more else 0)
 
+    async def _take(self, wanted: Sequence[int], room: int, budget: Budget) -> tuple[list[Message], int]:
+        """Those of them that are shown, as far as there is room, and how many were not looked at."""
+        found: list[Message] = []
+        for at in range(0, len(wanted), _PART):
+            part = wanted[at : at + _PART]
+            messages = await self._view.messages(part, self._former)
+            copies = {id for message in messages.values() for id in message.ids[1:]}
+            hidden = await self._view.hidden(self.user, copies)
+            for taken, id in enumerate(part, at + 1):
+                message = messages.get(id)
+                if message is not None and self.shows(message, hidden):
+                    found.append(message)
+                    budget.bytes -= _bytes_of(message)
+                if len(found) >= room or budget.bytes <= 0:
+                    return found, len(wanted) - taken
+        return found, 0
 
-def _stretch(room: int) -> int:
-    """How many messages to read for so much room: some are usually not shown."""
-    return min(limits.PAGE_MAX, 2 * room + 8)
+    async def _not_hidden(self, wanted: list[int]) -> list[int]:
+        hidden = await self._view.hidden(self.user, wanted)
+        return [id for id in wanted if id not in hidden]
+
+
+def _bytes_of(message: Message) -> int:
+    """Of text and reactions."""
+    return _length(message.text or "") + sum(
+        _length(emoji) + sum(map(len, users)) for emoji, users in message.reactions.items()
+    )
+
+
+def _length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

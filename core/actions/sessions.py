@@ -22,7 +22,9 @@ class Issue(action.Action):
     consistency = (
         "The session is a row that only appears (insert); its id follows from the caller, the key and the request, so "
         "a retry in any datacenter names the same session. It is made once: when its answer is forgotten (24 h), the "
-        "same call is refused. The token itself is made from the row and never stored."
+        "same call is refused. The token itself is made from the row and never stored. A user has at most "
+        f"{limits.SESSIONS_OF_USER_MAX} sessions at a time: one more names the oldest that its datacenter knows, and "
+        "they are revoked with it (once)."
     )
     route = Route("POST", "/sys/v1/tokens", listener="sys")
     example = {"user": "Uada", "device": "phone"}
@@ -38,6 +40,8 @@ class Issue(action.Action):
         user: str
         device: str
         expires_ms: int
+        ended: tuple[str, ...] = ()
+        """His oldest sessions, which have no room beside this one."""
 
     @staticmethod
     async def resolve(request: "Issue.Request", origin: Origin) -> "Issue.Args":
@@ -48,18 +52,23 @@ class Issue(action.Action):
         made = await origin.view.session(session)
         if made is not None:
             raise made_before(session, made.expires_ms - _LIFE_MS, origin)
+        most = limits.SESSIONS_OF_USER_MAX - 1
+        alive = await origin.view.sessions_of(request.user, origin.now_ms, most + limits.SESSIONS_ENDED_MAX)
         return Issue.Args(
             session=session,
             user=request.user,
             device=request.device,
             expires_ms=origin.now_ms + _LIFE_MS,
+            ended=tuple(one.session for one in alive[most:]),
         )
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
         args: Issue.Args = event.args
         columns = {"user": args.user, "device": args.device, "expires_ms": args.expires_ms}
-        return (Effect("sessions", (args.session,), columns),)
+        yield Effect("sessions", (args.session,), columns)
+        for session in args.ended:
+            yield Effect("sessions", (session,), {"revoked": 1})
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -67,7 +76,7 @@ class Issue(action.Action):
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
-        return (Touch("session", (event.args.session,)),)
+        return tuple(Touch("session", (session,)) for session in (event.args.session, *event.args.ended))
 
     @staticmethod
     def result(event: Event) -> dict[str, Any]:

@@ -178,3 +178,27 @@ def lookup(name: str, where: Mapping[str, Any]) -> Table:
     if unknown := where.keys() - known:
         raise ValueError(f"{name} has no {min(unknown)}")
     return table
+
+
+def part_of_key(name: str, where: Mapping[str, Any], part: str) -> Table:
+    """Checks what `RelationalStore.some` is asked. Raises ValueError, as `lookup`."""
+    table = STORED[name]
+    before = list(table.key)[: len(where)]
+    if set(before) != set(where) or list(table.key)[len(where) : len(where) + 1] != [part]:
+        raise ValueError(f"{name} is not looked up by {sorted(where)} and some {part}")
+    return table
+
+
+def order_of(name: str, where: Mapping[str, Any], by: str) -> Table:
+    """Checks what `RelationalStore.page` is asked. Raises ValueError, as `lookup`."""
+    table = STORED[name]
+    for order in (tuple(table.key), *table.pages):
+        if where and set(order[: len(where)]) == set(where) and order[len(where) : len(where) + 1] == (by,):
+            return table
+    raise ValueError(f"{name} has no order of {sorted(where)} by {by}")
+
+
+def unwritten(table: Table, column: str, value: Any) -> bool:
+    """Is this what a column of another law than lww shows that was never written?"""
+    found = table.columns.get(column)
+    return found is not None and value == DEFAULTS[found.kind]

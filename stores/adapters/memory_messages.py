@@ -1,12 +1,12 @@
 """The message store in memory: for tests and simulations. What is put is durable at once."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from itertools import islice
 
 from core import limits
 from core.ids import ID_MAX
 from core.messages import Row
-from stores.adapters.message_rows import MessageRows, as_read, checked, sent, without_text
+from stores.adapters.message_rows import MessageRows, as_read, checked, sent, shown, without_text
 from stores.ports import Frontier, Mark, Sent
 
 
@@ -33,16 +33,21 @@ class MemoryMessageStore:
     async def frontier(self) -> Frontier:
         return dict(sorted(self._frontier.items()))
 
-    async def history(
-        self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int
-    ) -> list[Row]:
+    async def page(
+        self,
+        conversation: str,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int,
+        known: Mapping[int, int] | None = None,
+    ) -> list[int]:
         high = ID_MAX if before is None else before - 1
         low = 0 if after is None else after + 1
-        page = islice(self._rows.messages(conversation, low, high, after is None), limit)
-        return self._rows.rows_of(page)
+        return list(islice(self._rows.messages(conversation, low, high, after is None, known), limit))
 
-    async def rows_of(self, messages: Iterable[int]) -> list[Row]:
-        return self._rows.rows_of(messages)
+    async def rows_of(self, messages: Iterable[int], known: Mapping[int, int] | None = None) -> list[Row]:
+        return shown(self._rows.rows_of(messages), known)
 
     async def tops(self, after: str, limit: int) -> list[tuple[str, int]]:
         page = islice((one for one in sorted(self._rows.conversations) if one > after), limit)

@@ -1,11 +1,11 @@
 """The relational store in memory: for tests and simulations. It keeps cells and merges them by `core.tables.merge`."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
 from core import ids, limits
 from core.system import Clock
-from core.tables import Kind
+from core.tables import Kind, Table
 from stores.adapters import conflicts as rule
 from stores.adapters.cells import (
     OVERWRITES,
@@ -16,10 +16,12 @@ from stores.adapters.cells import (
     dumped,
     loaded,
     lookup,
+    order_of,
+    part_of_key,
     shown,
     table_named,
 )
-from stores.ports import Frontier, Mark, Parked, RelationalBatch, Result
+from stores.ports import Frontier, Mark, Parked, RelationalBatch, Result, Scan
 
 
 class MemoryRelationalStore:
@@ -55,9 +57,26 @@ class MemoryRelationalStore:
         return dict(sorted(self._frontier.items()))
 
     async def rows(self, table: str, where: Mapping[str, Any]) -> list[dict[str, Any]]:
-        law = lookup(table, where)
-        first = next(iter(law.key))
-        by = first if first in where else next(name for name in law.by if name in where)
+        return self._found(table, lookup(table, where), where)
+
+    async def some(
+        self, table: str, where: Mapping[str, Any], part: str, values: Collection[Any]
+    ) -> list[dict[str, Any]]:
+        return [row for row in self._found(table, part_of_key(table, where, part), where) if row[part] in values]
+
+    async def page(self, table: str, where: Mapping[str, Any], scan: Scan) -> list[dict[str, Any]]:
+        law, by = order_of(table, where, scan.by), scan.by
+        found = [
+            row
+            for row in self._found(table, law, where)
+            if (scan.beyond is None or row[by] > scan.beyond)
+            and (scan.known is None or row[by] <= scan.known.get(ids.lane_of(row[by]), 0))
+        ]
+        found.sort(key=lambda row: (row[by], *(row[part] for part in law.key)), reverse=scan.newest_first)
+        return found[: scan.limit]
+
+    def _found(self, table: str, law: Table, where: Mapping[str, Any]) -> list[dict[str, Any]]:
+        by = next(name for name in (next(iter(law.key)), *_indexed(law)) if name in where)
         found = []
         for key in sorted(self._index.get((table, by, where[by]), ())):
             row = shown(law, key, self._fold.tables[table][key])
@@ -119,8 +138,9 @@ class MemoryRelationalStore:
         for name, rows in fold.tables.items():
             law = STORED[name]
             first = next(iter(law.key))
-            places = {part: at for at, part in enumerate(law.key) if part == first or part in law.by}
-            columns = [column for column in law.by if column not in law.key]
+            indexed = _indexed(law)
+            places = {part: at for at, part in enumerate(law.key) if part == first or part in indexed}
+            columns = [column for column in indexed if column not in law.key]
             for key, cells in rows.items():
                 self._fold.add(name, key, cells)
                 for part, at in places.items():
@@ -133,3 +153,8 @@ class MemoryRelationalStore:
             value = shown(STORED[name], key, row)[column]
             assert STORED[name].columns[column].kind is not Kind.JSON, "a JSON value is not looked up"
             self._index.setdefault((name, column, value), {})[key] = None
+
+
+def _indexed(law: Table) -> tuple[str, ...]:
+    """What rows are looked up by, beside the first part of their key."""
+    return (*law.by, *(order[0] for order in law.pages))

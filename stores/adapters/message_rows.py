@@ -5,9 +5,10 @@ that is not canonical is not one of its entries; its rows come with the canonica
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from core.errors import Undecodable
+from core.ids import lane_of
 from core.messages import Row
 from core.tables import MESSAGE_TABLE, Cell, Kind, merge
 from stores.adapters.cells import INT_MAX, plain
@@ -46,6 +47,21 @@ def merged(old: Row, new: Row) -> Row:
         for name, column in MESSAGE_TABLE.columns.items()
     }
     return Row(event=old.event, **values)
+
+
+def shown(rows: Iterable[Row], known: Mapping[int, int] | None = None) -> list[Row]:
+    """What `rows_of` gives of all rows about some messages, in their order: see stores/ports.py."""
+    if known is not None:
+        rows = [row for row in rows if row.kind in ("send", "recall") or row.event <= known.get(lane_of(row.event), 0)]
+    else:
+        rows = list(rows)
+    newest: dict[int, int] = {}
+    for row in rows:
+        if row.kind == "edit":
+            newest[row.message] = max(row.event, newest.get(row.message, 0))
+    if not newest:
+        return rows
+    return [row._replace(body={}) if row.kind == "edit" and row.event < newest[row.message] else row for row in rows]
 
 
 class MessageRows:
@@ -90,13 +106,18 @@ class MessageRows:
         elif row.kind == "recall":
             self.recalls[row.conversation].remove((row.message, row.event))
 
-    def messages(self, conversation: str, low: int, high: int, newest_first: bool) -> Iterator[int]:
-        """The canonical ids in [low, high]."""
+    def messages(
+        self, conversation: str, low: int, high: int, newest_first: bool, known: Mapping[int, int] | None = None
+    ) -> Iterator[int]:
+        """The canonical ids in [low, high]; with `known` those at or below known[their lane]."""
         sends = self.sends.get(conversation, [])
         begin, end = bisect_left(sends, low), bisect_left(sends, high + 1)
         for at in range(end - 1, begin - 1, -1) if newest_first else range(begin, end):
-            if min(self.classes[self.rows[sends[at]].class_]) == sends[at]:
-                yield sends[at]
+            id = sends[at]
+            if known is not None and id > known.get(lane_of(id), 0):
+                continue
+            if min(self.classes[self.rows[id].class_]) == id:
+                yield id
 
     def ids_of(self, messages: Iterable[int]) -> set[int]:
         """These ids, and the other ids of their classes."""

@@ -8,14 +8,17 @@ lost is replayed from exactly where the file stands. What nothing can replay is 
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
 
+import msgspec
+
 from core import limits
 from core.errors import ConfigError, Corrupt, Overloaded, StoreUnavailable, Undecodable
+from core.ids import LANE_BITS
 from core.tables import canonical
 
 T = TypeVar("T")
@@ -159,6 +162,16 @@ class SqliteFile:
 def canonical_text(value: str | int) -> bytes:
     """core.tables.canonical in SQL: the order of the insert law. Called only where two writers differ."""
     return canonical(value)
+
+
+def within(id: str, known: str) -> str:
+    """SQL: is this id at or below that of its lane in `json_map`?"""
+    return f"{id} <= coalesce(json_extract({known}, '$.\"' || ({id} & {(1 << LANE_BITS) - 1}) || '\"'), 0)"
+
+
+def json_map(known: Mapping[int, int]) -> str:
+    """lane -> id, for `within`."""
+    return msgspec.json.encode({str(lane): id for lane, id in known.items()}).decode()
 
 
 LOCAL_SCHEMA = (

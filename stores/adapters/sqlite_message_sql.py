@@ -12,7 +12,7 @@ function of the *message's* id, so an edit or a recall written years later lies 
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ import msgspec
 from core.messages import Row
 from core.tables import canonical
 from stores.adapters.message_rows import as_read
+from stores.adapters.sqlite_file import json_map, within
 from stores.ports import Sent
 
 VERSION = 1
@@ -67,14 +68,20 @@ INSERT_BUCKET = "INSERT OR IGNORE INTO conversation_buckets (conversation, bucke
 BUCKETS = "SELECT bucket FROM conversation_buckets WHERE conversation = ? AND bucket BETWEEN ? AND ? ORDER BY bucket"
 LAST_BUCKETS = """SELECT conversation, max(bucket) FROM conversation_buckets WHERE conversation > ?
     GROUP BY conversation ORDER BY conversation LIMIT ?"""
-_MESSAGES = """SELECT event FROM rows AS this
-    WHERE bucket = ? AND conversation = ? AND message BETWEEN ? AND ? AND kind = 'send'
+
+
+def _messages(newest_first: bool, known: str = "") -> str:
+    return f"""SELECT event FROM rows AS this
+    WHERE bucket = ?1 AND conversation = ?2 AND message BETWEEN ?3 AND ?4 {known} AND kind = 'send'
     AND NOT EXISTS (
         SELECT 1 FROM rows AS other
         WHERE other.kind = 'send' AND other.class_ = this.class_ AND other.event < this.event
-    ) ORDER BY message"""
-MESSAGES_DOWN = f"{_MESSAGES} DESC LIMIT ?"
-MESSAGES_UP = f"{_MESSAGES} LIMIT ?"
+    ) ORDER BY message {"DESC" if newest_first else ""} LIMIT ?5"""
+
+
+MESSAGES = {newest_first: _messages(newest_first) for newest_first in (True, False)}
+# The id alone, which is in the index, says whether it was known: of the others no row is looked at.
+MESSAGES_KNOWN = {newest_first: _messages(newest_first, f"AND {within('message', '?6')}") for newest_first in MESSAGES}
 TOP = """SELECT message FROM rows WHERE bucket = ? AND conversation = ? AND kind = 'send'
     ORDER BY message DESC LIMIT 1"""
 RECALLS = f"""SELECT {FIELDS_BUT_TEXT} FROM rows
@@ -85,8 +92,9 @@ SENT_SINCE = """SELECT event, conversation, actor, json_extract(body, '$.key') A
 PAGE = f"SELECT {FIELDS} FROM rows WHERE event > ? ORDER BY event LIMIT ?"
 
 
-def _about(others: str, fields: str) -> str:
-    """Rows about the ids ?1 (a JSON list) and about all ids of their classes and of the classes ?2."""
+def _about(others: str, fields: str = FIELDS, known: str = "") -> str:
+    """Rows about the ids ?1 (a JSON list) and about all ids of their classes and of the classes ?2. Of edits only the
+    newest of a message with its body: the others' texts, many pages of the file, are not touched."""
     return f"""WITH asked (id) AS (SELECT value FROM json_each(?1)),
         class (id) AS (
             SELECT class_ FROM asked JOIN rows ON rows.event = asked.id WHERE kind = 'send'
@@ -95,13 +103,21 @@ def _about(others: str, fields: str) -> str:
         ids (id) AS MATERIALIZED (
             SELECT id FROM asked
             UNION SELECT event FROM class CROSS JOIN rows ON rows.class_ = class.id WHERE kind = 'send'
+        ),
+        newest (event) AS MATERIALIZED (
+            SELECT max(rows.event) FROM ids CROSS JOIN rows ON rows.message = ids.id
+            WHERE kind <> 'send' AND kind = 'edit' {known} GROUP BY rows.message
         )
     SELECT {fields} FROM ids CROSS JOIN rows ON rows.event = ids.id WHERE kind = 'send'
     UNION ALL
-    SELECT {fields} FROM ids CROSS JOIN rows ON rows.message = ids.id WHERE kind <> 'send' {others}"""
+    SELECT {FIELDS[: -len("body")]}
+        CASE WHEN kind = 'edit' AND event NOT IN (SELECT event FROM newest) THEN '{{}}' ELSE body END
+        FROM ids CROSS JOIN rows ON rows.message = ids.id WHERE kind <> 'send' {others}"""
 
 
-ABOUT = _about("", FIELDS)
+ABOUT = _about("")
+_KNOWN = within("rows.event", "?3")
+ABOUT_KNOWN = _about(f"AND (kind = 'recall' OR {_KNOWN})", known=f"AND {_KNOWN}")
 RECENT = _about("AND kind = 'recall'", FIELDS_BUT_TEXT)
 
 
@@ -123,9 +139,18 @@ def json_list(numbers: Iterable[int]) -> str:
     return msgspec.json.encode(list(numbers)).decode()
 
 
-def about(connection: sqlite3.Connection, sql: str, messages: Iterable[int], classes: Iterable[int] = ()) -> list[Row]:
-    """ABOUT or RECENT of these ids and classes, in no order."""
-    return [row(found) for found in connection.execute(sql, (json_list(messages), json_list(classes)))]
+def about(
+    connection: sqlite3.Connection,
+    sql: str,
+    messages: Iterable[int],
+    classes: Iterable[int] = (),
+    known: Mapping[int, int] | None = None,
+) -> list[Row]:
+    """ABOUT or RECENT of these ids and classes, in no order; with `known` ABOUT, as in `MessageStore.rows_of`."""
+    asked: tuple[str, ...] = (json_list(messages), json_list(classes))
+    if known is not None:
+        sql, asked = ABOUT_KNOWN, (*asked, json_map(known))
+    return [row(values) for values in connection.execute(sql, asked)]
 
 
 def buckets(connection: sqlite3.Connection, conversation: str, low: int, high: int) -> list[int]:
@@ -135,16 +160,23 @@ def buckets(connection: sqlite3.Connection, conversation: str, low: int, high: i
 
 
 def page(
-    connection: sqlite3.Connection, conversation: str, low: int, high: int, newest_first: bool, limit: int
+    connection: sqlite3.Connection,
+    conversation: str,
+    low: int,
+    high: int,
+    newest_first: bool,
+    limit: int,
+    known: Mapping[int, int] | None = None,
 ) -> list[int]:
     """The first `limit` canonical ids of a conversation in [low, high], from the one end or the other."""
     places = buckets(connection, conversation, low, high)
+    sql = (MESSAGES if known is None else MESSAGES_KNOWN)[newest_first]
+    more = () if known is None else (json_map(known),)
     found: list[int] = []
     for bucket in reversed(places) if newest_first else places:
         if len(found) >= limit:
             break
-        sql = MESSAGES_DOWN if newest_first else MESSAGES_UP
-        rows = connection.execute(sql, (bucket, conversation, low, high, limit - len(found)))
+        rows = connection.execute(sql, (bucket, conversation, low, high, limit - len(found), *more))
         found.extend(event for (event,) in rows)
     return found
 

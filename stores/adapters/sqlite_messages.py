@@ -5,7 +5,7 @@ batch in one transaction with the frontier it completes. Reads see what was put:
 
 - `rows_of` (every update that is rendered asks it, mostly for a message of this very moment) lays the unwritten rows
   over what the file has;
-- `history` and `recent` wait for the writer only if this conversation has unwritten rows;
+- `page` and `recent` wait for the writer only if this conversation has unwritten rows;
 - the others (rebuild, snapshot) wait for the writer.
 
 A write that fails is kept and tried again, with a growing pause; meanwhile `ready` and every read raise.
@@ -14,7 +14,7 @@ A write that fails is kept and tried again, with a growing pause; meanwhile `rea
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +23,7 @@ from core.errors import PlanBError, StoreUnavailable
 from core.ids import ID_MAX
 from core.messages import Row
 from stores.adapters import sqlite_message_sql as sql
-from stores.adapters.message_rows import MessageRows, checked
+from stores.adapters.message_rows import MessageRows, checked, shown
 from stores.adapters.sqlite_file import ADVANCE, LOCAL_SCHEMA, SqliteFile, check_version
 from stores.ports import Frontier, Mark, Sent
 
@@ -202,17 +202,20 @@ class SqliteMessageStore:
 
         return await self._file.read(work)
 
-    async def history(
-        self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int
-    ) -> list[Row]:
+    async def page(
+        self,
+        conversation: str,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int,
+        known: Mapping[int, int] | None = None,
+    ) -> list[int]:
         high = ID_MAX if before is None else before - 1
         low = 0 if after is None else after + 1
-
-        def work(connection: sqlite3.Connection) -> list[Row]:
-            found = sql.page(connection, conversation, low, high, after is None, limit)
-            return sorted(sql.about(connection, sql.ABOUT, found))
-
-        found: list[Row] = await self._read(work, conversation)
+        found: list[int] = await self._read(
+            lambda connection: sql.page(connection, conversation, low, high, after is None, limit, known), conversation
+        )
         return found
 
     async def recent(self, conversation: str, limit: int, before: int | None = None) -> list[Row]:
@@ -222,7 +225,7 @@ class SqliteMessageStore:
         )
         return found
 
-    async def rows_of(self, messages: Iterable[int]) -> list[Row]:
+    async def rows_of(self, messages: Iterable[int], known: Mapping[int, int] | None = None) -> list[Row]:
         self._check()
         batches = self._unwritten()
         ids, asked = set(messages), set[int]()
@@ -232,7 +235,7 @@ class SqliteMessageStore:
             asked |= ids
             sends = [batch.rows.rows.get(id) for batch in batches for id in asked]
             classes = {row.class_ for row in sends if row is not None and row.kind == "send"}
-            found = await self._about(frozenset(asked), frozenset(classes))
+            found = await self._about(frozenset(asked), frozenset(classes), known)
             copies = {row.event: row.class_ for row in found if row.kind == "send"}
             asked |= copies.keys()
             for class_ in classes.union(copies.values()):
@@ -244,10 +247,10 @@ class SqliteMessageStore:
             for id in ids:
                 for event in batch.rows.about.get(id, ()):
                     rows[event] = batch.read(event)
-        return [rows[event] for event in sorted(rows)]
+        return shown((rows[event] for event in sorted(rows)), known)
 
-    async def _about(self, ids: frozenset[int], classes: frozenset[int]) -> list[Row]:
-        return await self._file.read(lambda connection: sql.about(connection, sql.ABOUT, ids, classes))
+    async def _about(self, ids: frozenset[int], classes: frozenset[int], known: Mapping[int, int] | None) -> list[Row]:
+        return await self._file.read(lambda connection: sql.about(connection, sql.ABOUT, ids, classes, known))
 
     async def tops(self, after: str, limit: int) -> list[tuple[str, int]]:
         found: list[tuple[str, int]] = await self._read(lambda connection: sql.tops(connection, after, limit))

@@ -1,7 +1,7 @@
 """The relational store in one SQLite file: the embedded default."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,12 +9,12 @@ import msgspec
 
 from core import ids, limits
 from core.system import Clock
-from core.tables import canonical
+from core.tables import Law, Table, canonical
 from stores.adapters import conflicts as rule
 from stores.adapters import sqlite_schema as schema
-from stores.adapters.cells import DEFAULTS, STORED, Fold, loaded, lookup, table_named
-from stores.adapters.sqlite_file import ADVANCE, LOCAL_SCHEMA, SqliteFile, check_version
-from stores.ports import Frontier, Mark, Parked, RelationalBatch, Result
+from stores.adapters.cells import STORED, Fold, loaded, lookup, order_of, part_of_key, table_named, unwritten
+from stores.adapters.sqlite_file import ADVANCE, LOCAL_SCHEMA, SqliteFile, check_version, json_map
+from stores.ports import Frontier, Mark, Parked, RelationalBatch, Result, Scan
 
 RESULTS_PRUNED_MIN = 64
 """Expired results that a batch with results deletes at least; twice its own if that is more. So the table shrinks
@@ -78,15 +78,30 @@ class SqliteRelationalStore:
 
     async def rows(self, table: str, where: Mapping[str, Any]) -> list[dict[str, Any]]:
         law = lookup(table, where)
-        names = tuple(sorted(where))
-        kinds = [law.key[name] if name in law.key else law.columns[name].kind for name in names]
-        unwritten = tuple(
-            name
-            for name, kind in zip(names, kinds, strict=True)
-            if name in law.columns and where[name] == DEFAULTS[kind]
-        )
-        sql = schema.select_where(table, names, unwritten)
-        values = [schema.stored(kind, where[name]) for name, kind in zip(names, kinds, strict=True)]
+        names, values = _exact(law, where)
+        empty = tuple(name for name in names if unwritten(law, name, where[name]))
+        return await self._rows(table, schema.select_where(table, names, empty), values)
+
+    async def some(
+        self, table: str, where: Mapping[str, Any], part: str, values: Collection[Any]
+    ) -> list[dict[str, Any]]:
+        names, exact = _exact(part_of_key(table, where, part), where)
+        wanted = msgspec.json.encode(sorted(values)).decode()
+        return await self._rows(table, schema.select_some(table, names, part), [*exact, wanted])
+
+    async def page(self, table: str, where: Mapping[str, Any], scan: Scan) -> list[dict[str, Any]]:
+        law = order_of(table, where, scan.by)
+        names, values = _exact(law, where)
+        empty = tuple(name for name in names if unwritten(law, name, where[name]) and law.columns[name].law is Law.ONCE)
+        values = [value for name, value in zip(names, values, strict=True) if name not in empty]
+        if scan.beyond is not None:
+            values.append(scan.beyond)
+        if scan.known is not None:
+            values.append(json_map(scan.known))
+        shape = (scan.by, scan.beyond is not None, scan.newest_first, scan.known is not None)
+        return await self._rows(table, schema.select_scan(table, names, empty, *shape), [*values, scan.limit])
+
+    async def _rows(self, table: str, sql: str, values: Sequence[Any]) -> list[dict[str, Any]]:
         shown = schema.READERS[table].shown
         found = await self._file.read(lambda connection: connection.execute(sql, values).fetchall())
         return [shown(row) for row in found]
@@ -170,6 +185,13 @@ class SqliteRelationalStore:
 
     async def close(self) -> None:
         await self._file.close()
+
+
+def _exact(law: Table, where: Mapping[str, Any]) -> tuple[tuple[str, ...], list[Any]]:
+    """The names of a `where`, and the values as the file holds them."""
+    names = tuple(sorted(where))
+    kinds = (law.key[name] if name in law.key else law.columns[name].kind for name in names)
+    return names, [schema.stored(kind, where[name]) for name, kind in zip(names, kinds, strict=True)]
 
 
 def _merge(connection: sqlite3.Connection, fold: Fold) -> None:

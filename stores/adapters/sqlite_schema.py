@@ -22,6 +22,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from core.errors import ConfigError
 from core.tables import Cell, Kind, Law, Table, canonical
 from stores.adapters.cells import DEFAULTS, STORED, Key
+from stores.adapters.sqlite_file import within
 
 VERSION = 1
 
@@ -51,6 +52,8 @@ def table_of(name: str, table: Table) -> sa.Table:
     for by in table.by:
         if by != next(iter(table.key)):
             sa.Index(f"{name}_by_{by}", made.c[by])
+    for order in table.pages:
+        sa.Index(f"{name}_by_{'_'.join(order)}", *(made.c[column] for column in order))
     return made
 
 
@@ -170,6 +173,41 @@ def select_where(name: str, exact: tuple[str, ...], unwritten: tuple[str, ...]) 
         equal: ColumnElement[bool] = table.c[column] == sa.bindparam(f"where_{column}")
         found = found.where(sa.or_(equal, table.c[column].is_(None)) if column in unwritten else equal)
     return _sql(found, [f"where_{column}" for column in exact])
+
+
+@cache
+def select_some(name: str, exact: tuple[str, ...], part: str) -> str:
+    """Rows where all these equal their parameter and `part` is one of the last one, a JSON list; in key order."""
+    table = REPLICATED[name]
+    wanted: sa.Select[Any] = sa.select(sa.column("value")).select_from(sa.func.json_each(sa.bindparam("wanted")))
+    found = sa.select(table).order_by(*table.primary_key).where(*_equal(table, exact), table.c[part].in_(wanted))
+    return _sql(found, [*(f"where_{column}" for column in exact), "wanted"])
+
+
+@cache
+def select_scan(
+    name: str, exact: tuple[str, ...], empty: tuple[str, ...], by: str, bounded: bool, newest_first: bool, known: bool
+) -> str:
+    """`RelationalStore.page`: rows where these equal their parameter, or were never written (`empty`), then the bound
+    of `by`, what is known, and the limit."""
+    table = REPLICATED[name]
+    given = [column for column in exact if column not in empty]
+    found = sa.select(table).where(*(table.c[column].is_(None) for column in empty), *_equal(table, given))
+    parameters = [f"where_{column}" for column in given]
+    if bounded:
+        found = found.where(table.c[by] > sa.bindparam("beyond"))
+        parameters.append("beyond")
+    if known:
+        found = found.where(sa.text(within(f'"{by}"', ":known")).bindparams(sa.bindparam("known")))
+        parameters.append("known")
+    order = [table.c[by], *(key for key in table.primary_key if key.name not in (by, *exact))]
+    found = found.order_by(*(sa.desc(column) if newest_first else column for column in order))
+    # The offset as in `select_page`.
+    return _sql(found.limit(sa.bindparam("page")).offset(sa.literal_column("0")), [*parameters, "page"])
+
+
+def _equal(table: sa.Table, columns: Iterable[str]) -> list[ColumnElement[bool]]:
+    return [table.c[column] == sa.bindparam(f"where_{column}") for column in columns]
 
 
 @cache

@@ -12,7 +12,7 @@ from core.ids import class_of
 from core.messages import Row, fold
 from stores.adapters.message_rows import without_text
 from stores.ports import Mark, MessageStore, Sent
-from tests.support.stores import ADAPTERS, id_at, message_store
+from tests.support.stores import ADAPTERS, history, id_at, message_store
 
 DAY = 86_400
 
@@ -44,21 +44,21 @@ async def test_a_page_holds_the_newest_messages_with_all_their_rows_ascending(st
     sends = [send(at) for at in range(6)]
     edit = about(sends[4].event, 50, "edit", {"text": "new"})
     store.put([*sends, edit], {})
-    assert await store.history("G1", limit=2) == [sends[4], sends[5], edit]
-    assert await store.history("G1", before=sends[5].event, limit=2) == [sends[3], sends[4], edit]
-    assert await store.history("G1", after=sends[1].event, limit=2) == [sends[2], sends[3]]
-    assert await store.history("G1", before=sends[0].event, limit=2) == []
-    assert await store.history("G1", after=sends[5].event, limit=2) == []
-    assert await store.history("G2", limit=2) == []
-    assert ids(await store.history("G1", limit=100)) == [*ids(sends), edit.event]
+    assert await history(store, "G1", limit=2) == [sends[4], sends[5], edit]
+    assert await history(store, "G1", before=sends[5].event, limit=2) == [sends[3], sends[4], edit]
+    assert await history(store, "G1", after=sends[1].event, limit=2) == [sends[2], sends[3]]
+    assert await history(store, "G1", before=sends[0].event, limit=2) == []
+    assert await history(store, "G1", after=sends[5].event, limit=2) == []
+    assert await history(store, "G2", limit=2) == []
+    assert ids(await history(store, "G1", limit=100)) == [*ids(sends), edit.event]
 
 
 async def test_pages_go_on_over_months_without_a_message(store: MessageStore) -> None:
     sends = [send(-day * DAY) for day in (400, 399.999, 90, 3, 0)]
     store.put(sends, {})
-    assert await store.history("G1", limit=3) == sends[2:]
-    assert await store.history("G1", before=sends[2].event, limit=9) == sends[:2]
-    assert await store.history("G1", after=sends[0].event, limit=2) == sends[1:3]
+    assert await history(store, "G1", limit=3) == sends[2:]
+    assert await history(store, "G1", before=sends[2].event, limit=9) == sends[:2]
+    assert await history(store, "G1", after=sends[0].event, limit=2) == sends[1:3]
 
 
 async def test_a_row_belongs_to_its_message_however_late_it_comes(store: MessageStore) -> None:
@@ -66,19 +66,19 @@ async def test_a_row_belongs_to_its_message_however_late_it_comes(store: Message
     late = about(old.event, 0, "edit", {"text": "a year later"})
     store.put([old, send(0)], {})
     store.put([late], {})
-    assert await store.history("G1", before=send(0).event, limit=5) == [old, late]
+    assert await history(store, "G1", before=send(0).event, limit=5) == [old, late]
 
 
 async def test_copies_count_as_one_message_under_their_smallest_id(store: MessageStore) -> None:
     first, copy, other = send(1, "k", lane=1), send(9, "k", lane=2), send(5)
     on_copy = about(copy.event, 20, "edit", {"text": "of the copy"})
     store.put([copy, other, on_copy], {})
-    assert await store.history("G1", limit=1) == [copy, on_copy], "the only one so far is canonical"
+    assert await history(store, "G1", limit=1) == [copy, on_copy], "the only one so far is canonical"
     store.put([first], {})
-    assert await store.history("G1", limit=1) == [other]
-    assert await store.history("G1", limit=2) == [first, other, copy, on_copy]
-    assert await store.history("G1", after=other.event, limit=5) == []
-    assert await store.history("G1", before=other.event, limit=5) == [first, copy, on_copy]
+    assert await history(store, "G1", limit=1) == [other]
+    assert await history(store, "G1", limit=2) == [first, other, copy, on_copy]
+    assert await history(store, "G1", after=other.event, limit=5) == []
+    assert await history(store, "G1", before=other.event, limit=5) == [first, copy, on_copy]
     message = fold(await store.rows_of([copy.event]))
     assert message is not None
     assert (message.id, message.ids, message.text) == (first.event, (first.event, copy.event), "of the copy")
@@ -87,7 +87,7 @@ async def test_copies_count_as_one_message_under_their_smallest_id(store: Messag
 async def test_equal_keys_of_two_senders_are_two_messages(store: MessageStore) -> None:
     rows = [send(1, "k", sender="Ua"), send(2, "k", sender="Ub")]
     store.put(rows, {})
-    assert await store.history("G1", limit=5) == rows
+    assert await history(store, "G1", limit=5) == rows
 
 
 async def test_rows_of_finds_what_is_about_a_message_that_is_not_here(store: MessageStore) -> None:
@@ -95,7 +95,7 @@ async def test_rows_of_finds_what_is_about_a_message_that_is_not_here(store: Mes
     recall = about(message.event, 9, "recall")
     store.put([recall], {})
     assert await store.rows_of([message.event]) == [recall]
-    assert await store.history("G1", limit=5) == []
+    assert await history(store, "G1", limit=5) == []
     store.put([message], {})
     assert await store.rows_of([message.event, message.event, 12345]) == [message, recall]
     assert await store.rows_of([]) == []
@@ -111,7 +111,7 @@ async def test_reads_see_rows_wherever_they_wait(store: MessageStore, flushed: i
     store.put(rows[flushed:], {})
     for asked in (first, copy, third):
         assert await store.rows_of([asked.event]) == sorted(rows)
-    assert await store.history("G1", limit=5) == sorted(rows)
+    assert await history(store, "G1", limit=5) == sorted(rows)
 
 
 async def test_tops_are_the_greatest_sends(store: MessageStore) -> None:
@@ -158,7 +158,7 @@ async def test_the_same_rows_again_change_nothing(store: MessageStore) -> None:
         store.put(rows, {1: Mark(3, rows[1].event)})
         store.put(rows, {1: Mark(2, rows[0].event)})
         await store.flush()
-    assert await store.history("G1", limit=9) == rows
+    assert await history(store, "G1", limit=9) == rows
     assert [row async for page in store.dump() for row in page] == rows
     assert await store.frontier() == {1: Mark(3, rows[1].event)}
 
@@ -202,7 +202,7 @@ async def test_a_dump_comes_in_pages_by_event_and_loads_anywhere(
             for _ in range(2):
                 for page in pages:
                     await other.load(page)
-            assert await other.history("G0", limit=9) == rows[::2]
+            assert await history(other, "G0", limit=9) == rows[::2]
             assert await other.frontier() == {}
 
 
@@ -210,6 +210,6 @@ async def test_a_dump_comes_in_pages_by_event_and_loads_anywhere(
 async def test_a_row_that_no_store_could_hold_is_refused_at_once(store: MessageStore, fault: dict[str, Any]) -> None:
     with pytest.raises(Undecodable):
         store.put([send(1), send(2)._replace(**fault)], {1: Mark(1, 10)})
-    assert await store.history("G1", limit=5) == []
+    assert await history(store, "G1", limit=5) == []
     await store.flush()
     assert await store.frontier() == {}

@@ -15,7 +15,7 @@ from core.messages import Row
 from stores.adapters import sqlite_message_sql as sql
 from stores.adapters.sqlite_messages import SqliteMessageStore
 from stores.ports import Mark
-from tests.support.stores import id_at
+from tests.support.stores import history, id_at
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ async def test_what_was_put_is_written_by_close(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         await store.rows_of([1])
     store = await SqliteMessageStore.open(tmp_path / "messages.db")
-    assert await store.history("G1", limit=5) == [send(1)]
+    assert await history(store, "G1", limit=5) == [send(1)]
     assert await store.frontier() == {7: Mark(1, 10)}
     await store.close()
 
@@ -105,7 +105,7 @@ async def test_a_failing_write_keeps_its_rows_and_is_retried(store: SqliteMessag
     # More may come meanwhile; ready and every read say so.
     store.put([send(50)], {7: Mark(2, 20)})
     for call in (
-        store.ready, store.flush, lambda: store.tops("", 1), lambda: store.history("G1", limit=1),
+        store.ready, store.flush, lambda: store.tops("", 1), lambda: history(store, "G1", limit=1),
         lambda: store.rows_of([1]), lambda: store.recent("G1", 1), lambda: store.sent_since(0, 1),
     ):  # fmt: skip
         with pytest.raises(StoreUnavailable):
@@ -114,7 +114,7 @@ async def test_a_failing_write_keeps_its_rows_and_is_retried(store: SqliteMessag
     await limit_pages(store, 1_000_000)
     await until(lambda: store._failure is None)
     await store.ready()
-    assert await store.history("G1", limit=50) == [*rows, send(50)]
+    assert await history(store, "G1", limit=50) == [*rows, send(50)]
     await store.flush()
     assert await store.frontier() == {7: Mark(2, 20)}
 
@@ -157,8 +157,10 @@ async def test_who_waits_is_told_when_the_store_closes(tmp_path: Path, monkeypat
 
 async def test_a_message_is_found_by_indexes_alone(store: SqliteMessageStore) -> None:
     statements = [
-        (sql.MESSAGES_DOWN, (1, "G1", 0, 9, 5)), (sql.MESSAGES_UP, (1, "G1", 0, 9, 5)), (sql.TOP, (1, "G1")),
-        (sql.RECALLS, (1, "G1", 0, 9)), (sql.ABOUT, ("[1]", "[]")), (sql.RECENT, ("[1]", "[]")),
+        *((statement, (1, "G1", 0, 9, 5)) for statement in sql.MESSAGES.values()),
+        *((statement, (1, "G1", 0, 9, 5, "{}")) for statement in sql.MESSAGES_KNOWN.values()), (sql.TOP, (1, "G1")),
+        (sql.RECALLS, (1, "G1", 0, 9)), (sql.ABOUT, ("[1]", "[]")), (sql.ABOUT_KNOWN, ("[1]", "[]", "{}")),
+        (sql.RECENT, ("[1]", "[]")),
         (sql.SENT_SINCE, (1, 1)), (sql.PAGE, (1, 1)), (sql.BUCKETS, ("G1", 0, 9)),
     ]  # fmt: skip
     for statement, values in statements:

@@ -13,7 +13,7 @@ from core import limits
 from core.errors import Undecodable
 from core.ids import lane_of, make_id
 from core.tables import TABLES, Effect
-from stores.ports import Mark, Parked, RelationalBatch, RelationalStore, Result, Stamped
+from stores.ports import Mark, Parked, RelationalBatch, RelationalStore, Result, Scan, Stamped
 from tests.support.stores import ADAPTERS, NOW_MS, batch, dumped, folder, id_at, relational_store, write
 
 
@@ -76,7 +76,8 @@ async def test_a_column_written_after_its_row_is_not_lost_to_a_null(store: Relat
     await store.apply(batch([write(6, "sessions", "s", {"user": " first", "expires_ms": -5})]))
     assert (await user(store))["name"] == "a"
     assert (await store.rows("members", {"chat": "G1"}))[0]["left_at"] == 4
-    assert (await store.rows("sessions", {"user": " first"}))[0]["expires_ms"] == -5
+    found = await store.page("sessions", {"user": " first", "revoked": 1}, Scan("expires_ms", 9))
+    assert found[0]["expires_ms"] == -5
 
 
 async def test_several_effects_on_one_row_in_one_batch_merge(store: RelationalStore) -> None:
@@ -129,6 +130,72 @@ async def test_rows_are_found_by_key_and_by_every_by_column_and_narrowed(store: 
 async def test_a_lookup_without_an_index_is_refused(store: RelationalStore, where: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="members"):
         await store.rows("members", where)
+
+
+async def test_some_rows_are_found_by_the_next_part_of_their_key(store: RelationalStore) -> None:
+    hidden = [write(1, "hidden", ("Ua", n), {"conversation": "D1", "hidden": 1}) for n in (5, 1 << 60, 9)]
+    await store.apply(batch([*hidden, write(1, "hidden", ("Ub", 6), {"conversation": "D1", "hidden": 1})]))
+
+    async def of(*messages: int) -> list[int]:
+        return [row["message"] for row in await store.some("hidden", {"user": "Ua"}, "message", set(messages))]
+
+    assert await of(1 << 60, 5, 6, 7) == [5, 1 << 60]
+    assert await of() == await of(6) == []
+    adds = [write(at, "member_adds", ("C1", f"U{at % 3}", at), {"knew": {}}) for at in range(1, 7)]
+    await store.apply(batch(adds))
+    found = await store.some("member_adds", {"chat": "C1"}, "user", ["U2", "U0"])
+    assert [(row["user"], row["lane"]) for row in found] == [("U0", 3), ("U0", 6), ("U2", 2), ("U2", 5)]
+
+
+async def test_pages_come_in_the_order_asked_for(store: RelationalStore) -> None:
+    await store.apply(
+        batch(
+            [
+                *(write(n, "sessions", f"s{n}", {"user": "Ua", "expires_ms": 100 - n // 2}) for n in range(1, 8)),
+                write(9, "sessions", "s3", {"revoked": 1}),
+                write(9, "sessions", "s8", {"user": "Ub", "expires_ms": 99}),
+                *(write(n, "dialogs", ("Ua", f"D{n}"), {"pin": "im"[n % 2] if n else ""}) for n in range(4)),
+                *(write(n, "member_adds", ("C1", f"U{9 - n}", n), {"knew": {"1": 2}}) for n in range(1, 6)),
+            ]
+        )
+    )
+
+    async def page(table: str, name: str, scan: Scan, **where: Any) -> list[str]:
+        return [row[name] for row in await store.page(table, where, scan)]
+
+    alive = {"user": "Ua", "revoked": 0}
+    assert await page("sessions", "session", Scan("expires_ms", 9), **alive) == ["s6", "s7", "s4", "s5", "s2", "s1"]
+    newest = Scan("expires_ms", 3, beyond=97, newest_first=True)
+    assert await page("sessions", "session", newest, **alive) == ["s1", "s2", "s5"]
+    assert await page("sessions", "session", Scan("expires_ms", 9), user="Ua", revoked=1) == ["s3"]
+    assert await page("dialogs", "conversation", Scan("pin", 2, beyond=""), user="Ua") == ["D2", "D1"]
+    assert await page("member_adds", "user", Scan("knew_at", 2, beyond=2), chat="C1") == ["U6", "U5"]
+    assert await page("member_adds", "user", Scan("user", 3, beyond="U4"), chat="C1") == ["U5", "U6", "U7"]
+
+
+async def test_of_a_vector_only_what_it_covers_is_in_a_page(store: RelationalStore) -> None:
+    stamps = [id_at(at, lane) for at in range(6) for lane in (1, 2)]
+    await store.apply(batch([write(stamp, "chats", "G1", {"title": str(stamp)}, basis=0) for stamp in stamps]))
+    where = {"table": "chats", "key": '["G1"]', "column": "title"}
+    for known in ({1: stamps[6], 2: stamps[3]}, {2: stamps[11]}, {1: stamps[0] - 1}, {}):
+        covered = [stamp for stamp in stamps if stamp <= known.get(lane_of(stamp), 0)]
+        for limit in (1, 3, 20):
+            found = await store.page("overwrites", where, Scan("stamp", limit, newest_first=True, known=known))
+            assert [row["stamp"] for row in found] == covered[::-1][:limit]
+            assert all(row["value"] == str(row["stamp"]) for row in found)
+
+
+@pytest.mark.parametrize(
+    ("where", "by"),
+    [({"user": "Ua"}, "expires_ms"), ({"user": "Ua", "revoked": 0}, "session"), ({}, "session"), ({"session": 1}, "x")],
+)
+async def test_a_page_without_an_index_is_refused(store: RelationalStore, where: dict[str, Any], by: str) -> None:
+    with pytest.raises(ValueError, match="sessions"):
+        await store.page("sessions", where, Scan(by, 5))
+    with pytest.raises(ValueError, match="member_adds"):
+        await store.some("member_adds", {"chat": "C1"}, "lane", [1])
+    with pytest.raises(ValueError, match="member_adds"):
+        await store.some("member_adds", {"user": "Ua"}, "chat", ["C1"])
 
 
 @pytest.mark.parametrize(
@@ -230,7 +297,7 @@ async def test_loaded_rows_merge_and_may_be_loaded_again(store: RelationalStore)
         {"user": "Ub", "avatar": "f", "avatar_at": 3},
     ]
     await store.load("sessions", [{"session": "s", "user": " early"}])
-    assert await store.rows("sessions", {"user": " early"}) != []
+    assert await store.page("sessions", {"user": " early", "revoked": 1}, Scan("expires_ms", 9)) != []
     with pytest.raises(Undecodable, match="color"):
         await store.load("users", [{"user": "Ua", "color": "red"}])
 

@@ -163,7 +163,7 @@ async def test_what_nobody_hears_is_not_announced_but_a_revocation_is(dc):
     await dc.do("message.send", "Uada", "k2", to="Ubob", text="hi")
     dc.heard = set()
     await dc.do("message.send", "Uada", "k3", to="Ubob", text="ho")
-    (session,) = await dc.view.sessions_of("Uada")
+    (session,) = await dc.view.sessions_of("Uada", 0, 9)
     await dc.do("session.revoke", "Uada", "k4", session=session.session)
     await asyncio.sleep(0)
     listener.cancel()

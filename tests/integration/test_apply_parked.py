@@ -17,6 +17,7 @@ from events.record import chain as hash_chain
 from tests.support.crash import How, Strike, difference
 from tests.support.crash_site import ACTIONS, Life, Site, Story, live, outcome, play, random_story, state_of
 from tests.support.dc import OneDc
+from tests.support.stores import history
 
 MEMBERSHIP = ("member.add", "member.join", "member.kick", "member.leave")
 UNKNOWN = {
@@ -247,7 +248,7 @@ async def test_what_no_store_can_hold_is_parked_and_its_neighbours_are_not(dc: O
     late = away.event("message.send", conversation="D1", to=("Uada", "Ubob"), text="ho")
     await away.arrive(good, *bad, late)
     assert dc.applier.progress.parked == {LANE: [2, 3, 4, 5]}
-    assert [message.text for message in await dc.view.history("D1", limit=9)] == ["hi", "ho"]
+    assert [row.body["text"] for row in await history(dc.messages, "D1", limit=9)] == ["hi", "ho"]
     assert (await dc.hot.pts(["Ubob"])) == [3]
     assert dc.applier.progress.applied[LANE].seq == 6
     assert dc.applier.progress.v()[LANE] >= good.id

@@ -69,7 +69,8 @@ async def _played(story: Any, strike: Strike, until_failure: bool = False) -> Li
         for user in USERS:
             await life.view.user(user)
             await life.view.memberships_of(user)
-            await life.view.dialogs_of(user)
+            for chat in story.chats:
+                await life.view.dialog(user, chat)
         for chat in story.chats:
             await life.view.roll(chat)
         try:
@@ -83,9 +84,12 @@ async def _played(story: Any, strike: Strike, until_failure: bool = False) -> Li
 def _reads(life: Life, chats: list[str]) -> list[tuple[Callable[[], Any], Callable[[], Any]]]:
     """The same reads by the view with its cache, and by one without."""
     fresh = StoreView("dc0", life.site.relational, life.site.messages, life.site.hot)
-    reads = [(name, user) for name in ("user", "memberships_of", "dialogs_of") for user in USERS]
+    reads: list[tuple[str, ...]] = [(name, user) for name in ("user", "memberships_of") for user in USERS]
+    reads += [(name, user, chat) for name in ("dialog", "read_mark", "clear_mark") for user in USERS for chat in chats]
     reads += [("roll", chat) for chat in chats]
-    return [(lambda n=n, of=of: getattr(life.view, n)(of), lambda n=n, of=of: getattr(fresh, n)(of)) for n, of in reads]
+    return [
+        (lambda n=n, of=of: getattr(life.view, n)(*of), lambda n=n, of=of: getattr(fresh, n)(*of)) for n, *of in reads
+    ]
 
 
 class Yielding(MemoryRelationalStore):

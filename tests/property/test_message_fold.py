@@ -5,7 +5,9 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.ids import lane_of
 from core.messages import Row, fold
+from stores.adapters.message_rows import shown
 
 USERS = st.sampled_from(["Ua", "Ub"])
 
@@ -63,4 +65,12 @@ def test_whoever_may_know_less_sees_what_there_was_but_for_recalls(
 ) -> None:
     rows = rows_of(content)
     known = [r for r in rows if r.event <= last or r.kind in ("send", "recall")]
-    assert fold(rows, lambda event: event > last) == fold(known)
+    assert fold(shown(rows, {lane_of(row.event): last for row in rows})) == fold(known)
+
+
+@given(CONTENT)
+def test_a_text_that_another_replaced_is_not_needed(content: list[tuple[str, str, int]]) -> None:
+    rows = rows_of(content)
+    kept = shown(rows)
+    assert fold(kept) == fold(rows)
+    assert sum(row.kind == "edit" and row.body != {} for row in kept) <= 1

@@ -332,8 +332,7 @@ async def _fetched(world: Any, user: Any, region: str) -> dict[str, Any]:
                 break
             before = f"&before={page['next_before']}"
         histories[name] = found
-    # Where a chat that he is out of stands in the list depends on what came here before his end.
-    order = [dialog["conversation"] for dialog in dialogs if dialog["present"]]
+    order = [dialog["conversation"] for dialog in dialogs]
     return {"order": order, "dialogs": {dialog["conversation"]: dialog for dialog in dialogs}, "messages": histories}
 
 

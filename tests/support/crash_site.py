@@ -309,7 +309,7 @@ async def state_of(story: Script, life: Life, any_order: bool = False) -> dict[s
             "tops": await site.hot.tops(user, sure),
             "unread": dict(zip(conversations, await site.hot.unread(user, joined), strict=True)),
             "unread from the beginning": await site.hot.unread(user, [(place, 0) for place in conversations]),
-            "settings": await view.dialogs_of(user),
+            "settings": [await view.dialog(user, place) for place in conversations],
             "marks": [
                 (await view.read_mark(user, place), await view.clear_mark(user, place)) for place in conversations
             ],

@@ -10,6 +10,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from core.ids import make_id, tick_at
+from core.messages import Row
 from core.tables import TABLES, Cell, Column, Effect, Kind, Law, Table, merge
 from stores.adapters import cells, sqlite_schema
 from stores.adapters.memory_messages import MemoryMessageStore
@@ -48,6 +49,11 @@ async def message_store(adapter: str, folder: Path) -> AsyncIterator[MessageStor
         yield store
     finally:
         await store.close()
+
+
+async def history(store: MessageStore, conversation: str, **where: Any) -> list[Row]:
+    """The rows of a page."""
+    return await store.rows_of(await store.page(conversation, **where))
 
 
 @contextmanager

@@ -32,6 +32,11 @@ class StateView:
         row = self._one("sessions", session=session)
         return registers.session_view(row) if row else None
 
+    async def sessions_of(self, user: str, now_ms: int, limit: int) -> list[SessionView]:
+        found = map(registers.session_view, self.state.rows("sessions", {"user": user}))
+        alive = [one for one in found if not one.revoked and one.expires_ms > now_ms]
+        return sorted(alive, key=lambda one: (one.expires_ms, one.session), reverse=True)[:limit]
+
     async def chat(self, chat: str) -> ChatView | None:
         row = self._one("chats", chat=chat)
         return registers.chat_view(row) if row and row["kind"] else None

@@ -131,6 +131,8 @@ class Dialog:
     present: bool
     """False for a chat that I was removed from."""
     top: Message | None
+    top_more: bool
+    """There may be one further back than was looked; the history tells."""
     unread: int
     unread_more: bool
     pin: str | None
@@ -149,6 +151,7 @@ class Dialog:
             Chat.of(chat) if chat and not chat.get("missing") else None,
             body["present"],
             Message.of(body["top"]) if body["top"] else None,
+            body["top_more"],
             body["unread"],
             body["unread_more"],
             body["pin"],
