@@ -82,6 +82,8 @@ class Guard:
             answer = self.problem(error, f"{request.method} {request.path}")
         except Exception as error:
             answer = self.problem(error, f"{request.method} {request.path}")
+        if request.method == "CONNECT":
+            answer.force_close()  # readers do not agree on where such a request ends
         if self._access_log:
             line = {"method": request.method, "path": request.path, "status": answer.status}
             log.info("%s", json.dumps(line | {"ms": round((perf_counter() - started) * 1000, 2)}))

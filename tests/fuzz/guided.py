@@ -75,8 +75,10 @@ def _fuzz(name: str, folder: Path, seconds: int, seed: int) -> None:
 def _told(folder: Path, code: int) -> dict[str, object]:
     said = (folder / "log").read_text(errors="replace")
     executed = _EXECUTED.search(said)
-    inputs = sorted(str(path) for path in folder.glob("*-*"))
-    broken = {"code": code, "inputs": inputs, "said": said[-2_000:]} if code or inputs or executed is None else None
+    inputs = sorted(folder.glob("*-*"))
+    broken = None
+    if code or inputs or executed is None:
+        broken = {"code": code, "input": inputs[0].read_bytes().hex() if inputs else "", "said": said[-2_000:]}
     return {"executed": int(executed[1]) if executed else 0, "broken": broken}
 
 
