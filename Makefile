@@ -8,11 +8,11 @@ STAMP := .venv/.stamp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env install lock demo test simulate lint format check bench clean distclean
+.PHONY: help env install lock servers demo test simulate lint format check bench clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
-	@echo '  ARGS="..." is passed on by demo, test, simulate, check and bench'
+	@echo '  ARGS="..." is passed on by servers, demo, test, simulate, check and bench'
 
 env: $(STAMP) ## create .venv from requirements.lock (again when it or pyproject.toml changed)
 
@@ -47,6 +47,9 @@ lock: ## resolve requirements.lock again; ARGS="--upgrade" takes newer versions
 	"$$dir/bin/uv" pip compile --quiet --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url --output-file requirements.lock $(ARGS) pyproject.toml
 
+servers: $(STAMP) ## real servers for the tests that need them, into .servers/ (once): docs/servers.md
+	@$(BIN)/python -m deploy.local install $(ARGS)
+
 demo: $(STAMP) ## whole datacenters on this machine, as real processes
 	$(BIN)/planb demo $(ARGS)
 
@@ -73,7 +76,7 @@ bench: $(STAMP) ## load tests on this machine
 
 clean: ## remove caches and build output
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -not -path './.venv/*' -not -path './.servers/*' -prune -exec rm -rf {} +
 
-distclean: clean ## and the environment
-	rm -rf .venv
+distclean: clean ## and the environment, and the servers
+	rm -rf .venv .servers

@@ -140,7 +140,7 @@ MESSAGE_WRITE_ROWS = 512
 MESSAGE_QUEUE_ROWS_MAX = 20_000
 """Message rows that wait to be written; beyond it `ready` waits, and so does who would put more."""
 STORE_QUEUE_MAX = 1_024
-"""Calls that wait for the threads of one store file; beyond it 503."""
+"""Calls that wait for the threads of one store; beyond it 503."""
 VIEW_CACHE_MAX = 50_000
 """Relational rows kept in memory per process."""
 ANNOUNCED_KEPT_MAX = 50_000
@@ -259,6 +259,22 @@ CHUNK_BYTES_MAX = 8_388_608
 DISK_FREE_BYTES_MIN = 536_870_912
 """Left on the disk of a folder: below it an operator is told. Nothing else happens."""
 
+OBJECT_BYTES_MAX = 268_435_456
+"""Of one object; objects are read and written whole."""
+S3_THREADS = 8
+"""Calls to S3 at a time."""
+S3_WHOLE_BYTES_MAX = 16_777_216
+"""A bigger object is sent in parts."""
+S3_PART_BYTES = 8_388_608
+S3_CONNECT_S_MAX = 3
+S3_SILENT_S_MAX = 10
+"""A connection to S3 on which nothing moves for so long is given up."""
+S3_CALL_S_MAX = 30
+"""How long a call to S3 is tried again, and what is sent or fetched at S3_BYTES_PER_S_MIN comes on top."""
+S3_BYTES_PER_S_MIN = 1_048_576
+S3_ASK_S_MAX = 5
+"""The same where somebody only asks whether it is there."""
+
 DC_MAX = 31
 INCARNATION_MAX = 15
 WORKER_MAX = 127
@@ -310,6 +326,11 @@ assert PULL_RECORDS_MAX <= SEGMENT_RECORDS_MAX
 assert CHUNK_ROWS_MEAN < CHUNK_ROWS_MAX
 # There is time to act: a queue of segments or of rows does not use it up.
 assert 16 * SEGMENT_BYTES_MAX <= DISK_FREE_BYTES_MIN
+assert 2 * max(SEGMENT_BYTES_MAX, CHUNK_BYTES_MAX) <= OBJECT_BYTES_MAX
+# S3's own bounds: 5 MiB for a part that is not the last, 10,000 parts.
+assert 5 * 1_048_576 <= S3_PART_BYTES <= S3_WHOLE_BYTES_MAX
+assert OBJECT_BYTES_MAX <= 10_000 * S3_PART_BYTES
+assert S3_CONNECT_S_MAX < S3_SILENT_S_MAX < S3_CALL_S_MAX < ARCHIVE_WAIT_S_MAX
 assert 2 * ARCHIVE_INTERVAL_MS < 1_000 * ARCHIVE_WAIT_S_MAX
 assert CONNECTIONS_MAX + REQUESTS_IN_FLIGHT_MAX <= HTTP_CONNECTIONS_MAX
 assert PEER_CONNECTIONS_MAX * DC_MAX <= SYS_CONNECTIONS_MAX

@@ -377,8 +377,11 @@ class HotStore(Protocol):
 class ObjectStore(Protocol):
     """Objects by key ("a/b/c"). Whole-object reads and writes; a write is atomic and durable when it returns.
 
-    A key is 1 to 512 characters: parts of [A-Za-z0-9._-] that do not begin with a dot, joined by "/"; no key is a
-    folder of another. Invalid otherwise. StoreUnavailable names the key; after it a write may or may not be there.
+    A key is 1 to 512 characters: parts of [A-Za-z0-9._-] that do not begin with a dot, joined by "/"; Invalid
+    otherwise. No key is to be a folder of another: a store with folders refuses it (Invalid, or False from `put_new`),
+    one without keeps the two apart. An object has at most OBJECT_BYTES_MAX: TooLarge for a write, and one that is
+    there all the same is Corrupt.
+    StoreUnavailable names the key; after it a write may or may not be there. Overloaded: too many calls wait.
     """
 
     async def put(self, key: str, data: bytes) -> None:

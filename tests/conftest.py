@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.valkey import ValkeyFactory, servers
+
+if TYPE_CHECKING:
+    from deploy.local.seaweedfs import SeaweedFS
 
 
 @pytest.fixture
@@ -23,3 +27,12 @@ def shared_valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[V
     """The same for a whole module: use a key prefix of your own per test, and leave the server running."""
     with servers(tmp_path_factory.mktemp("valkey")) as make:
         yield make
+
+
+@pytest.fixture(scope="module")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SeaweedFS"]:
+    """An S3 server with a bucket, for a whole module: give each test a prefix of its own (`fresh_place`)."""
+    from tests.support.s3 import seaweedfs_at  # boto3 is slow to import, and few tests need it
+
+    with seaweedfs_at(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server

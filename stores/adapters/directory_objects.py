@@ -14,8 +14,9 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from core.errors import ConfigError, Invalid, NotFound, StoreUnavailable
-from stores.adapters.object_keys import checked, is_key
+from core import limits
+from core.errors import ConfigError, Corrupt, Invalid, NotFound, StoreUnavailable
+from stores.adapters.object_keys import checked, checked_size, is_key
 
 _TMP = ".tmp"
 _LIST_PAGE = 1_000
@@ -49,10 +50,10 @@ class DirectoryObjects:
             raise StoreUnavailable(f"the object folder {root} is not usable: {error.strerror}") from error
 
     async def put(self, key: str, data: bytes) -> None:
-        await asyncio.to_thread(self._put, checked(key), data, True)
+        await asyncio.to_thread(self._put, checked(key), checked_size(key, data), True)
 
     async def put_new(self, key: str, data: bytes) -> bool:
-        return await asyncio.to_thread(self._put, checked(key), data, False)
+        return await asyncio.to_thread(self._put, checked(key), checked_size(key, data), False)
 
     async def get(self, key: str) -> bytes:
         return await asyncio.to_thread(self._get, checked(key))
@@ -108,6 +109,9 @@ class DirectoryObjects:
     def _get(self, key: str) -> bytes:
         with self._errors(key):
             try:
+                size = (self._root / key).stat().st_size
+                if size > limits.OBJECT_BYTES_MAX:
+                    raise Corrupt(f"object {key} has {size} bytes; it is none of ours", object=key)
                 return (self._root / key).read_bytes()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 self._check_root(key)

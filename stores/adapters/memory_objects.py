@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 
 from core.errors import Invalid, NotFound
-from stores.adapters.object_keys import checked
+from stores.adapters.object_keys import checked, checked_size
 
 
 class MemoryObjects:
@@ -48,6 +48,7 @@ class MemoryObjects:
     def _write(self, key: str, data: bytes) -> None:
         if checked(key) in self._folders or any(folder in self._objects for folder in _folders(key)):
             raise Invalid(f"{key!r} is a folder of another key, or lies below one")
+        checked_size(key, data)
         if key not in self._objects:
             self._folders.update(_folders(key))
         self._objects[key] = bytes(data)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.errors import Invalid, NotFound
+from core import limits
+from core.errors import Invalid, NotFound, TooLarge
 from stores.ports import ObjectStore
 
 part = st.text("ab-.0", min_size=1, max_size=3).filter(lambda text: not text.startswith("."))
@@ -61,14 +62,35 @@ class ObjectStoreContract:
         assert not await store.exists("folder")
         assert not await store.exists("folder/k/deeper")
 
-    async def test_a_key_is_no_folder_of_another(self, store: ObjectStore) -> None:
-        await store.put("folder/k", b"")
-        for key in ("folder", "folder/k/deeper"):
-            with pytest.raises(Invalid, match=key):
-                await store.put(key, b"")
-            with pytest.raises(Invalid, match=key):
-                await store.put_new(key, b"")
+    @pytest.mark.parametrize("key", ["folder", "folder/k/deeper"])
+    @pytest.mark.parametrize("write", ["put", "put_new"])
+    async def test_a_key_that_is_a_folder_of_another_is_refused_or_kept_apart(
+        self, store: ObjectStore, key: str, write: str
+    ) -> None:
+        await store.put("folder/k", b"first")
+        there = {"folder/k": b"first"}
+        try:
+            if await getattr(store, write)(key, b"second") is not False:
+                there[key] = b"second"
+        except Invalid as error:
+            assert key in str(error)
+        assert {found: await store.get(found) for found in await listed(store)} == there
+        if key in there:
+            await store.delete(key)
         assert await listed(store) == ["folder/k"]
+        assert await store.get("folder/k") == b"first"
+
+    async def test_an_object_that_is_too_long_is_refused(
+        self, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await store.put("k", b"123456789")
+        monkeypatch.setattr(limits, "OBJECT_BYTES_MAX", 8)
+        for write in (store.put("k", b"abcdefghi"), store.put_new("other", b"abcdefghi")):
+            with pytest.raises(TooLarge, match="9 bytes"):
+                await write
+        assert not await store.exists("other")
+        await store.put_new("eight", b"abcdefgh")
+        assert await store.get("eight") == b"abcdefgh"
 
     async def test_delete_is_repeatable(self, store: ObjectStore) -> None:
         await store.put("a/k", b"")

@@ -7,17 +7,30 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import ConfigError, NotFound, StoreUnavailable
+from core import limits
+from core.errors import ConfigError, Corrupt, Invalid, NotFound, StoreUnavailable
 from stores.adapters.directory_objects import DirectoryObjects
 from stores.adapters.memory_objects import MemoryObjects
 from stores.ports import ObjectStore
 from tests.contract.objects import ObjectStoreContract, listed
 
 
+async def folders_are_refused(store: ObjectStore) -> None:
+    await store.put("folder/k", b"")
+    for key in ("folder", "folder/k/deeper"):
+        for write in (store.put(key, b""), store.put_new(key, b"")):
+            with pytest.raises(Invalid, match=key):
+                await write
+
+
 class TestMemoryObjects(ObjectStoreContract):
     @pytest.fixture
     def store(self) -> ObjectStore:
         return MemoryObjects()
+
+    async def test_a_key_that_is_a_folder_of_another_is_refused(self, store: ObjectStore) -> None:
+        """It is what simulations use: whoever writes so is noticed."""
+        await folders_are_refused(store)
 
 
 class TestDirectoryObjects(ObjectStoreContract):
@@ -30,6 +43,18 @@ class TestDirectoryObjects(ObjectStoreContract):
         other = DirectoryObjects(tmp_path)
         assert await other.get("a/b") == b"1"
         assert await other.put_new("a/b", b"2") is False
+
+    async def test_a_key_that_is_a_folder_of_another_is_refused(self, store: ObjectStore) -> None:
+        await folders_are_refused(store)
+
+    async def test_a_file_that_is_too_long_is_none_of_ours(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = DirectoryObjects(tmp_path)
+        await store.put("k", b"123456789")
+        monkeypatch.setattr(limits, "OBJECT_BYTES_MAX", 8)
+        with pytest.raises(Corrupt, match="object k has 9 bytes"):
+            await store.get("k")
 
     async def test_a_write_that_did_not_finish_leaves_nothing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
