@@ -62,7 +62,8 @@ class SeaweedFS:
 
     async def start(self, bucket: str) -> None:
         """Returns when this bucket is there and takes objects: its S3 side answers before its volumes have found
-        their master, and a bucket's first object waits for its volumes to be made. Unavailable with its last words if it ends before, or is too slow."""
+        their master, and a bucket's first object waits for its volumes to be made. Unavailable with its last words if
+        it ends before, or is too slow."""
         self._folder.mkdir(parents=True, exist_ok=True)
         identity = {
             "name": "planb",
