@@ -88,8 +88,10 @@ async def _watched(narrator: Narrator, total: int) -> AsyncIterator[None]:
         bar("tell", narrator.acknowledged, total)
     except BaseException:
         bar.end()
-        told = f"{narrator.acknowledged:,} of {total:,} messages were told"
-        print(f"planb import: {told}; another import begins from the first, in a new chat", file=sys.stderr, flush=True)
+        if narrator.acknowledged:
+            told = f"{narrator.acknowledged:,} of {total:,} messages were told"
+            again = "another import begins from the first, in a new chat"
+            print(f"planb import: {told}; {again}", file=sys.stderr, flush=True)
         raise
     finally:
         showing.cancel()

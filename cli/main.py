@@ -17,8 +17,11 @@ from core.errors import Invalid, PlanBError
 Command = Callable[[argparse.Namespace], Awaitable[Any]]
 
 EPILOG = """exit codes:
-  0 done   1 internal   2 invalid use or input   3 not allowed   4 not found   5 conflict
-  6 unavailable   7 damaged data   8 settings   9 snapshot void   10 state digests differ
+  0 done          1 internal       2 invalid use or input   3 not allowed
+  4 not found     5 conflict       6 unavailable            7 damaged data
+  8 settings      9 snapshot void  10 state digests differ
+
+when something is wrong: planb status --config FILE, and docs/operations.md
 """
 
 
@@ -91,7 +94,7 @@ async def _import(args: argparse.Namespace) -> Any:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="planb",
-        description="Instant messaging over several datacenters: write anywhere, survive a cut, rebuild a burnt one.",
+        description="Instant messaging over several datacenters:\nwrite anywhere, survive a cut, rebuild a burnt one.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

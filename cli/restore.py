@@ -5,6 +5,8 @@ import argparse
 import asyncio
 import contextlib
 import shutil
+import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,7 @@ async def _restore(args: argparse.Namespace, settings: Settings) -> dict[str, An
         raise await lacking(objects, settings, args.config, args.snapshot or "")
     archive = Archive(objects)
     begun = await _interrupted(settings, args.snapshot)
-    peer_lanes = await _peer_lanes(settings)
+    peer_lanes, unasked = await _peer_lanes(settings)
     bar = Bar()
     number = settings.dc.number
     planned = await restoring.plan(
@@ -67,7 +69,7 @@ async def _restore(args: argparse.Namespace, settings: Settings) -> dict[str, An
     check_room(planned.snapshot, *_room(settings.stores.data_dir))
     skipped = planned.skipped
     if not args.dry_run:
-        async with opened(settings) as stores:
+        async with opened(settings) as stores, _told_to_repeat():
             planned = await restoring.restore(
                 planned.snapshot.id,
                 relational=stores.relational,
@@ -93,9 +95,20 @@ async def _restore(args: argparse.Namespace, settings: Settings) -> dict[str, An
         "log_records": planned.records,
         "events_to_replay": planned.replayed,
         "lanes": {names.lane(lane): plan._asdict() for lane, plan in planned.lanes.items()},
+        "unasked": unasked,
         "skipped_snapshots": [{"id": id, "reason": reason} for id, reason in skipped],
         "next": "run it without --dry-run" if args.dry_run else f"planb serve all --config {args.config}",
     }
+
+
+@contextlib.asynccontextmanager
+async def _told_to_repeat() -> AsyncIterator[None]:
+    """Whoever ends it in the middle is told that it can be completed."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        print("\nplanb restore: not finished. Run it again: it completes the same one", file=sys.stderr, flush=True)
+        raise
 
 
 async def _interrupted(settings: Settings, snapshot: str | None) -> str | None:
@@ -130,10 +143,11 @@ async def _refuse_running(settings: Settings) -> None:
     raise Conflict(f"{settings.dc.name} is running (port {settings.sys.port}): stop it first")
 
 
-async def _peer_lanes(settings: Settings) -> set[int]:
-    """Lanes that the peers know of, so that no incarnation is used twice. Peers that don't answer are left out: what
-    they know beyond the archive shows when the DC starts."""
+async def _peer_lanes(settings: Settings) -> tuple[set[int], list[str]]:
+    """Lanes that the peers know of, so that no incarnation is used twice; and who did not answer: what they know beyond
+    the archive shows when the DC starts."""
     auth = InternalAuth(configuration.secret(settings.secrets.sys_key_file), settings.dc.name, wall_clock_ms)
     async with aiohttp.ClientSession() as session:
         sources = {name: PeerTops(HttpLink(session, name, peer.sys_url, auth)) for name, peer in settings.peers.items()}
-        return {lane for tops in (await ask(sources, ASK_S_MAX)).values() for lane in tops}
+        known = await ask(sources, ASK_S_MAX)
+    return {lane for tops in known.values() for lane in tops}, [name for name in sources if name not in known]

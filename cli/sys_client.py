@@ -118,7 +118,7 @@ class SysClient:
 
     def _why(self, error: Exception) -> str:
         if isinstance(error, aiohttp.ClientConnectorError):
-            return f"{os.strerror(error.os_error.errno or 0)}. Does it run?"
+            return f"{os.strerror(error.os_error.errno or 0)}. Does it run? (planb serve all)"
         if isinstance(error, TimeoutError):
             return f"no word in {self._answer_s_max:.0f} s. Is a link cut, or a process frozen?"
         if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):

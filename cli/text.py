@@ -155,7 +155,7 @@ def _snapshot_list(answer: Answer) -> list[str]:
         for one in snapshots
     ]
     return [
-        *table(("snapshot", "of", "made (UTC)", "rows", "size", "incarnation"), rows),
+        *table(("snapshot", "of", "made (UTC)", "rows", "size", "inc."), rows),
         *(f"  ✗ {one['damaged']}" for one in snapshots if "damaged" in one),
         *([] if snapshots else [f"in {answer['objects_dir']}"]),
     ]
@@ -199,6 +199,7 @@ def _restore(answer: Answer) -> list[str]:
         f" {answer['log_records']:,} records into the log, {answer['events_to_replay']:,} of them to be replayed;"
         f" it writes as incarnation {answer['incarnation']}",
         *(f"  skipped {one['id']}: {one['reason']}" for one in answer["skipped_snapshots"]),
+        *(f"  {name} did not answer: what it knows beyond the archive shows later" for name in answer["unasked"]),
         "",
         *table(("lane", "log from", "F0", "F1", "archived to"),
                ((name, lane["begin"] + 1, lane["f0"], lane["f1"], lane["end"]) for name, lane in lanes)),

@@ -9,11 +9,13 @@ from datetime import datetime
 
 from cli.called import Called
 from core.errors import Invalid, PlanBError, Unauthenticated, Unavailable
-from planb_sdk import ApiError, Client, Update
+from planb_sdk import ApiError, Client, Options, Update
 from planb_sdk import PlanBError as SdkError
 from planb_sdk import Unauthenticated as NotLoggedIn
 
 TOKEN = "PLANB_TOKEN"
+FIRST_ANSWER_S_MAX = 10.0
+"""Who has never been answered has a wrong address more likely than a bad day."""
 
 
 async def run(args: argparse.Namespace) -> None:
@@ -25,9 +27,10 @@ async def run(args: argparse.Namespace) -> None:
         if not url.startswith(("http://", "https://")):
             raise Invalid(f"{url}: give the address of a datacenter, as http://127.0.0.1:8080")
     try:
-        async with Client(args.urls, token) as client:
-            me = await client.me()
-            client.user, called = me.id, Called(client)
+        async with Client(args.urls, token, options=Options(give_up_s=FIRST_ANSWER_S_MAX)) as first:
+            me = await first.me()
+        async with Client(args.urls, token, user=me.id) as client:
+            called = Called(client)
             print(f"updates of {me.name} ({me.id}) from {client.region}; Ctrl-C ends", file=sys.stderr, flush=True)
             await client.begin()
             async with aclosing(client.updates()) as updates:
@@ -40,7 +43,7 @@ async def run(args: argparse.Namespace) -> None:
     except ApiError as error:
         raise _refused(error) from error
     except SdkError as error:
-        raise Unavailable(f"no answer from {', '.join(args.urls)}", private=str(error)) from error
+        raise Unavailable(f"no answer from {', '.join(args.urls)}. Does it run?", private=str(error)) from error
 
 
 def _as_json(update: Update) -> str:

@@ -8,6 +8,7 @@ from events.ports import EventLog
 from snapshot.manifest import Manifest
 from stores.ports import MessageStore, RelationalStore
 
+TABLES_NAMED = 3
 RESTORING = "restoring"
 """Meta: the snapshot whose restore has begun and not ended; "" or nothing otherwise."""
 
@@ -27,7 +28,10 @@ async def interrupted(
     if begun is None:
         await _refuse_unless_empty(relational, messages, log)
     elif snapshot not in (None, begun):
-        raise Conflict(f"a restore of {begun} was interrupted here: complete that one, or empty the stores and the log")
+        raise Conflict(
+            f"a restore of {begun} was interrupted here: complete that one (planb restore without --snapshot),"
+            " or move the data folder and the log's away"
+        )
     return begun
 
 
@@ -44,21 +48,29 @@ async def _refuse_unless_empty(
 ) -> None:
     found = []
     if relational is not None:
-        if await relational.frontier():
+        tables = [table for table in TABLES if await _any(relational.dump(table))]
+        if tables:
+            found.append(f"the relational store has rows ({_some(tables)})")
+        elif await relational.frontier():
             found.append("the relational store has a frontier")
-        for table in TABLES:
-            if await _any(relational.dump(table)):
-                found.append(f"table {table} has rows")
     if messages is not None:
-        if await messages.frontier():
-            found.append("the message store has a frontier")
         if await _any(messages.dump()):
             found.append("the message store has rows")
+        elif await messages.frontier():
+            found.append("the message store has a frontier")
     lanes = await log.tops()
     if lanes:
         found.append(f"the event log holds {len(lanes)} lanes")
     if found:
-        raise Conflict(f"a restore needs empty stores, but {', '.join(found)}")
+        raise Conflict(
+            f"a restore needs empty stores, but {', '.join(found)}. Move the data folder and the log's away,"
+            " don't delete them: their end may hold writes that nobody else has"
+        )
+
+
+def _some(tables: Sequence[str]) -> str:
+    more = len(tables) - TABLES_NAMED
+    return ", ".join(tables[:TABLES_NAMED]) + (f" and {more} more tables" if more > 0 else "")
 
 
 async def _any(pages: AsyncIterator[Sequence[object]]) -> bool:

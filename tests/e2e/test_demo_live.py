@@ -170,6 +170,7 @@ async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
         yield demo
     finally:
         demo.kill()
+        await demo.ended()
 
 
 async def test_links_are_cut_and_healed_from_another_terminal(demo: Demo) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import shutil
+import signal
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -19,7 +20,7 @@ from cli.planet import Planet, Site
 from cli.waiting import until
 from snapshot.archive import Archive
 from stores.adapters.directory_objects import DirectoryObjects
-from tests.support.bad_days import RECOVER_S_MAX, Load, digests, finished, planb, planb_process, status, user
+from tests.support.bad_days import RECOVER_S_MAX, Load, Ran, digests, finished, planb, planb_process, status, user
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 PEOPLE = 40
@@ -347,28 +348,36 @@ async def restoring(site: Site) -> bool:
     return False
 
 
-async def test_a_restore_that_was_killed_is_completed_by_running_it_again(world: World) -> None:
-    planet, site = world.planet, world.planet.site("iad")
-    config = ("--config", str(site.settings))
+async def ended_in_the_middle(site: Site, number: signal.Signals) -> Ran:
+    """A restore of emptied disks that a signal ended while it wrote."""
     for _ in range(5):
         site.kill()
         site.burn()
         await site.start_servers()
-        process = await planb_process("restore", *config)
+        process = await planb_process("restore", "--config", str(site.settings))
         assert await until(lambda: restoring(site), RECOVER_S_MAX)
-        process.kill()
-        await finished(process)
+        process.send_signal(number)
+        ran = await finished(process)
         if await restoring(site):
-            break
-    else:
-        raise AssertionError("it was never killed in the midst of it")
+            return ran
+    raise AssertionError("it was never ended in the midst of it")
+
+
+async def test_a_restore_that_was_ended_in_the_middle_is_completed_by_running_it_again(world: World) -> None:
+    planet, site = world.planet, world.planet.site("iad")
+    config = ("--config", str(site.settings))
+    by_hand = await ended_in_the_middle(site, signal.SIGINT)
+    assert (by_hand.code, "not finished. Run it again: it completes the same one" in by_hand.err) == (130, True)
+    assert "Traceback" not in by_hand.err
+    await ended_in_the_middle(site, signal.SIGKILL)
     served = await finished(await planb_process("serve", "all", *config))
     assert served.code == 5
     assert world.newer in served.err
     other = await planb("restore", "--snapshot", world.older, *config)
-    assert other.code == 5
+    assert (other.code, "complete that one (planb restore without --snapshot)" in other.err) == (5, True)
     completed = await planb("restore", *config, "--json")
     assert (completed.code, completed.json["snapshot"]) == (0, world.newer)
+    assert completed.json["unasked"] == []
     await site.start()
     await site.ready()
     assert len(await digests(planet)) == 1
