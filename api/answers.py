@@ -132,7 +132,7 @@ class Member(Answer):
 
 class Members(Answer):
     members: list[Member]
-    count: Annotated[int, Field(ge=0, description="Of all members")]
+    count: Annotated[int | None, Field(ge=0, description="Of all members of a group; null for a supergroup")]
     after: Annotated[UserId | None, Field(description="For the next page; null at the end")]
 
 

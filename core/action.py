@@ -154,6 +154,11 @@ class View(Protocol):
         """Who is in the chat, with their registers; and what is known of all who ever were."""
         ...
 
+    async def heir(self, chat: str) -> str:
+        """Who owns the chat in the place of an owner who is no member (core/ownership.py); "" where nobody is in it. Of
+        a supergroup it does not take reading all who are."""
+        ...
+
     async def memberships_of(self, user: str) -> dict[str, Membership]:
         """chat -> registers, of all chats the user is or was in."""
         ...

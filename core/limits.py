@@ -142,7 +142,9 @@ MESSAGE_QUEUE_ROWS_MAX = 20_000
 STORE_QUEUE_MAX = 1_024
 """Calls that wait for the threads of one store; beyond it 503."""
 VIEW_CACHE_MAX = 50_000
-"""Relational rows kept in memory per process."""
+"""Reads of the relational store that are kept in memory per process."""
+VIEW_CACHE_BYTES_MAX = 67_108_864
+"""What they may weigh together."""
 ANNOUNCED_KEPT_MAX = 50_000
 """Messages that an announcement remembers to have seen sent or acted on: many times what is applied while a write goes
 from the look for its key to its turn. Beyond it a copy may be announced without the other, until its client fetches."""
@@ -237,6 +239,8 @@ SCAN_MESSAGES_MAX = 1_000
 SCAN_DIALOGS_MAX = 1_000
 """Messages looked at for one page of dialogs, beside the newest of each: where that is cleared, hidden or not for who
 asks, an older one is looked for. The dialogs share them."""
+SCAN_MEMBERS_MAX = 1_000
+"""Adds of a supergroup looked at for one page of its members: most of those who were in it may be gone."""
 SCAN_FORMER_MAX = 1_000
 """Entries of the dialog index that are passed over for one page, because he is not in those groups any more."""
 HISTORY_BYTES_MAX = 524_288

@@ -105,7 +105,7 @@ TABLES: dict[str, Table] = {
         {"chat": T, "user": T},
         {"role": Column(Law.LWW, T), "left_at": Column(Law.MAX, I)},
         by=("chat", "user"),
-        pages=(("chat", "role"),),
+        pages=(("chat", "role", "user"),),
     ),
     "dialogs": Table(  # one user's settings of one conversation
         {"user": T, "conversation": T},

@@ -107,7 +107,7 @@ class RowWriter:
             self._relational_at = reached
         finally:
             # Also where the outcome is not known.
-            self._view.invalidate(item.effect for item in effects)
+            self._view.invalidate(effects)
 
     async def _is_known(self, effect: Effect) -> bool:
         """Every message to a direct names its two users again: no reason for a transaction each."""

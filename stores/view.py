@@ -5,34 +5,34 @@ was under way during an invalidation is not kept (`_generation`), so a stale row
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from core import limits
+from core.access import kind_of
 from core.action import ChatView, DialogView, Parking, Position, SessionView, UserView
 from core.drops import dropped
 from core.membership import Membership, Roll
 from core.messages import Message, Row, fold
+from core.ownership import owner_of
 from core.tables import Effect, canonical
-from stores import registers
-from stores.ports import HotStore, MessageStore, RelationalStore, Scan
+from stores import crowd, registers
+from stores.crowd import MEMBER_TABLES
+from stores.ports import HotStore, MessageStore, RelationalStore, Scan, Stamped
+from stores.weighed_cache import WeighedCache
 
 T = TypeVar("T")
 NOBODY: Mapping[str, Membership] = {}
-_MEMBER_TABLES = ("member_adds", "member_left", "member_kicked", "member_seen", "members")
 _PART = 1_000
 """Registers that are looked at in one go."""
 _STALE_MAX = 256
 """Of a roll that nobody asked for meanwhile, more changes are not noted: it is made anew."""
 
 
-class _KeptRoll:
-    """A roll, and whose registers have changed since."""
-
-    def __init__(self, roll: Roll) -> None:
-        self.roll = roll
-        self.stale: dict[str, None] = {}
+class _KeptRoll(NamedTuple):
+    roll: Roll
+    stale: dict[str, None]
+    """Whose registers have changed since."""
 
 
 class StoreView:
@@ -54,7 +54,7 @@ class StoreView:
         self._relational = relational
         self._messages = messages
         self._hot = hot
-        self._cache: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+        self._cache = WeighedCache(limits.VIEW_CACHE_MAX, limits.VIEW_CACHE_BYTES_MAX)
         self._generation = 0
 
     # -- core.action.View
@@ -91,8 +91,7 @@ class StoreView:
         generation = self._generation
         roll = kept.roll.told({user: await self.membership(chat, user) for user in tuple(kept.stale)})
         if generation == self._generation:
-            kept.roll = roll
-            kept.stale.clear()
+            self._cache.keep(("roll", chat), _KeptRoll(roll, {}))
         return roll
 
     async def _whole_roll(self, chat: str) -> "_KeptRoll":
@@ -101,7 +100,25 @@ class StoreView:
         for at in range(0, len(members), _PART):
             roll = roll.told(dict(members[at : at + _PART]))
             await asyncio.sleep(0)  # others have their turn
-        return _KeptRoll(roll)
+        return _KeptRoll(roll, {})
+
+    async def heir(self, chat: str) -> str:
+        """See core.action.View."""
+        if kind_of(chat) == "group":
+            return owner_of("", (await self.roll(chat)).present)
+        return await self._cached(("heir", chat), lambda: self._heir(chat))
+
+    async def _heir(self, chat: str) -> str:
+        over = ("adds_over", chat)
+        generation = self._generation
+        heir = await crowd.heir_of(self._relational, chat, self._cache.get(over, 0))
+        if heir.over and generation == self._generation:
+            self._cache.keep(over, heir.over)
+        return heir.user
+
+    async def members(self, chat: str, after: str, limit: int) -> tuple[dict[str, Membership], str | None]:
+        """A page of a supergroup's members: stores.crowd.page_of."""
+        return await crowd.page_of(self._relational, chat, after, limit)
 
     async def dialog(self, user: str, conversation: str) -> DialogView:
         async def load() -> DialogView:
@@ -165,7 +182,7 @@ class StoreView:
         if generation == self._generation:
             found = {row["conversation"]: registers.dialog_view(row) for row in rows}
             for one in missing:
-                self._keep(("dialogs", user, one), found.get(one) or _unset(user, one))
+                self._cache.keep(("dialogs", user, one), found.get(one) or _unset(user, one))
 
     async def sessions_of(self, user: str, now_ms: int, limit: int) -> list[SessionView]:
         """The newest sessions that are neither over nor revoked, the newest first."""
@@ -219,14 +236,15 @@ class StoreView:
 
     # -- cache
 
-    def invalidate(self, effects: Iterable[Effect]) -> None:
+    def invalidate(self, effects: Iterable[Stamped]) -> None:
         """Forgets what these effects may have changed; called after they are committed."""
         self._generation += 1
-        for effect in effects:
+        for stamp, effect in effects:
             key = effect.key
-            if effect.table in _MEMBER_TABLES:
+            if effect.table in MEMBER_TABLES:
                 chat, user = str(key[0]), str(key[1])
                 self._forget(("membership", chat, user), ("memberships_of", user))
+                self._disinherit(chat, user, stamp, effect)
                 if (kept := self._cache.get(("roll", chat))) is not None:
                     kept.stale[user] = None
                     if len(kept.stale) > _STALE_MAX:
@@ -235,6 +253,14 @@ class StoreView:
                 self._forget((effect.table, str(key[0])))
             elif effect.table in ("dialogs", "read_marks", "clear_marks"):
                 self._forget((effect.table, str(key[0]), str(key[1])))
+
+    def _disinherit(self, chat: str, user: str, stamp: int, effect: Effect) -> None:
+        """Who goes was the heir, or never will be; who comes, or gets a role, may be before him."""
+        heir = self._cache.get(("heir", chat))
+        if heir is not None and (heir == user or effect.table == "member_adds" or "role" in effect.columns):
+            self._forget(("heir", chat))
+        if effect.table == "member_adds" and stamp <= self._cache.get(("adds_over", chat), 0):
+            self._forget(("adds_over", chat))
 
     def _forget(self, *keys: tuple[str, ...]) -> None:
         for key in keys:
@@ -248,13 +274,8 @@ class StoreView:
         generation = self._generation
         value = await load()
         if generation == self._generation:
-            self._keep(key, value)
+            cache.keep(key, value)
         return value
-
-    def _keep(self, key: tuple[str, ...], value: Any) -> None:
-        self._cache[key] = value
-        if len(self._cache) > limits.VIEW_CACHE_MAX:
-            self._cache.popitem(last=False)
 
     async def _one(self, table: str, key: str, value: str, build: Callable[[dict[str, Any]], T]) -> T | None:
         place = table, value
@@ -276,7 +297,7 @@ class StoreView:
         return await self._cached((table, user, conversation), load)
 
     async def _registers(self, where: dict[str, str], by: str) -> dict[str, Membership]:
-        adds, left, kicked, seen, members = [await self._relational.rows(table, where) for table in _MEMBER_TABLES]
+        adds, left, kicked, seen, members = [await self._relational.rows(table, where) for table in MEMBER_TABLES]
         return registers.memberships(adds, left, kicked, seen, members, by)
 
 

@@ -10,12 +10,12 @@ from api.decoding import refused
 from api.operations import Read
 from api.queries.paging import LIMIT_DEFAULT, Limit
 from core import limits
+from core.access import kind_of
 from core.action import Request
-from core.actions.conversations import known_chat, standing
+from core.actions.conversations import known_chat, owner_in_force, standing
 from core.actions.fields import ChatId, UserId
 from core.errors import Forbidden, Invalid, NotFound
 from core.membership import Membership
-from core.ownership import owner_of
 from core.system import Clock
 from stores import render
 from stores.ports import HotStore
@@ -105,7 +105,9 @@ class People:
                 "GET",
                 "/v1/chats/{chat}/members",
                 "Who is in a chat of mine, by user id",
-                f"{_LOCAL} The owner in force follows from the members' registers, so it is the same everywhere.",
+                f"{_LOCAL} The owner in force follows from the members' registers, so it is the same everywhere. A "
+                "page may hold fewer than asked for where many have gone; `after` is null at the end. A supergroup's "
+                "members are not counted.",
                 self.members,
                 answers.Members,
                 MembersRequest,
@@ -165,20 +167,24 @@ class People:
         membership = await self._membership(request.chat, call.caller.user)
         if not membership.present:
             raise Forbidden(f"you are not a member of {request.chat}")
-        chat = await known_chat(self._view, request.chat)
-        members, present, _ = await self._view.roll(request.chat)
-        owner = owner_of(chat.owner, members)
-        page = [user for user in present if request.after is None or user > request.after][: request.limit]
-        more = bool(page) and page[-1] != present[-1]
+        owner = await owner_in_force(self._view, await known_chat(self._view, request.chat))
+        count: int | None = None
+        if kind_of(request.chat) == "group":
+            present, users, _ = await self._view.roll(request.chat)
+            left = [user for user in users if user > (request.after or "")]
+            page = {user: present[user] for user in left[: request.limit]}
+            count, after = len(users), left[request.limit - 1] if len(left) > request.limit else None
+        else:
+            page, after = await self._view.members(request.chat, request.after or "", request.limit)
         return {
             "members": [
                 {
                     "user": user,
-                    "role": "owner" if user == owner else members[user].valid_role or "member",
-                    "joined": str(members[user].joined_at),
+                    "role": "owner" if user == owner else its.valid_role or "member",
+                    "joined": str(its.joined_at),
                 }
-                for user in page
+                for user, its in page.items()
             ],
-            "count": len(present),
-            "after": page[-1] if more else None,
+            "count": count,
+            "after": after,
         }

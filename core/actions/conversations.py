@@ -14,7 +14,6 @@ from core.action import Args, Audience, ChatView, Origin, View
 from core.errors import Conflict, Forbidden, Full, Gone, Invalid, NotFound, OutcomeUnknown, PlanBError, UserFull
 from core.membership import Membership, Roll
 from core.messages import Message
-from core.ownership import owner_of
 
 
 class Reach(NamedTuple):
@@ -94,14 +93,19 @@ async def require_member(view: View, chat: str, user: str) -> Membership:
 
 
 async def standing(view: View, chat: ChatView, user: str) -> str:
-    """ "owner", "admin", "member" or "" (not in it). Reads the roll only when the owner has gone."""
+    """ "owner", "admin", "member" or "" (not in it)."""
     membership = await view.membership(chat.chat, user)
     if not membership.present:
         return ""
-    owner = chat.owner
-    if owner != user and not (await view.membership(chat.chat, owner)).present:
-        owner = owner_of(owner, (await view.roll(chat.chat)).present)
+    owner = chat.owner if chat.owner == user else await owner_in_force(view, chat)
     return "owner" if owner == user else membership.valid_role or "member"
+
+
+async def owner_in_force(view: View, chat: ChatView) -> str:
+    """The owner, or who follows him while he is no member; "" for a chat that nobody is in."""
+    if (await view.membership(chat.chat, chat.owner)).present:
+        return chat.owner
+    return await view.heir(chat.chat)
 
 
 async def require_manager(view: View, chat: ChatView, user: str) -> None:

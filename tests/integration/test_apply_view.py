@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import cycle
 from random import Random
 from typing import Any
 
@@ -85,8 +86,9 @@ def _reads(life: Life, chats: list[str]) -> list[tuple[Callable[[], Any], Callab
     """The same reads by the view with its cache, and by one without."""
     fresh = StoreView("dc0", life.site.relational, life.site.messages, life.site.hot)
     reads: list[tuple[str, ...]] = [(name, user) for name in ("user", "memberships_of") for user in USERS]
-    reads += [(name, user, chat) for name in ("dialog", "read_mark", "clear_mark") for user in USERS for chat in chats]
-    reads += [("roll", chat) for chat in chats]
+    places = list(zip(cycle(USERS), chats, strict=False))
+    reads += [(name, *place) for name in ("dialog", "read_mark", "clear_mark") for place in places]
+    reads += [(name, chat) for name in ("roll", "heir") for chat in chats]
     return [
         (lambda n=n, of=of: getattr(life.view, n)(*of), lambda n=n, of=of: getattr(fresh, n)(*of)) for n, *of in reads
     ]

@@ -9,8 +9,12 @@ import pytest
 
 from cli.waiting import until
 from core import limits
+from core.ids import Lane, make_id
 from core.system import wall_clock_ms
+from core.tables import Effect
 from stores.adapters.memory_hot import MemoryHot
+from stores.ports import RelationalBatch, Scan, Stamped
+from stores.view import StoreView
 from tests.support.api import ApiDc, User, api_dc
 from tests.support.counting import Reads
 from tests.support.dc import OneDc
@@ -291,3 +295,97 @@ async def test_settings_of_many_dialogs_are_not_read_to_list_some(api: ApiDc) ->
     assert (shown["Ulinus"]["pin"], shown["Ugrace"]["muted_until_ms"]) == ("i", 4_000_000_000_000)
     await api.dc.do("dialog.pin", "Uada", peer="Uguest1", rank="m")
     assert reads["relational.rows"] <= 30
+
+
+# -- supergroups
+
+
+async def test_a_page_of_a_supergroups_members_reads_no_more_than_it_shows(api: ApiDc) -> None:
+    ada = api.user("Uada")
+    users = [f"Uguest{n:03}" for n in range(300)]
+    await api.sign_up(*users)
+    chat = await chat_of(api, "supergroup")
+    for at in range(0, 300, 100):
+        await api.dc.do("member.add", "Uada", chat=chat, users=users[at : at + 100])
+    for user in users[5:25]:
+        await api.dc.do("member.leave", user, chat=chat)
+    reads = Reads(api.dc)
+    page = await ada.ok("GET", f"/v1/chats/{chat}/members?limit=10")
+    assert [one["user"] for one in page["members"]] == ["Uada", *users[:5], *users[25:29]]
+    assert [one["role"] for one in page["members"]] == ["owner", *["member"] * 9]
+    assert reads["relational.rows"] <= 250
+    seen, after = [one["user"] for one in page["members"]], page["after"]
+    while after:
+        page = await ada.ok("GET", f"/v1/chats/{chat}/members?limit=50&after={after}")
+        seen, after = seen + [one["user"] for one in page["members"]], page["after"]
+    assert seen == ["Uada", *users[:5], *users[25:]]
+
+
+async def test_an_owner_who_has_gone_is_followed_without_reading_all_members(api: ApiDc) -> None:
+    users = [f"Uguest{n:03}" for n in range(600)]
+    await api.sign_up(*users)
+    chat = await chat_of(api, "supergroup", "Ugrace")
+    for at in range(0, 600, 200):
+        await api.dc.do("member.add", "Uada", chat=chat, users=users[at : at + 200])
+    await api.dc.do("member.leave", "Uada", chat=chat)
+    reads = Reads(api.dc)
+    grace = api.user("Ugrace")
+    assert (await grace.ok("GET", f"/v1/chats/{chat}"))["me"]["role"] == "owner"
+    await grace.ok("PATCH", f"/v1/chats/{chat}/members/{users[7]}", {"role": "admin"})
+    assert (await api.user(users[7]).ok("GET", f"/v1/chats/{chat}"))["me"]["role"] == "owner"
+    assert (await grace.ok("GET", f"/v1/chats/{chat}"))["me"]["role"] == "member"
+    await api.dc.do("member.leave", users[7], chat=chat)
+    await api.dc.do("member.leave", "Ugrace", chat=chat)
+    assert (await api.user(users[0]).ok("GET", f"/v1/chats/{chat}"))["me"]["role"] == "owner"
+    assert (await api.user(users[1]).ok("GET", f"/v1/chats/{chat}"))["me"]["role"] == "member"
+    assert reads["relational.rows"] <= 400
+    await api.user(users[1]).ok("DELETE", f"/v1/chats/{chat}/members/me")
+    reads.clear()
+    assert (await api.user(users[0]).ok("GET", f"/v1/chats/{chat}"))["me"]["role"] == "owner"
+    assert reads["relational.rows"] <= 20, "nobody else's going makes it looked for again"
+
+
+async def test_those_who_have_gone_are_looked_at_once_for_who_follows_the_owner(api: ApiDc) -> None:
+    users = [f"Uguest{n:03}" for n in range(200)]
+    await api.sign_up(*users)
+    chat = await chat_of(api, "supergroup")
+    for at in range(0, 200, 10):
+        await api.dc.do("member.add", "Uada", chat=chat, users=users[at : at + 10])
+    for user in ("Uada", *users[:150]):
+        await api.dc.do("member.leave", user, chat=chat)
+    last = api.user(users[199])
+    assert (await last.ok("GET", f"/v1/chats/{chat}"))["me"]["role"] == "member"
+    reads = Reads(api.dc)
+    for _ in range(3):
+        await api.user("Ugrace").ok("POST", f"/v1/chats/{chat}/join")
+        await api.dc.do("member.leave", "Ugrace", chat=chat)
+        assert (await api.user(users[150]).ok("GET", f"/v1/chats/{chat}"))["me"]["role"] == "owner"
+    assert reads["relational.rows"] <= 3 * 200, "the 150 who have gone are not looked at again"
+    # A late add, from a lane that was behind, is before all that has been looked at.
+    early = Lane(2, 0, 0).number
+    first = (await api.dc.relational.page("member_adds", {"chat": chat}, Scan("knew_at", 1)))[0]["knew_at"]
+    id = make_id((first >> 16) - 9, early)
+    effect = Stamped(id, Effect("member_adds", (chat, "Ugrace", early), {"knew": {}}))
+    await api.dc.relational.apply(RelationalBatch([effect], (), (), (), {}))
+    api.dc.view.invalidate([effect])
+    assert (await api.user("Ugrace").ok("GET", f"/v1/chats/{chat}"))["me"]["role"] == "owner"
+
+
+async def test_what_the_view_keeps_is_bounded_by_what_it_weighs(api: ApiDc, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = "Uada"
+    for _ in range(30):
+        await chat_of(api, "group")
+    light = StoreView("fra", api.dc.relational, api.dc.messages, api.dc.hot)
+    await light.user("Ugrace")
+    heavy = StoreView("fra", api.dc.relational, api.dc.messages, api.dc.hot)
+    await heavy.memberships_of(user)
+    assert heavy._cache.bytes > 20 * light._cache.bytes
+    monkeypatch.setattr(limits, "VIEW_CACHE_BYTES_MAX", 3 * heavy._cache.bytes)
+    view = StoreView("fra", api.dc.relational, api.dc.messages, api.dc.hot)
+    for n in range(5):
+        await view.memberships_of(user)
+        view._cache.keep(("copy", str(n)), await view.memberships_of(user))
+        assert view._cache.bytes <= limits.VIEW_CACHE_BYTES_MAX
+    assert len(view._cache) == 3
+    view._forget(*view._cache)
+    assert view._cache.bytes == 0

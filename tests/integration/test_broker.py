@@ -67,8 +67,9 @@ class World:
 
     async def write(self, *effects: Effect) -> int:
         stamp = self.id()
-        await self.relational.apply(RelationalBatch([Stamped(stamp, one) for one in effects], (), (), (), {}))
-        self.view.invalidate(effects)
+        stamped = [Stamped(stamp, one) for one in effects]
+        await self.relational.apply(RelationalBatch(stamped, (), (), (), {}))
+        self.view.invalidate(stamped)
         return stamp
 
     async def join(self, user: str, channel: str = CHANNEL) -> None:

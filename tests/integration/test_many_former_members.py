@@ -36,7 +36,7 @@ async def group_of(api: ApiDc, former: int) -> str:
         effects.append(Effect("member_kicked", key, {"kicked": at}))
     stamped = [Stamped(at, effect) for effect in effects]
     await api.dc.relational.apply(RelationalBatch(stamped, (), (), (), {}))
-    api.dc.view.invalidate(effects)
+    api.dc.view.invalidate(stamped)
     return chat
 
 

@@ -9,6 +9,7 @@ from core.fold import State
 from core.ids import lane_of
 from core.membership import Membership, Roll
 from core.messages import Message, Row, fold
+from core.ownership import owner_of
 from stores import registers
 
 
@@ -46,6 +47,9 @@ class StateView:
 
     async def roll(self, chat: str) -> Roll:
         return Roll().told(members_of(self.state, chat))
+
+    async def heir(self, chat: str) -> str:
+        return owner_of("", members_of(self.state, chat))
 
     async def memberships_of(self, user: str) -> dict[str, Membership]:
         chats = {row["chat"] for row in self.state.rows("member_adds", {"user": user})}
