@@ -167,6 +167,21 @@ async def test_who_was_written_to_after_his_end_sees_one_list_everywhere_and_aft
         assert history["messages"][-1]["text"] == "nyc has not heard of it", "he is among its recipients"
 
 
+async def test_what_others_wrote_meanwhile_is_not_searched_for_what_his_end_knew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "SCAN_DIALOGS_MAX", 10)
+    async with two_dcs() as (fra, nyc):
+        chat = await chat_of(fra, "supergroup", "Ulinus")
+        await talk(fra, chat, 2)
+        await nyc.dc.pull(fra.dc)
+        await talk(nyc, chat, 40)
+        await fra.user("Uada").ok("DELETE", f"/v1/chats/{chat}/members/Ulinus")
+        await fra.dc.pull(nyc.dc)
+        (dialog,) = await dialogs_of(fra.user("Ulinus"))
+        assert (dialog["top"]["text"], dialog["top_more"]) == ("text 1", False)
+
+
 async def test_a_page_of_dialogs_comes_to_an_end_among_thousands_that_he_is_out_of(
     api: ApiDc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,8 +189,27 @@ async def test_a_page_of_dialogs_comes_to_an_end_among_thousands_that_he_is_out_
     chats = [await chat_of(api, "group", "Ulinus") for _ in range(30)]
     for chat in chats[::2]:
         await api.dc.do("member.kick", "Uada", chat=chat, user="Ulinus")
-    linus = api.user("Ulinus")
     wanted = [*reversed(chats[::2]), *reversed(chats[1::2])]
+    await _lists(api, wanted)
+
+
+async def test_nothing_is_listed_before_what_has_not_been_looked_at(
+    api: ApiDc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index has twenty in a row that he is out of, and that were listed where their ends are."""
+    monkeypatch.setattr(limits, "SCAN_FORMER_MAX", 6)
+    first, present, *others = [await chat_of(api, "group", "Ulinus") for _ in range(22)]
+    await api.dc.do("member.kick", "Uada", chat=first, user="Ulinus")
+    await talk(api, present, 1)
+    for chat in others:
+        await talk(api, chat, 1)
+    for chat in others:
+        await api.dc.do("member.kick", "Uada", chat=chat, user="Ulinus")
+    await _lists(api, [*reversed(others), present, first])
+
+
+async def _lists(api: ApiDc, wanted: list[str]) -> None:
+    linus = api.user("Ulinus")
     for limit in (1, 2, 3, 7, 100):
         assert [one["conversation"] for one in await dialogs_of(linus, limit)] == wanted
     reads = Reads(api.dc)
