@@ -250,6 +250,8 @@ def _show(args: argparse.Namespace, answer: Any) -> None:
         from cli import text
 
         shown = text.of(args, answer)
+        if sys.stdout.isatty() and args.command != "try":  # what is to be pasted stays whole
+            shown = text.fitted(shown, os.get_terminal_size(sys.stdout.fileno()).columns)
     else:
         shown = json.dumps(answer, ensure_ascii=False, indent=None if as_json else 2)
     try:
@@ -261,11 +263,12 @@ def _show(args: argparse.Namespace, answer: Any) -> None:
 def _problem(args: argparse.Namespace, error: PlanBError) -> None:
     from cli import text
 
-    print(f"planb {args.command}: {error.detail} [{error.code}]", file=sys.stderr)
-    if error.private:
-        print(f"  cause: {error.private}", file=sys.stderr)
-    for line in text.of_problem(error):
-        print(line, file=sys.stderr)
+    lines = [f"planb {args.command}: {error.detail} [{error.code}]"]
+    lines += [f"  cause: {error.private}"] if error.private else []
+    said = "\n".join([*lines, *text.of_problem(error)])
+    if sys.stderr.isatty():
+        said = text.fitted(said, os.get_terminal_size(sys.stderr.fileno()).columns)
+    print(said, file=sys.stderr)
     if getattr(args, "json", False):
         print(json.dumps({"ok": False, "code": error.code, "detail": error.detail} | error.members))
 

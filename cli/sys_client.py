@@ -1,7 +1,6 @@
 """Signed calls to a datacenter's internal listener, for the command line and the demo."""
 
 import json
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +13,7 @@ from cli import settings as configuration
 from cli.settings import Settings
 from core.errors import OutOfTime, PlanBError, Unauthenticated, Unavailable
 from core.system import wall_clock_ms
+from replicator.link import why
 
 CALL_S_MAX = 60.0
 _EXIT_CODES = {error.code: error.exit_code for error in all_errors()}
@@ -104,7 +104,7 @@ class SysClient:
         except ValueError as error:
             raise Unavailable(f"{self._dc}: what answers at {self._url} is no datacenter") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"{self._dc}: {self._url} does not answer: {self._why(error)}") from error
+            raise Unavailable(f"{self._dc}: {self._url} {why(error, self._answer_s_max)}") from error
 
     def _advice(self, problem: dict[str, Any]) -> str:
         """What to do about a refusal, where more is known than it says."""
@@ -115,12 +115,3 @@ class SysClient:
             f". {self._dc} at {self._url} says so: it runs with another key. Compare secrets.sys_key_file here{here}"
             f" with the one in the settings of {self._dc}: sha256sum of both files has to be the same"
         )
-
-    def _why(self, error: Exception) -> str:
-        if isinstance(error, aiohttp.ClientConnectorError):
-            return f"{os.strerror(error.os_error.errno or 0)}. Does it run? (planb serve all)"
-        if isinstance(error, TimeoutError):
-            return f"no word in {self._answer_s_max:.0f} s. Is a link cut, or a process frozen?"
-        if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
-            return "it hung up. Is it a datacenter's port, and does the process run?"
-        return f"{type(error).__name__} {error}".strip()

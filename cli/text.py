@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,8 @@ from cli.units import size
 from core.errors import PlanBError
 
 Answer = dict[str, Any]
+FITTED_COLUMNS_MIN = 40
+"""A narrower terminal breaks lines as it likes."""
 _NUMBER = re.compile(r"[0-9.,]*( [kMGT]?B)?")
 
 
@@ -24,6 +27,19 @@ def of_problem(error: PlanBError) -> list[str]:
     """What a refusal has to say besides its sentence."""
     found = error.members.get("damages")
     return damages.lines(found) if isinstance(found, list) else []
+
+
+def fitted(text: str, columns: int) -> str:
+    """Long lines broken between words, so that a terminal does not break them within."""
+    lines = []
+    for line in text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        whole = len(line) < columns or columns <= FITTED_COLUMNS_MIN
+        lines += [line] if whole else textwrap.wrap(
+            line, columns - 1, subsequent_indent=indent, drop_whitespace=True, break_long_words=False,
+            break_on_hyphens=False, replace_whitespace=False,
+        )  # fmt: skip
+    return "\n".join(lines)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:

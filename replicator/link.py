@@ -3,6 +3,7 @@
 Both directions are signed with the `Credentials` that are handed in. Everything is bounded: connections, bodies, time.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -122,7 +123,18 @@ class HttpLink:
                     raise _problem(response.status, answer)
                 return answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise LinkFailed(f"{self._base} is not reachable: {type(error).__name__}", private=str(error)) from error
+            raise LinkFailed(f"{self._base} {why(error, timeout_s)}", private=repr(error)) from error
+
+
+def why(error: Exception, timeout_s: float) -> str:
+    """What went wrong with a call, in words. `timeout_s`: how long was waited."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"does not answer: {os.strerror(error.os_error.errno or 0)}. Does it run? (planb serve all)"
+    if isinstance(error, TimeoutError):
+        return f"does not answer: no word in {timeout_s:.0f} s. Is a link cut, or a process frozen?"
+    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
+        return "does not answer: it hung up. Is it a datacenter's port, and does the process run?"
+    return f"does not answer: {type(error).__name__} {error}".strip()
 
 
 class _Tops(msgspec.Struct):

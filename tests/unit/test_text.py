@@ -169,6 +169,16 @@ def test_a_damaged_snapshot_is_listed_with_its_reason_below() -> None:
     assert shown("snapshot", {"snapshots": [], "objects_dir": "/objects"}, "list") == ["  none", "in /objects"]
 
 
+def test_long_lines_are_broken_between_words_and_nothing_is_lost() -> None:
+    long = "  ✗ " + " ".join(["word"] * 40) + "/".join(["path"] * 40)
+    lines = text.fitted(f"short\n\n{long}\n  a table   with  gaps", 80).split("\n")
+    assert lines[:2] == ["short", ""] and lines[-1] == "  a table   with  gaps"
+    assert lines[2].startswith("  ✗ word") and lines[3].startswith("    word")
+    assert all(len(line) < 80 or "/" in line for line in lines)
+    assert " ".join("\n".join(lines[2:-1]).split()) == " ".join(long.split())
+    assert text.fitted(long, 20) == long, "too narrow to be of use"
+
+
 def test_tables_are_aligned_and_empty_ones_say_none() -> None:
     assert text.table(("a", "number"), [("x", 1), ("longer", 2_000)]) == [
         "  a       number",
