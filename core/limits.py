@@ -78,6 +78,8 @@ LANE_CLOSE_MS_MAX = 10_000
 """How long a closing lane waits for what is under way."""
 LOG_CONNECTIONS_MAX = 8
 """Connections of one process to the log server."""
+LOG_TAIL_BYTES_MAX = 2_097_152
+"""Bodies of a lane's newest records that a process keeps, so that followers need not ask the log server for them."""
 FOLLOW_LOOK_MS = 250
 """How soon a follower of the log sees what another process has written."""
 APPLY_QUEUE_MAX = 8_192

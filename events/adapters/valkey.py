@@ -18,6 +18,7 @@ from hiredis import ReplyError
 from core.errors import ConfigError, Corrupt, Forked, LaneLost, LogUnavailable, OutcomeUnknown
 from core.ids import earlier_lives
 from core.limits import FOLLOW_LOOK_MS, LOG_CONNECTIONS_MAX
+from events.adapters.tail import Tail
 from events.adapters.valkey_wire import Command, NotSent, Unanswered, Wire
 from events.ports import Top, Trimmed
 from events.record import GENESIS, Record, check_lane, decode, dense_by_lane, encode
@@ -42,6 +43,7 @@ class ValkeyLog:
         self._tops = f"{prefix}:tops"
         self._lane = f"{prefix}:lane:"
         self._owners = f"{prefix}:owners:"
+        self._tail = Tail()
         self._ends: dict[int, Top] = {}
         """The ends of all lanes as a follower last saw them, with what was written here since."""
         self._writes = 0
@@ -88,7 +90,7 @@ class ValkeyLog:
         check_lane(lane, records)
         keys = [self._tops, f"{self._owners}{lane}", f"{self._lane}{lane}"]
         _judge(await self._call("append", keys, [owner, *_arguments(lane, records)]))
-        self._note({lane: Top.of(records[-1])})
+        self._note({lane: records})
 
     async def store(self, records: Sequence[Record]) -> None:
         lanes = dense_by_lane(records)
@@ -100,7 +102,7 @@ class ValkeyLog:
             keys += [f"{self._owners}{lane}", f"{self._lane}{lane}"]
             arguments += _arguments(lane, group)
         _judge(await self._call("store", keys, arguments))
-        self._note({lane: Top.of(group[-1]) for lane, group in lanes.items()})
+        self._note(lanes)
 
     async def seed(self, tops: Mapping[int, Top]) -> None:
         arguments = [part for lane, top in tops.items() if top.seq for part in (lane, _write_top(top))]
@@ -108,6 +110,8 @@ class ValkeyLog:
             _judge(await self._call("seed", [self._tops], arguments))
 
     async def read(self, lane: int, after: int, limit: int) -> list[Record]:
+        if kept := self._tail.after(lane, after, limit):
+            return kept
         stream = f"{self._lane}{lane}"
         # The top first: records that come between the two commands are then more than expected, not fewer.
         top, entries = await self._ask(
@@ -146,10 +150,13 @@ class ValkeyLog:
                     async with asyncio.timeout_at(look_at):
                         await event.wait()
 
-    def _note(self, ends: Mapping[int, Top]) -> None:
-        """Followers learn of our own writes without asking the server."""
+    def _note(self, written: Mapping[int, Sequence[Record]]) -> None:
+        """Followers learn of our own writes, and of what was written, without asking the server."""
         self._writes += 1
-        for lane, top in ends.items():
+        for lane, records in written.items():
+            known, top = self._ends.get(lane), Top.of(records[-1])
+            if known is not None and records[0].seq == known.seq + 1:  # a repeat may be of what nobody can compare
+                self._tail.add(lane, records)
             self._written[lane] = self._writes
             if top.seq >= self._ends.get(lane, top).seq:  # a repeated append may end before
                 self._ends[lane] = top
@@ -163,6 +170,7 @@ class ValkeyLog:
         self._ends = ends | {lane: self._ends[lane] for lane, write in self._written.items() if write > before}
 
     async def trim(self, lane: int, through: int) -> None:
+        self._tail.forget(lane, through)
         await self._ask(("XTRIM", f"{self._lane}{lane}", "MINID", f"{through + 1}-0"))
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ from core.errors import ConfigError, Corrupt, Forked, LaneLost, LogUnavailable, 
 from core.limits import FOLLOW_LOOK_MS
 from events.adapters.memory import MemoryLog
 from events.adapters.valkey import ValkeyLog
-from events.ports import EventLog, Top
+from events.ports import EventLog, Top, Trimmed
 from tests.contract.event_log import LANE, NEXT_OWNER, OTHER, OWNER, EventLogContract, all_of, opened, soon
 from tests.support.lanes import EMPTY, records_after
 from tests.support.valkey import ValkeyFactory, ValkeyServer, free_port
@@ -59,6 +59,46 @@ async def valkey_log(server: ValkeyServer) -> AsyncIterator[ValkeyLog]:
     log = await ValkeyLog.connect(server.url, answer_s=0.5)
     yield log
     await log.close()
+
+
+@pytest.mark.integration
+class TestValkeyLogsTail:
+    """What was written a moment ago is read without the server."""
+
+    async def test_what_follows_close_behind_is_not_asked_of_the_server(
+        self, server: ValkeyServer, valkey_log: ValkeyLog
+    ) -> None:
+        records = await opened(valkey_log, count=2)
+        foreign = records_after(EMPTY, OTHER, 4)
+        await valkey_log.store(foreign[:2])
+        for _ in range(3):
+            more = records_after(Top.of(records[-1]), LANE, 2)
+            await valkey_log.append(LANE, OWNER, more)
+            records += more
+        await valkey_log.store(foreign)  # repeats two
+        other = await ValkeyLog.connect(server.url)
+        for after in range(8):
+            assert (
+                await valkey_log.read(LANE, after, 3) == await other.read(LANE, after, 3) == records[after : after + 3]
+            )
+        assert await valkey_log.read(OTHER, 0, 9) == await other.read(OTHER, 0, 9) == foreign
+        await other.close()
+        server.kill()
+        assert await valkey_log.read(LANE, 4, 9) == records[4:]
+        for lane, after in ((LANE, 8), (OTHER, 2)):
+            with pytest.raises(LogUnavailable):
+                await valkey_log.read(lane, after, 9)
+
+    async def test_a_repeat_that_could_not_be_compared_is_not_believed(self, valkey_log: ValkeyLog) -> None:
+        records = records_after(EMPTY, OTHER, 6)
+        for at in range(0, 6, 2):
+            await valkey_log.store(records[at : at + 2])
+        await valkey_log.trim(OTHER, 4)
+        await valkey_log.store(records_after(EMPTY, OTHER, 3, "forged"))
+        for after in range(4):
+            with pytest.raises(Trimmed):
+                await valkey_log.read(OTHER, after, 9)
+        assert await valkey_log.read(OTHER, 4, 9) == records[4:]
 
 
 @pytest.mark.integration
