@@ -35,6 +35,8 @@ class ClockHeader:
         self._known: dict[str, Shown] = {}
         """Signed by us, or found to be signed by this platform."""
         self._sealed = ((0, 0), self._seal((0, 0)))
+        self._moved = 0
+        """The greatest id by which the clock was moved here: it goes on from beyond it."""
 
     def _seal(self, shown: Shown) -> str:
         moves, seen = shown
@@ -63,15 +65,19 @@ class ClockHeader:
     def observe(self, text: str) -> int:
         """Moves the clock past what the client has seen, and returns the greatest id of it.
 
-        Invalid if it is forged; ClockAhead if it lies further ahead of our wall clock than the bound, and not all of
-        it is applied here.
+        Invalid if it is forged; ClockAhead if it lies further ahead of our wall clock than the bound, our clock has not
+        passed it before, and not all of it is applied here.
         """
         shown = self._known.get(text)
         if shown is None:
             shown = self._open(text)
             self._remember(text, shown)
         moves, seen = shown
-        if not self._clock.see(moves) and not self._progress.covers({ids.lane_of(seen): seen}):
+        if moves <= self._moved:
+            return seen
+        if self._clock.see(moves):
+            self._moved = moves
+        elif not self._progress.covers({ids.lane_of(seen): seen}):
             ahead_ms = ids.time_ms_of(moves) - self._wall()
             raise ClockAhead(
                 f"X-Clock is {ahead_ms} ms ahead of this datacenter",

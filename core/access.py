@@ -3,10 +3,12 @@
 from core.membership import Membership
 from core.messages import Message
 
+_KINDS = {"D": "direct", "G": "group", "C": "supergroup"}
+
 
 def kind_of(conversation: str) -> str:
     """ "direct", "group" or "supergroup": the first letter of the id tells."""
-    return {"D": "direct", "G": "group", "C": "supergroup"}[conversation[0]]
+    return _KINDS[conversation[0]]
 
 
 def may_read(message: Message, user: str, membership: Membership, kind: str) -> bool:

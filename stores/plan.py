@@ -120,14 +120,15 @@ def _of_row(found: HotChanges, row: Row) -> None:
 
 
 def _of_effect(found: HotChanges, stamp: int, effect: Effect) -> None:
-    key = [str(part) for part in effect.key]
-    if effect.table == "member_adds":
+    table, key = effect.table, effect.key
+    if table == "member_adds":
         # The dialog of a group appears with the membership; a supergroup's by its own top.
-        if key[0].startswith("C"):
-            found.channel_tops.append((key[0], stamp))
+        chat = str(key[0])
+        if chat.startswith("C"):
+            found.channel_tops.append((chat, stamp))
         else:
-            found.tops.append((key[1], key[0], stamp))
-    elif effect.table in ("read_marks", "clear_marks"):  # what is cleared is not unread either
-        found.marks.append((key[0], key[1], int(effect.key[2]), effect.columns["mark"]))
-    elif effect.table == "hidden":
-        found.hides.append((key[0], effect.columns["conversation"], int(effect.key[1])))
+            found.tops.append((str(key[1]), chat, stamp))
+    elif table in ("read_marks", "clear_marks"):  # what is cleared is not unread either
+        found.marks.append((str(key[0]), str(key[1]), int(key[2]), effect.columns["mark"]))
+    elif table == "hidden":
+        found.hides.append((str(key[0]), effect.columns["conversation"], int(key[1])))

@@ -99,7 +99,9 @@ class RowWriter:
         unparked: Sequence[tuple[int, int]],
         reached: Frontier,
     ) -> None:
-        effects = [item for item in effects if item.effect.table != "directs" or not await self._is_known(item.effect)]
+        # Every message to a direct names its two users again: no reason for a transaction each.
+        effects = [item for item in effects if not self._is_at_hand(item.effect)]
+        effects = [item for item in effects if not await self._is_known(item.effect)]
         if not (effects or results or parked or unparked):
             return
         try:
@@ -109,10 +111,11 @@ class RowWriter:
             # Also where the outcome is not known.
             self._view.invalidate(effects)
 
+    def _is_at_hand(self, effect: Effect) -> bool:
+        return effect.table == "directs" and self._view.knows_direct(str(effect.key[0]))
+
     async def _is_known(self, effect: Effect) -> bool:
-        """Every message to a direct names its two users again: no reason for a transaction each."""
-        conversation = str(effect.key[0])
-        return self._view.knows_direct(conversation) or await self._view.direct(conversation) is not None
+        return effect.table == "directs" and await self._view.direct(str(effect.key[0])) is not None
 
     async def _write_messages(self, planned: Sequence[Planned], reached: Frontier) -> None:
         rows = [row for item in planned for row in item.rows]

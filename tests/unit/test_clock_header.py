@@ -65,6 +65,18 @@ def test_a_header_never_shows_more_than_the_wall_and_the_bound_also_when_the_wal
     assert iad.clock.reached() == iad.clock.bound()
 
 
+def test_what_the_clock_has_passed_is_not_judged_again_by_a_wall_that_was_set_back() -> None:
+    fra, iad = Site(), Site()
+    fra.applies(at(0, FRA))
+    header = fra.header.value()
+    assert iad.header.observe(header) == at(0, FRA)
+    iad.now_ms -= HOUR_MS
+    assert iad.header.observe(header) == at(0, FRA)
+    fra.applies(at(20, FRA))
+    with pytest.raises(ClockAhead):
+        iad.header.observe(fra.header.value())
+
+
 def test_a_header_of_a_datacenter_whose_clock_is_wrong_is_taken_where_what_it_shows_is_applied() -> None:
     wrong, fra = Site(HOUR_MS), Site()
     wrong.applies(wrong.clock.take(IAD))
