@@ -96,6 +96,7 @@ def create_public_app(deps: PublicDeps) -> web.Application:
         lane_writer=deps.lane_writer,
         view=deps.view,
         results=deps.hot,
+        stored=deps.view,
         progress=deps.progress,
         remote=deps.remote,
         wall=deps.wall,

@@ -41,7 +41,6 @@ class _Wanted(NamedTuple):
     request: Any
     key: str
     mark: bytes
-    keyed: bool
 
 
 class Batch:
@@ -120,7 +119,7 @@ class Batch:
             if item.key:
                 running = self._writes.running[slot] = Running(mark)
                 self._held[slot] = (running, at)
-            wanted.append(_Wanted(at, request, item.key or self._writes.new_key(), mark, bool(item.key)))
+            wanted.append(_Wanted(at, request, item.key, mark))
         return wanted, twins, len(self._items)
 
     async def _write(self, wanted: Sequence[_Wanted]) -> None:
@@ -148,7 +147,7 @@ class Batch:
 
     async def _earlier(self, wanted: Sequence[_Wanted]) -> dict[int, Result | Exception | None]:
         """What earlier calls under the same keys answered, asked for together."""
-        keyed = [one for one in wanted if one.keyed]
+        keyed = [one for one in wanted if one.key]
         asked = (self._writes.results.result(self._caller.user, one.key) for one in keyed)
         found: dict[int, Result | Exception | None] = {}
         for one, result in zip(keyed, await asyncio.gather(*asked, return_exceptions=True), strict=True):

@@ -39,10 +39,10 @@ mean: applied at the origin.
 - A lww write that lost against one which did not know it is listed as a conflict for 30 days, alike in every
   datacenter (`GET /sys/v1/conflicts`). Passwords are not listed.
 - An `Idempotency-Key` with its request names one intention of one user, for ever. Its answer is kept for 24 h in every
-  datacenter that has applied the event; meanwhile another request under the key is refused there. In a datacenter that
-  has not, or later, the same call makes a second event: two messages are then shown as one, two creations in two
-  datacenters are one thing, and what is known to be made is not made again (`conflict`). Another request under the key
-  is something else: nothing is folded into it.
+  datacenter that has applied the event, or until the user has written 1,024 times more under keys; meanwhile
+  another request under the key is refused there. In a datacenter that has not, or later, the same call makes a second
+  event: two messages are then shown as one, two creations in two datacenters are one thing, and what is known to be
+  made is not made again (`conflict`). Another request under the key is something else: nothing is folded into it.
 - A former member still reads what was addressed to him, what he wrote, and what the origin of the leave or kick that
   ended his membership had applied. He sees all of it as it was then: no later edit, reaction, title, picture or member,
   nor how much is written since. Two things that happened later reach him: a recall takes away what he was shown, and a

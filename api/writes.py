@@ -24,8 +24,6 @@ from events.lane_batch import Write
 from stores.ports import Result
 from stores.progress import Progress
 
-_KEY_BYTES = 16
-
 
 class LaneWriter(Protocol):
     """The one writer of this process's lane (events/lane_writer.py)."""
@@ -74,15 +72,18 @@ class Writes:
         lane_writer: LaneWriter,
         view: View,
         results: Results,
+        stored: Results,
         progress: Progress,
         remote: RemoteDurability,
         wall: Clock,
         entropy: Entropy,
         secret: bytes,
     ) -> None:
-        """`secret` is shared by all DCs: what one takes for a retry, all do."""
+        """`results` are at hand, of each user the newest. `stored` are all of a day but messages': slower to be asked.
+        `secret` is shared by all DCs: what one takes for a retry, all do."""
         self.lane_writer = lane_writer
         self.results = results
+        self._stored = stored
         self.running: dict[Slot, Running] = {}
         """What is under way in this process."""
         self._dc = dc
@@ -105,14 +106,14 @@ class Writes:
     ) -> Answer:
         """Does it and answers {"id": "<digits>", …}, or raises an error of core.errors.
 
-        `fields` are path, query and body together. Without a `key` one is made, and a repetition is a second write.
+        `fields` are path, query and body together. Without a `key` a repetition is a second write.
         `prefer` is "", "local" or "remote". Writes reach the log in the order in which they are started.
         """
         request = validated(action, fields)
         mark = self.mark(action, fields)
         replayed = False
         if not key:
-            done = await self._write(action, request, caller, self.new_key(), mark, position)
+            done = await self._write(action, request, caller, key, mark, position)
         elif (running := self.running.get((caller.user, key))) is not None:
             require_same(running.fingerprint, mark)
             done, replayed = await running.outcome(), True
@@ -124,10 +125,6 @@ class Writes:
     def mark(self, action: type[Action], fields: Mapping[str, Any]) -> bytes:
         """The request's fingerprint: tells a retry from a key that is used again."""
         return fingerprint(self._fingerprint_key, action.name, fields)
-
-    def new_key(self) -> str:
-        """For a write that came without one."""
-        return self._entropy(_KEY_BYTES).hex()
 
     def resolve(
         self, action: type[Action], request: Any, caller: Caller, key: str, mark: bytes, position: Position | None
@@ -162,6 +159,8 @@ class Writes:
         running = self.running[slot] = Running(mark)
         try:
             found = await self.results.result(caller.user, key)
+            if found is None and action.makes_once:
+                found = await self._stored.result(caller.user, key)
             if found is None:
                 done = await self._write(action, request, caller, key, mark, position)
             else:

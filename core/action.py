@@ -227,6 +227,8 @@ class Action:
     released has one, for ever."""
     durability: ClassVar[str] = "local"
     """The default of `Prefer: durability=`; "remote" for kicks and revocations."""
+    makes_once: ClassVar[bool] = False
+    """It makes a thing whose id follows from caller, key and request, and refuses to make it again."""
     needs_position: ClassVar[bool] = False
     """`resolve` asks for `Origin.position`: the client's cursor comes in the body's field `cursor`."""
 

@@ -29,7 +29,7 @@ class Stamped(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What (actor, key) led to; kept RESULT_KEPT_S in every DC so that a retry gets the same answer."""
+    """What (actor, key) led to; kept in every DC so that a retry gets the same answer."""
 
     actor: str
     key: str
@@ -100,6 +100,10 @@ class RelationalStore(Protocol):
     async def page(self, table: str, where: Mapping[str, Any], scan: Scan) -> list[dict[str, Any]]:
         """Up to `scan.limit` of the rows that `rows` would give for `where`, in an order that is kept as an index:
         `where` and `scan.by` are one of the table's `pages`, or the first parts of its key."""
+        ...
+
+    async def result(self, actor: str, key: str) -> Result | None:
+        """That of the smallest event, for RESULT_KEPT_S after it."""
         ...
 
     async def results(self, since_id: int, limit: int) -> list[Result]:
@@ -354,7 +358,10 @@ class HotStore(Protocol):
         what was trimmed counts as delivered."""
         ...
 
-    async def result(self, actor: str, key: str) -> Result | None: ...
+    async def result(self, actor: str, key: str) -> Result | None:
+        """That of the smallest event. Kept RESULT_KEPT_S; of one actor, those of the last RESULTS_OF_USER_MAX keys that
+        came, or RESULTS_OF_SYSTEM_MAX; a few less just after some were forgotten, see LIST_TRIM_SHARE."""
+        ...
 
     async def announce(self, frame: bytes) -> None:
         """Tells the brokers of this DC. May be lost."""

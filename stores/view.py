@@ -18,7 +18,7 @@ from core.ownership import owner_of
 from core.tables import Effect, canonical
 from stores import crowd, registers
 from stores.crowd import MEMBER_TABLES
-from stores.ports import HotStore, MessageStore, RelationalStore, Scan, Stamped
+from stores.ports import HotStore, MessageStore, RelationalStore, Result, Scan, Stamped
 from stores.weighed_cache import WeighedCache
 
 T = TypeVar("T")
@@ -156,6 +156,10 @@ class StoreView:
         return {lane: min(id, message) for lane, id in position.v.items()}
 
     # -- further reads
+
+    async def result(self, actor: str, key: str) -> Result | None:
+        """What (actor, key) led to, unless it was a message, as the relational store has it for a day."""
+        return await self._relational.result(actor, key)
 
     async def memberships_of(self, user: str) -> dict[str, Membership]:
         """chat -> registers, of all chats the user is or was in."""

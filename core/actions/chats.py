@@ -50,6 +50,7 @@ class _Create(action.Action):
 
     Args = _CreateArgs
     answer = {"chat": ChatId}
+    makes_once = True
     kind: str
     prefix: str
 

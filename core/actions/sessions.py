@@ -27,6 +27,7 @@ class Issue(action.Action):
         "they are revoked with it (once)."
     )
     route = Route("POST", "/sys/v1/tokens", listener="sys")
+    makes_once = True
     example = {"user": "Uada", "device": "phone"}
     answer = {"session": SessionId, "user": UserId, "device": Device, "expires_ms": UntilMs}
     errors = (Forbidden, NotFound, Conflict)

@@ -41,7 +41,7 @@ class _Owner:
     def append(self, feeds: Iterable[Feed], kept: int) -> int:
         self.feeds += feeds
         if len(self.feeds) > kept:
-            excess = len(self.feeds) - limits.updates_least(kept)
+            excess = len(self.feeds) - limits.least(kept)
             for feed in self.feeds[:excess]:
                 _raise(self.trimmed, ids.lane_of(feed.event), feed.event)
             del self.feeds[:excess]
@@ -81,6 +81,7 @@ class _State:
         self.marks: defaultdict[tuple[str, str], dict[int, int]] = defaultdict(dict)
         self.hidden: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         self.results: dict[tuple[str, str], tuple[float, Result]] = {}
+        self.keys: defaultdict[str, list[str]] = defaultdict(list)
         self.stamps: dict[tuple[str, str, str], int] = {}
         self.leases: defaultdict[str, dict[str, float]] = defaultdict(dict)
 
@@ -94,11 +95,15 @@ class MemoryHot:
         clock: Callable[[], float] | None = None,
         updates_kept: int = limits.UPDATES_KEPT_MAX,
         recent_kept: int = limits.RECENT_KEPT_MAX,
+        results_kept: int = limits.RESULTS_OF_USER_MAX,
+        system_results_kept: int = limits.RESULTS_OF_SYSTEM_MAX,
     ) -> None:
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._updates_kept = updates_kept
         self._recent_kept = recent_kept
         self._ids_kept = 4 * recent_kept
+        self._results_kept = results_kept
+        self._system_results_kept = system_results_kept
         self._state = _State()
         self._listeners: list[asyncio.Queue[bytes]] = []
 
@@ -166,9 +171,7 @@ class MemoryHot:
         for conversation, lane, id in batch.window_floors:
             _raise(state.windows[conversation].trimmed, lane, id)
         for result in batch.results:
-            old = self._result(result.actor, result.key)
-            if old is None or result.event < old.event:
-                state.results[result.actor, result.key] = (self._clock() + limits.RESULT_KEPT_S, result)
+            self._keep_result(result)
         state.frontier |= {lane: Mark(*end) for lane, (_, end) in batch.moves.items()}
         return fed
 
@@ -210,6 +213,21 @@ class MemoryHot:
         known.add(id)
         if len(known) > self._ids_kept:
             known.remove(min(known))
+
+    def _keep_result(self, result: Result) -> None:
+        state = self._state
+        old = self._result(result.actor, result.key)
+        if old is None or result.event < old.event:
+            state.results[result.actor, result.key] = (self._clock() + limits.RESULT_KEPT_S, result)
+        if old is None:
+            keys = state.keys[result.actor]
+            keys.append(result.key)
+            kept = self._system_results_kept if result.actor == "sys" else self._results_kept
+            if len(keys) > kept:
+                excess = len(keys) - limits.least(kept)
+                for key in keys[:excess]:
+                    state.results.pop((result.actor, key), None)
+                del keys[:excess]
 
     def _result(self, actor: str, key: str) -> Result | None:
         until, result = self._state.results.get((actor, key), (0.0, None))

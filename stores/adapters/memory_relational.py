@@ -84,6 +84,11 @@ class MemoryRelationalStore:
                 found.append(row)
         return found
 
+    async def result(self, actor: str, key: str) -> Result | None:
+        expired = ids.make_id(ids.tick_at(self._clock() - limits.RESULT_KEPT_S * 1000), 0)
+        known = [one for one in self._results.values() if (one.actor, one.key) == (actor, key) and one.event >= expired]
+        return min(known, key=lambda one: one.event, default=None)
+
     async def results(self, since_id: int, limit: int) -> list[Result]:
         return [self._results[event] for event in sorted(self._results) if event > since_id][:limit]
 

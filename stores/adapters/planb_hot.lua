@@ -21,11 +21,12 @@ end
 local ZERO = '0000000000000000000'
 local CHUNK = 1000 -- arguments of one call: Lua's stack ends at 8,000
 local SCAN = 200 -- updates looked at in one step
+local SYSTEM = 'sys' -- the actor that is the customer's own system
+local RENEWED = 16 -- results of one actor after which their list is to live as long as they do
 local STEP = 32 -- messages of a window looked at in one step: mostly few are unread
 
 -- Keys. Hash tags keep together what one call per slot needs on a cluster.
-local META = 'pb:meta' -- run, epoch (published), building; updates, updates_least, recent, ids, waiting,
--- result_s: the epoch's bounds
+local META = 'pb:meta' -- run, epoch (published), building, and BOUNDS
 local FRONTIER = 'pb:frontier' -- lane -> id:seq
 local FLOOR = 'pb:floor' -- lane -> id: what every list counts as trimmed
 local function key(tag, kind) return 'pb:{' .. tag .. '}:' .. kind end
@@ -34,7 +35,8 @@ local function key2(tag, kind, rest) return 'pb:{' .. tag .. '}:' .. kind .. ':'
 -- {user}:d   dialogs by score          {owner}:t  conversation -> place: top, and per lane the newest delivered
 -- {user}:m:<conversation> read marks   {user}:h:<conversation> hidden
 -- {conversation}:n new messages   :r window   :w its book   :k its classes   :x recalled
--- {supergroup}:c top        {actor}:q:<key> result        {user}:p presence        {table/key}:x stamps
+-- {supergroup}:c top        {actor}:q:<key> result   {actor}:o the keys of these
+-- {user}:p presence        {table/key}:x stamps
 
 local function register(name, flags, body)
   redis.register_function {
@@ -371,6 +373,35 @@ local function keep_newest(name, id, kept)
   if excess > 0 then call('ZPOPMIN', name, excess) end
 end
 
+-- Results. Beside them, per actor the keys of his newest ones, the oldest first. The list outlives all results but the
+-- last RENEWED ones, so that none of the others is beyond its bound because nobody counts it any more.
+
+local function forget_results(actor, count)
+  local keys = call('LPOP', key(actor, 'o'), count)
+  for i = 1, #keys, CHUNK do
+    local names = {}
+    for j = i, min(i + CHUNK - 1, #keys) do insert(names, key2(actor, 'q', keys[j])) end
+    call('DEL', unpack(names))
+  end
+end
+
+local function keep_result(actor, name, value, bounds)
+  local result = key2(actor, 'q', name)
+  local old = call('SET', result, value, 'EX', bounds.result_s, 'NX', 'GET')
+  if not old then
+    local order = key(actor, 'o')
+    local length = call('RPUSH', order, name)
+    local kept = actor == SYSTEM and bounds.system_results or bounds.results
+    if length > kept then
+      forget_results(actor, length - kept + floor(kept / bounds.trim_share))
+      length = 1
+    end
+    if length % RENEWED == 1 then call('EXPIRE', order, bounds.result_s) end
+  elseif sub(value, 1, 19) < sub(old, 1, 19) then
+    call('SET', result, value, 'EX', bounds.result_s)
+  end
+end
+
 -- apply(payload, updates...): see hot_wire.py for the layout. args[at + 1] is update `at`.
 
 local STRIDES = { 3, 2, 2, 3, 2, 2, 2, 3, 4, 3, 3 }
@@ -479,11 +510,7 @@ local function write(batch, args, bounds)
   flat = batch[10]
   for i = 1, #flat, 4 do raise(key2(flat[i], 'm', flat[i + 1]), flat[i + 2], flat[i + 3]) end
   flat = batch[11]
-  for i = 1, #flat, 3 do
-    local name, value = key2(flat[i], 'q', flat[i + 1]), flat[i + 2]
-    local old = call('SET', name, value, 'EX', bounds.result_s, 'NX', 'GET')
-    if old and sub(value, 1, 19) < sub(old, 1, 19) then call('SET', name, value, 'EX', bounds.result_s) end
-  end
+  for i = 1, #flat, 3 do keep_result(flat[i], flat[i + 1], flat[i + 2], bounds) end
   flat = batch[12]
   for i = 1, #flat, 3 do raise_floor(flat[i], flat[i + 1], flat[i + 2]) end
   flat = batch[2]
@@ -492,7 +519,9 @@ local function write(batch, args, bounds)
 end
 
 -- What an epoch was begun with.
-local BOUNDS = { 'updates', 'updates_least', 'recent', 'ids', 'waiting', 'result_s' }
+local BOUNDS = {
+  'updates', 'updates_least', 'recent', 'ids', 'waiting', 'result_s', 'results', 'system_results', 'trim_share',
+}
 local function epoch_and_bounds()
   local found = call('HMGET', META, 'epoch', 'building', unpack(BOUNDS))
   local bounds = {}

@@ -24,6 +24,8 @@ INSERT_RESULT = (
     "INSERT OR REPLACE INTO results (event, actor, key, action, fingerprint, answer) VALUES (?, ?, ?, ?, ?, ?)"
 )
 PRUNE_RESULTS = "DELETE FROM results WHERE event IN (SELECT event FROM results WHERE event < ? ORDER BY event LIMIT ?)"
+SELECT_RESULT = """SELECT actor, key, event, action, fingerprint, answer FROM results
+    WHERE actor = ? AND key = ? AND event >= ? ORDER BY event LIMIT 1"""
 SELECT_RESULTS = """SELECT actor, key, event, action, fingerprint, answer FROM results WHERE event > ?
     ORDER BY event LIMIT ?"""
 OLDEST_OVERWRITES = "SELECT stamp FROM overwrites WHERE stamp < ? ORDER BY stamp LIMIT ?"
@@ -106,10 +108,19 @@ class SqliteRelationalStore:
         found = await self._file.read(lambda connection: connection.execute(sql, values).fetchall())
         return [shown(row) for row in found]
 
+    async def result(self, actor: str, key: str) -> Result | None:
+        expired = ids.make_id(ids.tick_at(self._clock() - limits.RESULT_KEPT_S * 1000), 0)
+
+        def work(connection: sqlite3.Connection) -> Result | None:
+            row = connection.execute(SELECT_RESULT, (actor, key, expired)).fetchone()
+            return None if row is None else _result(row)
+
+        return await self._file.read(work)
+
     async def results(self, since_id: int, limit: int) -> list[Result]:
         def work(connection: sqlite3.Connection) -> list[Result]:
             rows = connection.execute(SELECT_RESULTS, (since_id, limit))
-            return [Result._make((*start, msgspec.json.decode(answer))) for *start, answer in rows]
+            return [_result(row) for row in rows]
 
         return await self._file.read(work)
 
@@ -209,6 +220,11 @@ def _merge(connection: sqlite3.Connection, fold: Fold) -> None:
 
 def _frontier_rows(frontier: Frontier) -> Iterator[tuple[int, int, int]]:
     return ((lane, mark.seq, mark.id) for lane, mark in frontier.items())
+
+
+def _result(row: Sequence[Any]) -> Result:
+    *start, answer = row
+    return Result._make((*start, msgspec.json.decode(answer)))
 
 
 def _result_row(result: Result) -> tuple[Any, ...]:

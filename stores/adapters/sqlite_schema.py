@@ -68,6 +68,7 @@ RESULTS = sa.Table(
     sa.Column("action", sa.Text, nullable=False),
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),
     sa.Column("answer", sa.Text, nullable=False),
+    sa.Index("results_by_key", "actor", "key"),
 )
 PARKED = sa.Table(
     "parked",

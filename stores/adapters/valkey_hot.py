@@ -43,12 +43,15 @@ class ValkeyHot:
         updates_kept: int = limits.UPDATES_KEPT_MAX,
         recent_kept: int = limits.RECENT_KEPT_MAX,
         waiting: int = limits.HOT_WAITING_MAX,
+        results_kept: int = limits.RESULTS_OF_USER_MAX,
+        system_results_kept: int = limits.RESULTS_OF_SYSTEM_MAX,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._url = url
         self._bounds: tuple[Argument, ...] = (
-            "updates", updates_kept, "updates_least", limits.updates_least(updates_kept),
-            "recent", recent_kept, "ids", 4 * recent_kept, "waiting", waiting, "result_s", limits.RESULT_KEPT_S,
+            "updates", updates_kept, "updates_least", limits.least(updates_kept), "trim_share", limits.LIST_TRIM_SHARE,
+            "recent", recent_kept, "ids", 4 * recent_kept, "waiting", waiting,
+            "result_s", limits.RESULT_KEPT_S, "results", results_kept, "system_results", system_results_kept,
         )  # fmt: skip
         self._source, self._digest = _library()
         self._batcher = Batcher(url, greet=self._greet, timeout_s=timeout_s)

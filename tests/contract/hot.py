@@ -1,5 +1,5 @@
 """What every HotStore promises. An adapter's test module subclasses this and gives a `hot` fixture: a store with
-`UPDATES_KEPT` and `RECENT_KEPT` as its bounds, epoch 7 published, empty."""
+`UPDATES_KEPT` and the like as its bounds, epoch 7 published, empty."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,10 +11,18 @@ from core.ids import make_id
 from stores.ports import Change, EpochLost, Feed, HotBatch, HotStore, Mark, Recent, Result, Stale, Unread
 
 UPDATES_KEPT = 12
-"""Less than UPDATES_TRIM_SHARE: what is beyond it is trimmed one by one."""
-ROOMY = 3 * limits.UPDATES_TRIM_SHARE
+"""Less than LIST_TRIM_SHARE: what is beyond it is trimmed one by one."""
+ROOMY = 3 * limits.LIST_TRIM_SHARE
 """The bound of the store `roomy`: what is beyond it is trimmed in threes."""
 RECENT_KEPT = 6
+RESULTS_KEPT = 5
+SYSTEM_RESULTS_KEPT = 9
+BOUNDS = {
+    "updates_kept": UPDATES_KEPT,
+    "recent_kept": RECENT_KEPT,
+    "results_kept": RESULTS_KEPT,
+    "system_results_kept": SYSTEM_RESULTS_KEPT,
+}
 EPOCH = 7
 FRA, NYC, SIN = 645, 646, 65_535
 BASE = (1 << 46) - 7
@@ -348,10 +356,33 @@ class ResultsContract:
         assert await hot.result("Ub", "key") is None
         assert await hot.result("Ua", "other") is None
 
-    async def test_many_who_ask_at_once_each_get_their_own(self, hot: HotStore) -> None:
-        known = [Result("Ua", f"k{n}", at(n), "message.send", b"f", {"n": n}) for n in range(0, 2_500, 2)]
+    async def test_of_each_user_the_newest_results_are_kept(self, hot: HotStore) -> None:
+        def result(n: int, actor: str = "Ua") -> Result:
+            return Result(actor, f"k{n}", at(n), "message.send", b"f", {"n": n})
+
+        async def kept(actor: str, count: int) -> list[int]:
+            return [n for n in range(count) if await hot.result(actor, f"k{n}") == result(n, actor)]
+
+        await write(hot, results=[result(0, "Ub"), *(result(n) for n in range(RESULTS_KEPT))])
+        assert await kept("Ua", 99) == list(range(RESULTS_KEPT))
+        await write(hot, results=[result(n) for n in range(2, RESULTS_KEPT + 1)])
+        assert await kept("Ua", 99) == list(range(1, RESULTS_KEPT + 1)), "what is there already takes no place"
+        for n in range(RESULTS_KEPT, 3 * RESULTS_KEPT):
+            await write(hot, results=[result(n)])
+        assert await kept("Ua", 99) == list(range(2 * RESULTS_KEPT, 3 * RESULTS_KEPT))
+        await write(hot, results=[result(n) for n in range(3 * RESULTS_KEPT, 9 * RESULTS_KEPT)])
+        assert await kept("Ua", 99) == list(range(8 * RESULTS_KEPT, 9 * RESULTS_KEPT))
+        assert await kept("Ub", 99) == [0]
+
+    async def test_the_customer_s_own_system_is_one_actor_with_room_for_all(self, hot: HotStore) -> None:
+        known = [Result("sys", f"k{n}", at(n), "user.upsert", b"f", {"n": n}) for n in range(SYSTEM_RESULTS_KEPT + 2)]
         await write(hot, results=known)
-        found = await asyncio.gather(*(hot.result("Ua", f"k{n}") for n in range(2_500)))
+        assert [await hot.result("sys", one.key) for one in known] == [None, None, *known[2:]]
+
+    async def test_many_who_ask_at_once_each_get_their_own(self, hot: HotStore) -> None:
+        known = [Result(f"U{n}", f"k{n}", at(n), "message.send", b"f", {"n": n}) for n in range(0, 2_500, 2)]
+        await write(hot, results=known)
+        found = await asyncio.gather(*(hot.result(f"U{n}", f"k{n}") for n in range(2_500)))
         assert found[::2] == known
         assert found[1::2] == [None] * 1_250
         await hot.begin(8)

@@ -8,7 +8,7 @@ import pytest
 from stores.adapters.memory_hot import LISTENER_QUEUE_MAX, MemoryHot
 from stores.adapters.valkey_hot import ValkeyHot
 from stores.ports import EpochLost, HotBatch, HotStore, Mark
-from tests.contract.hot import EPOCH, FRA, RECENT_KEPT, ROOMY, UPDATES_KEPT, HotStoreContract, at
+from tests.contract.hot import BOUNDS, EPOCH, FRA, ROOMY, HotStoreContract, at
 from tests.contract.hot_laws import HotLaws
 from tests.support.valkey import ValkeyFactory, ValkeyServer
 
@@ -21,7 +21,7 @@ def server(shared_valkey_server: ValkeyFactory) -> ValkeyServer:
 class TestMemoryHot(HotStoreContract, HotLaws):
     @pytest.fixture
     async def hot(self) -> HotStore:
-        store = MemoryHot(updates_kept=UPDATES_KEPT, recent_kept=RECENT_KEPT)
+        store = MemoryHot(**BOUNDS)
         await store.begin(EPOCH)
         await store.publish_epoch(EPOCH, {}, {})
         return store
@@ -53,7 +53,7 @@ class TestMemoryHot(HotStoreContract, HotLaws):
 class TestValkeyHot(HotStoreContract, HotLaws):
     @pytest.fixture
     async def hot(self, server: ValkeyServer) -> AsyncIterator[HotStore]:
-        store = ValkeyHot(server.url, updates_kept=UPDATES_KEPT, recent_kept=RECENT_KEPT, waiting=3)
+        store = ValkeyHot(server.url, **BOUNDS, waiting=3)
         await store.begin(EPOCH)
         await store.publish_epoch(EPOCH, {}, {})
         yield store

@@ -240,6 +240,15 @@ async def test_results_are_kept_for_a_day(store: RelationalStore) -> None:
     assert await store.results(0, 9) == kept
     assert await store.results(kept[0].event, 9) == kept[1:]
     assert await store.results(0, 2) == kept[:2]
+    assert await store.result("Ua", "k") == kept[0]
+    assert await store.result("Ua", "other") is await store.result("Ub", "k") is None
+
+
+async def test_a_result_is_forgotten_after_a_day_though_nothing_is_written(store: RelationalStore) -> None:
+    expired = result(id_at(-limits.RESULT_KEPT_S - 1), "k1")
+    await store.apply(RelationalBatch((), [expired, result(id_at(1 - limits.RESULT_KEPT_S), "k2")], (), (), {}))
+    assert await store.result("Ua", "k1") is None
+    assert await store.result("Ua", "k2") is not None
 
 
 async def test_parked_events_are_listed_until_they_are_unparked(store: RelationalStore) -> None:

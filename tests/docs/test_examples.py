@@ -176,6 +176,8 @@ def test_the_bounds_that_the_client_protocol_tells_are_those_of_the_code() -> No
     assert f"at most {limits.ERRORS_LISTED_MAX} of them" in text
     assert f"nested at most {limits.JSON_DEPTH_MAX} deep" in text
     assert f"for {limits.RESULT_KEPT_S // 3600} h" in text
+    assert f"After {limits.RESULTS_OF_USER_MAX:,} later writes" in text
+    assert f"written {limits.RESULTS_OF_USER_MAX:,} times more" in (ROOT / "docs/semantics.md").read_text()
     assert f"within {limits.DURABILITY_WAIT_MS_MAX // 1000} s" in text
 
 

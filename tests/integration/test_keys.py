@@ -40,10 +40,16 @@ async def meet(*dcs: ApiDc) -> None:
 
 
 def forgotten(api: ApiDc, later_ms: int = limits.RESULT_KEPT_S * 1000) -> None:
+    pushed_out(api)
+    api.dc.relational._results.clear()
+    api.parts.writes._wall = lambda: wall_clock_ms() + later_ms
+
+
+def pushed_out(api: ApiDc) -> None:
+    """Its users have written so much since that the hot store has forgotten their answers."""
     assert isinstance(api.dc.hot, MemoryHot)
     assert api.dc.hot._state.results, "there was something to forget"
     api.dc.hot._state.results.clear()
-    api.parts.writes._wall = lambda: wall_clock_ms() + later_ms
 
 
 async def post(user: User, body: dict[str, Any], key: str = "k1") -> dict[str, Any]:
@@ -160,6 +166,50 @@ async def test_a_creation_whose_answer_is_on_its_way_is_asked_for_again(api: Api
         forgotten(api, 0)
         again = await ada.call("POST", path, body, Idempotency_Key="k1")
         assert (again.status, again.code, again.headers["Retry-After"]) == (503, "outcome_unknown", "1")
+
+
+async def test_a_creation_is_answered_for_a_day_whatever_was_written_since(api: ApiDc) -> None:
+    ada = api.user("Uada", "s1")
+    login = {"user": "Uada", "password": "password of Uada", "device": "phone"}
+    group = {"kind": "group", "title": "Lunch", "users": ["Ugrace"]}
+    for path, body in (
+        ("/v1/chats", {"kind": "supergroup", "title": "News"}),
+        ("/v1/chats", group),
+        ("/v1/login", login),
+    ):
+        key = f"key of {path} {body.get('kind')}".replace(" ", "-")
+        first = await ada.ok("POST", path, body, Idempotency_Key=key)
+        pushed_out(api)
+        assert await ada.ok("POST", path, body, Idempotency_Key=key) == first
+        other = await ada.call(
+            "POST", path, body | ({"device": "desk"} if "device" in body else {"title": "New"}), Idempotency_Key=key
+        )
+        assert (other.status, other.code) == (422, "key_reused")
+
+
+async def test_what_was_written_under_a_key_that_was_pushed_out_may_be_repeated(api: ApiDc) -> None:
+    """A message stays one; any other write is done again, as a write of its own."""
+    ada = api.user("Uada")
+    first = await post(ada, {"to": "Ugrace", "text": "Hello"})
+    name = await ada.ok("PATCH", "/v1/me", {"name": "Ada"}, Idempotency_Key="k2")
+    pushed_out(api)
+    assert (await post(ada, {"to": "Ugrace", "text": "Hello"}))["id"] != first["id"]
+    assert [message["id"] for message in await history(ada, "Ugrace")] == [first["id"]]
+    assert (await ada.ok("PATCH", "/v1/me", {"name": "Ada"}, Idempotency_Key="k2"))["id"] > name["id"]
+
+
+async def test_nothing_is_kept_of_a_write_without_a_key(api: ApiDc) -> None:
+    """Nobody can repeat it."""
+    ada = api.user("Uada")
+    await ada.send("Ugrace", "Hello")
+    await ada.ok("POST", "/v1/messages/batch", {"messages": [{"to": "Ugrace", "text": "Hello"}] * 2})
+    await ada.ok("PATCH", "/v1/me", {"name": "Ada"})
+    body = {"kind": "group", "title": "Lunch", "users": ["Ugrace"]}
+    made = [(await ada.ok("POST", "/v1/chats", body))["chat"] for _ in range(2)]
+    assert len(set(made)) == 2
+    assert [message["key"] for message in await history(ada, "Ugrace")] == [""] * 3
+    assert api.dc.hot._state.results == {}  # type: ignore[attr-defined]
+    assert await api.dc.relational.results(0, 99) == []
 
 
 async def test_one_key_for_two_groups_in_two_datacenters_makes_two_groups() -> None:

@@ -179,7 +179,7 @@ class LogClient(_Store):
             yield grown
 
 
-@_reads("frontier", "rows", "results", "parked", "conflicts", "meta")
+@_reads("frontier", "rows", "result", "results", "parked", "conflicts", "meta")
 @_writes("apply", "set_meta", "load", "set_frontier", "collect")
 class RelationalClient(_Store):
     name = "relational"

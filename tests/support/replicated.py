@@ -207,6 +207,7 @@ class ReplicatedDc:
             lane_writer=self.one.writer,
             view=self.one.view,
             results=self.one.hot,
+            stored=self.one.view,
             progress=self.progress,
             remote=self.remote,
             wall=wall_clock_ms,

@@ -1,0 +1,67 @@
+"""What the hot store's server holds is bounded per user, dialog and conversation, or ends by itself: counted there."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from core import limits
+from stores.adapters.valkey_hot import ValkeyHot
+from stores.ports import HotBatch, Result
+from tests.contract.hot import EPOCH, at
+from tests.support.valkey import ValkeyFactory, ValkeyServer
+
+pytestmark = pytest.mark.integration
+
+KEPT = 40
+RENEWED = 16
+"""As in planb_hot.lua."""
+
+
+@pytest.fixture(scope="module")
+def server(shared_valkey_server: ValkeyFactory) -> ValkeyServer:
+    return shared_valkey_server()
+
+
+@pytest.fixture
+async def hot(server: ValkeyServer) -> AsyncIterator[ValkeyHot]:
+    store = ValkeyHot(server.url, results_kept=KEPT)
+    await store.begin(EPOCH)
+    await store.publish_epoch(EPOCH, {}, {})
+    yield store
+    await store.close()
+
+
+async def ask(hot: ValkeyHot, *command: Any) -> Any:
+    return await hot._batcher.call(*command)
+
+
+async def do(hot: ValkeyHot, begin: int, end: int, actor: str = "Ua") -> None:
+    for n in range(begin, end):
+        done = Result(actor, f"k{n}", at(n), "message.send", b"12345678", {"id": str(at(n)), "conversation": "D1"})
+        await hot.apply(HotBatch(EPOCH, {}, results=[done]))
+
+
+async def test_a_user_who_writes_on_and_on_has_so_many_results_and_no_more(hot: ValkeyHot) -> None:
+    await do(hot, 0, 10 * KEPT)
+    results = await ask(hot, "KEYS", "pb:{Ua}:q:*")
+    assert len(results) <= KEPT
+    assert await ask(hot, "LLEN", "pb:{Ua}:o") == len(results)
+    assert await ask(hot, "DBSIZE") == len(results) + 2, "and the list of them, and the epoch"
+
+
+async def test_whatever_is_kept_of_results_ends_by_itself(hot: ValkeyHot) -> None:
+    await do(hot, 0, 3)
+    names = [name for name in await ask(hot, "KEYS", "*") if name != b"pb:meta"]
+    assert len(names) == 4
+    for name in names:
+        assert 0 < await ask(hot, "TTL", name) <= limits.RESULT_KEPT_S
+
+
+async def test_the_list_of_results_outlives_them(hot: ValkeyHot) -> None:
+    """Else those that nobody counts any more would stand beside as many new ones."""
+    for begin in range(0, 5 * KEPT, RENEWED):
+        if begin:
+            await ask(hot, "EXPIRE", "pb:{Ua}:o", 7)
+        await do(hot, begin, begin + RENEWED)
+        assert await ask(hot, "TTL", "pb:{Ua}:o") > 7
