@@ -8,9 +8,11 @@ from aiohttp import ClientConnectionResetError, WSCloseCode, WSMsgType, web
 from broker import frames
 from broker.budget import Budget
 from broker.frames import Close
+from broker.inbound import Flooded, Inbound
 from broker.outgoing import Outgoing
 from core import limits
 
+TOO_MUCH = "more than a client may send: a hello, and a ping now and then"
 LINGER_S = limits.STREAM_LINGER_MS / 1000
 
 
@@ -56,10 +58,19 @@ class Connection:
         if self.ended is None:
             self._pump = asyncio.create_task(self._run(), name=f"stream {self.id}")
 
-    async def read(self) -> None:
-        """Until the connection is over. Anything but a ping ends it."""
-        async for message in self._socket:
-            if self.ended is not None:
+    def flooded(self) -> None:
+        """The client sends more than it may."""
+        self.end(Close.TOO_MUCH, TOO_MUCH)
+
+    async def read(self, inbound: Inbound) -> None:
+        """Until the connection is over. Anything but a ping ends it, and too many of them do."""
+        while True:
+            try:
+                message = await inbound.next()
+            except Flooded:
+                self.flooded()
+                return
+            if message is None or self.ended is not None:
                 return
             if message.type is WSMsgType.TEXT and isinstance(frames.from_client(message.data), frames.Ping):
                 self.outgoing.pong()

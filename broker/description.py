@@ -11,6 +11,7 @@ from core.errors import (
     Overloaded,
     PlanBError,
     StoreUnavailable,
+    TooMany,
     Unauthenticated,
 )
 
@@ -24,12 +25,13 @@ _CHANNEL: Json = {"type": "string", "pattern": "^C[0-9]{1,19}$"}
 _CHANNELS: Json = {"type": "object", "additionalProperties": _PTS, "description": "Supergroup -> pts of its list"}
 _LIFE: Json = {"dc": _TEXT, "epoch": _PTS}
 _ERRORS = (PlanBError, ForbiddenHeader, Invalid, NotServing, Overloaded, StoreUnavailable, Unauthenticated)
+_STREAM_ERRORS = (*_ERRORS, TooMany)
 
 
 def described() -> list[Described]:
     """Both calls."""
     return [
-        ("GET", "/v1/stream", _stream(), _ERRORS, _frames()),
+        ("GET", "/v1/stream", _stream(), _STREAM_ERRORS, _frames()),
         ("POST", "/v1/stream/ticket", _ticket(), _ERRORS, {}),
     ]
 

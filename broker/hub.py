@@ -18,6 +18,7 @@ from broker.budget import Budget
 from broker.connection import Connection
 from broker.deps import BrokerDeps
 from broker.frames import Close
+from broker.places import Places
 from core import limits
 from core.errors import Corrupt, PlanBError, Unauthenticated
 from core.membership import Membership
@@ -54,6 +55,7 @@ class Hub:
         self.budget = Budget(limits.STREAMS_BYTES_MAX, self._relieve)
         self.sockets = 0
         """Open websockets, those that have not said hello included."""
+        self.places = Places()
         self.draining = False
 
     # -- life
@@ -354,6 +356,7 @@ COUNTERS = (
     "closed_moved",
     "closed_refused",
     "closed_unauthenticated",
+    "closed_flooding",
     "closed_other",
 )
 """The names of `Hub.metrics`, besides its gauges. `frames` counts those of closed connections."""
@@ -363,6 +366,7 @@ _ENDED = {
     Close.REVOKED: "closed_revoked",
     Close.MOVE: "closed_moved",
     Close.REFUSED: "closed_refused",
+    Close.TOO_MUCH: "closed_flooding",
     Close.UNAUTHENTICATED: "closed_unauthenticated",
 }
 

@@ -9,15 +9,17 @@ from collections.abc import AsyncIterator
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 from broker import frames
-from broker.connection import Connection
+from broker.connection import TOO_MUCH, Connection
 from broker.deps import BrokerDeps
 from broker.frames import Close
 from broker.greeting import Greeting
 from broker.hub import Hub
+from broker.inbound import Flooded, Inbound, Metered
+from broker.places import Places
 from broker.tickets import Holder, Tickets
 from core import limits
 from core.action import Position
-from core.errors import Invalid, NotServing, Overloaded, PlanBError, Unauthenticated
+from core.errors import Invalid, NotServing, Overloaded, PlanBError, TooMany, Unauthenticated
 
 log = logging.getLogger(__name__)
 
@@ -62,17 +64,22 @@ class _Stream:
         return web.json_response({"ticket": self._tickets.issue(holder), "expires_s": limits.TICKET_S}, status=201)
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
-        """The stream. Refused before the upgrade: 400 a token in the URL, 401, 503 draining or full."""
+        """The stream. Refused before the upgrade: 400 a token in the URL, 401, 429 too many of one user, 503 draining
+        or full."""
         _refuse_query(request, frozenset(("ticket",)))
         if self._hub.draining:
             raise NotServing("this server is going away", retry_after_s=1)
         if self._hub.sockets >= self._deps.connections_max:
             raise Overloaded("too many connections", retry_after_s=5)
         self._hub.sockets += 1
+        visit = Visit(self._hub.places)
         try:
             holder = await self._known(request)
+            if holder is not None:
+                visit.take(holder)
             socket = web.WebSocketResponse(
                 timeout=limits.CLOSE_S_MAX,
+                autoping=False,
                 heartbeat=self._deps.heartbeat_s * 2,
                 compress=False,
                 max_msg_size=limits.STREAM_RECEIVED_BYTES_MAX,
@@ -82,9 +89,10 @@ class _Stream:
             if request.transport is not None:
                 request.transport.set_write_buffer_limits(high=limits.STREAM_BUFFER_BYTES)
             with contextlib.suppress(ClientConnectionResetError, ConnectionError):
-                await self._serve(request, socket, holder)
+                await self._serve(request, socket, holder, visit)
         finally:
             self._hub.sockets -= 1
+            visit.leave()
         return socket
 
     async def _known(self, request: web.Request) -> Holder | None:
@@ -105,11 +113,27 @@ class _Stream:
     async def _holder(self, token: str) -> Holder:
         return Holder(*await self._deps.verify_token(token), token)
 
-    async def _serve(self, request: web.Request, socket: web.WebSocketResponse, holder: Holder | None) -> None:
+    async def _serve(
+        self, request: web.Request, socket: web.WebSocketResponse, holder: Holder | None, visit: "Visit"
+    ) -> None:
+        transport = request.transport
+        if transport is None:
+            return
+        cut = Cut(socket)
+        meter, inbound = Metered(transport, cut.begin), Inbound(socket)
         try:
-            hello = await self._hello(socket)
+            hello = await self._hello(inbound)
+            meter.greeted()
             holder = await self._agreed(hello, holder)
+            visit.take(holder)
             position = self._position(hello, holder.user)
+        except Flooded:
+            cut.begin()
+            await cut.finish()
+            return
+        except TooMany as error:
+            await socket.close(code=Close.TOO_MUCH, message=_reason(error))
+            return
         except Unauthenticated as error:
             await socket.close(code=Close.UNAUTHENTICATED, message=_reason(error))
             return
@@ -121,12 +145,12 @@ class _Stream:
             await socket.close(code=Close.TRY_LATER, message=_reason(error))
             return
         id = urlsafe_b64encode(self._deps.entropy(9)).decode()
-        transport = request.transport
         connection = Connection(id, holder.user, holder.session, holder.token, socket, transport, self._hub.budget)
+        meter.flooded = connection.flooded
         self._hub.add(connection)
         try:
             await self._greet(connection, position)
-            await connection.read()
+            await connection.read(inbound)
         finally:
             await self._hub.remove(connection)
             await connection.finish()
@@ -149,13 +173,13 @@ class _Stream:
         connection.outgoing.start(greeting.at)
         connection.start()
 
-    async def _hello(self, socket: web.WebSocketResponse) -> frames.Hello:
+    async def _hello(self, inbound: Inbound) -> frames.Hello:
         try:
             async with asyncio.timeout(limits.HELLO_S_MAX):
-                message = await socket.receive()
+                message = await inbound.next()
         except TimeoutError as error:
             raise Unauthenticated(f"no hello within {limits.HELLO_S_MAX} s") from error
-        if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+        if message is None:
             raise ClientConnectionResetError("gone before its hello")
         hello = frames.from_client(message.data) if message.type is WSMsgType.TEXT else None
         if not isinstance(hello, frames.Hello):
@@ -177,6 +201,43 @@ class _Stream:
             return position
         at = hello.at
         return Position(at.dc, at.epoch, at.pts, position.v if position else {}, at.channels)
+
+
+class Visit:
+    """One stream's place, from when it is known whose it is."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._holder: Holder | None = None
+
+    def take(self, holder: Holder) -> None:
+        """Repeatable. TooMany."""
+        if self._holder is None:
+            self._places.take(holder)
+            self._holder = holder
+
+    def leave(self) -> None:
+        if self._holder is not None:
+            self._places.leave(self._holder)
+
+
+class Cut:
+    """Closes a websocket that sent too much before its hello was understood."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self._socket = socket
+        self._closing: asyncio.Task[bool] | None = None
+
+    def begin(self) -> None:
+        """Repeatable; waits for nothing."""
+        if self._closing is None:
+            close = self._socket.close(code=Close.TOO_MUCH, message=TOO_MUCH.encode(), drain=False)
+            self._closing = asyncio.create_task(close, name="close a flood")
+
+    async def finish(self) -> None:
+        """Returns when it is closed."""
+        if self._closing is not None:
+            await self._closing
 
 
 def _refuse_query(request: web.Request, known: frozenset[str]) -> None:

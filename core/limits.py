@@ -197,6 +197,16 @@ STREAM_FRAME_BYTES_MAX = 262_144
 """Of a websocket frame; it may be exceeded by one update."""
 STREAM_RECEIVED_BYTES_MAX = 131_072
 """Of a frame from a client: a hello with the longest cursor fits."""
+STREAM_CLIENT_FRAMES_MAX = 64
+"""Frames that a client may send at once; then STREAM_CLIENT_FRAMES_PER_S. It has one hello to say, and pings."""
+STREAM_CLIENT_FRAMES_PER_S = 2
+STREAM_CLIENT_BYTES_MAX = 16_384
+"""The same in bytes, after its hello."""
+STREAM_CLIENT_BYTES_PER_S = 512
+STREAMS_OF_SESSION_MAX = 16
+"""Websockets of one session in one process."""
+STREAMS_OF_USER_MAX = 64
+"""The same of one user."""
 RESUME_UPDATES_MAX = 500
 """Updates sent at connect to a client that comes back; beyond it, it asks POST /v1/updates."""
 CLOSE_S_MAX = 5
@@ -350,6 +360,10 @@ assert CONNECTIONS_MAX + REQUESTS_IN_FLIGHT_MAX <= HTTP_CONNECTIONS_MAX
 assert PEER_CONNECTIONS_MAX * DC_MAX <= SYS_CONNECTIONS_MAX
 assert HEAD_WAIT_S_MAX <= KEEP_ALIVE_S
 assert RESUME_UPDATES_MAX < CONNECTION_QUEUE_MAX
+assert STREAMS_OF_SESSION_MAX <= STREAMS_OF_USER_MAX
+assert 100 * STREAMS_OF_USER_MAX <= CONNECTIONS_MAX
+# The longest control frame, masked.
+assert (125 + 6) * STREAM_CLIENT_FRAMES_MAX <= STREAM_CLIENT_BYTES_MAX <= STREAM_RECEIVED_BYTES_MAX
 assert CURSOR_CHARS_MAX < STREAM_RECEIVED_BYTES_MAX
 assert 16 * CONNECTION_QUEUE_BYTES_MAX <= STREAMS_BYTES_MAX
 assert STREAM_FRAME_BYTES_MAX < CONNECTION_QUEUE_BYTES_MAX

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import planb_sdk
+from broker.frames import Close
 from cli.main import parser
 from core import limits
 from core.action import registry
@@ -221,3 +222,14 @@ def test_the_page_of_the_demo_explains_every_option() -> None:
 def _options(command: str) -> list[argparse.Action]:
     (commands,) = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
     return list(commands.choices[command]._actions)
+
+
+def test_the_stream_s_page_tells_its_bounds_and_close_codes() -> None:
+    text = (ROOT / "docs/websocket.md").read_text()
+    assert (
+        f"{limits.STREAM_CLIENT_FRAMES_MAX} frames at once, then {limits.STREAM_CLIENT_FRAMES_PER_S} a second" in text
+    )
+    assert f"{limits.STREAM_CLIENT_BYTES_MAX:,} bytes at once, then {limits.STREAM_CLIENT_BYTES_PER_S} a second" in text
+    assert f"{limits.STREAMS_OF_SESSION_MAX} streams in a process, a user {limits.STREAMS_OF_USER_MAX}" in text
+    told = {int(code) for code in re.findall(r"^\| (\d{4}) \|", text.partition("## Close codes")[2], re.M)}
+    assert told == {int(code) for code in Close}
