@@ -39,6 +39,9 @@ class EngineBug:
         return plan_of(seed).smaller(**self.changes)
 
 
+RESTLESS: dict[str, Any] = {"restless": 0.2, "acts": 80}
+"""People who change regions all the time: the same thing is written in two of them."""
+
 BUGS = (
     EngineBug(
         "hot: what was written is written again",
@@ -46,7 +49,7 @@ BUGS = (
         "~= moves[i + 1] then return true",
         "== '' then return true",
     ),
-    EngineBug("hot: the last mark counts, not the greatest", "hot", "if not old or old < id then", "if true then"),
+    EngineBug("hot: the first mark stays", "hot", "if not old or old < id then", "if not old then"),
     EngineBug("hot: the last message is the top", "hot", "place.top > top then", "place.top ~= top then"),
     EngineBug(
         "hot: of what is trimmed the first id is remembered",
@@ -58,12 +61,18 @@ BUGS = (
     EngineBug(
         "hot: a recall counts as unread", "hot", "keep_newest(key(flat[i], 'x')", "keep_newest(key(flat[i], 'y')"
     ),
-    EngineBug("hot: who left keeps the dialog", "hot", "call('ZREM', key(flat[i], 'd'), conversation)", "do end"),
+    EngineBug(
+        "hot: who left keeps the dialog",
+        "hot",
+        "for i = 1, #flat, 2 do\n    local name, conversation",
+        "for i = 1, 0 do\n    local name, conversation",
+    ),
     EngineBug(
         "hot: the later of two results is kept",
         "hot",
         "sub(value, 1, 19) < sub(old, 1, 19)",
         "sub(value, 1, 19) > sub(old, 1, 19)",
+        changes=RESTLESS,
     ),
     EngineBug("log: an end stays where it was", "log", "redis.call('HSET', tops, lane, top)\n", "do end\n"),
     EngineBug("log: a repetition is written again", "log", "math.max(first, have + 1)", "first"),
@@ -74,8 +83,15 @@ BUGS = (
         "MESSAGES_DOWN",
         "other.event < this.event",
         "other.event > this.event",
+        changes=RESTLESS,
     ),
-    EngineBug("SQL: copies are not found", "ABOUT", "ON rows.class_ = class.id", "ON rows.event = class.id"),
+    EngineBug(
+        "SQL: copies are not found",
+        "ABOUT",
+        "ON rows.class_ = class.id",
+        "ON rows.event = class.id",
+        changes=RESTLESS,
+    ),
     EngineBug("SQL: the oldest message is the top", "TOP", "ORDER BY message DESC", "ORDER BY message"),
 )
 BY_NAME = {bug.name: bug for bug in BUGS}

@@ -1,0 +1,137 @@
+"""What `make prove` runs, how much of it at which scale, and what each part tells."""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.prove.figures import Figures, last_object
+from tests.simulation.bugs import BUGS
+from tests.simulation.engine_bugs import BUGS as ENGINE_BUGS
+
+HISTORIES = 10_000
+HISTORIES_LEAST = 100
+ON_ENGINES = 200
+CYCLES = 1_000
+CYCLES_LEAST = 30
+"""So that every kind fires; as `HISTORIES_LEAST`."""
+KEYS = 1_000
+KEYS_LEAST = 100
+REQUESTS = 1_000_000
+DECODER_S = 600
+
+
+@dataclass(frozen=True)
+class Part:
+    """One command. Its figures stand in `report`, or are the last JSON object that it prints."""
+
+    name: str
+    command: Sequence[str]
+    report: str = ""
+    """A file in the part's folder."""
+    read: Callable[[str], Figures] = last_object
+
+    def figures(self, folder: Path, output: str) -> Figures:
+        """ValueError or OSError if it told none."""
+        found: Figures = json.loads((folder / self.report).read_text()) if self.report else self.read(output)
+        return found
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Parts that may run in any order."""
+
+    name: str
+    parts: tuple[Part, ...]
+    beside: bool = False
+    """May several run at once? Not where a part is many processes."""
+
+
+def stages(scale: float, folder: Path) -> tuple[Stage, ...]:
+    """At scale 1.0 what is promised; less of each at a smaller one."""
+    return (
+        _histories(max(HISTORIES_LEAST, math.ceil(HISTORIES * scale))),
+        _planted(scale),
+        _on_engines(math.ceil(ON_ENGINES * scale)),
+        _planted_in_engines(scale),
+        _faults(max(CYCLES_LEAST, round(CYCLES * scale)), folder),
+        _comparison(max(KEYS_LEAST, round(KEYS * scale)), folder),
+        *_fuzz(scale, folder),
+    )
+
+
+def _python(module: str, *words: object) -> tuple[str, ...]:
+    return (sys.executable, "-m", module, *map(str, words))
+
+
+def _chunks(whole: int, each: int) -> list[tuple[int, int]]:
+    """(first, count), from 1."""
+    return [(at + 1, min(each, whole - at)) for at in range(0, whole, each)]
+
+
+def _histories(count: int) -> Stage:
+    parts = [
+        Part(
+            f"{first}",
+            _python("tests.simulation", "--seeds", size, "--first", first, "--quiet", "--json", "--no-shrink"),
+            read=lambda output: {name: told for name, told in last_object(output).items() if name != "silent"},
+        )
+        for first, size in _chunks(count, 250)
+    ]
+    return Stage("histories", tuple(parts), beside=True)
+
+
+def _some(names: Sequence[str], scale: float) -> Sequence[str]:
+    """A tenth at least, from all over the list."""
+    count = max(1, math.ceil(len(names) * min(1.0, max(scale, 0.1))))
+    return [names[at * len(names) // count] for at in range(count)]
+
+
+def _planted(scale: float) -> Stage:
+    parts = [
+        Part(name, _python("tests.simulation", "--plant", name, "--json"), read=_bug)
+        for name in _some([bug.name for bug in BUGS], scale)
+    ]
+    return Stage("planted bugs", tuple(parts), beside=True)
+
+
+def _bug(output: str) -> Figures:
+    told = last_object(output)
+    return {told["bug"]: {"seeds": told["seeds"], "budget": told["budget"], "caught": bool(told["by"])}}
+
+
+def _on_engines(count: int) -> Stage:
+    parts = [
+        Part(f"{first}", _python("tests.simulation.real_engines", "--seeds", size, "--first", first, "--json"))
+        for first, size in _chunks(count, 10)
+    ]
+    return Stage("real engines", tuple(parts), beside=True)
+
+
+def _planted_in_engines(scale: float) -> Stage:
+    parts = [
+        Part(name, _python("tests.simulation.real_engines", "--plant", name, "--json"), read=_bug)
+        for name in _some([bug.name for bug in ENGINE_BUGS], scale)
+    ]
+    return Stage("bugs planted in engines", tuple(parts), beside=True)
+
+
+def _faults(cycles: int, folder: Path) -> Stage:
+    parts = []
+    for number, (first, size) in enumerate(_chunks(cycles, 50), 1):
+        report = f"faults-{first}.figures"
+        words = ("--cycles", size, "--first", number, "--report", folder / report)
+        parts.append(Part(f"{first}", _python("tests.faults", *words), report))
+    return Stage("faults", tuple(parts))
+
+
+def _comparison(keys: int, folder: Path) -> Stage:
+    report = "comparison.figures"
+    command = _python("tests.faults.comparison", "--keys", keys, "--report", folder / report)
+    return Stage("comparison", (Part("1", command, report),))
+
+
+def _fuzz(scale: float, folder: Path) -> tuple[Stage, ...]:
+    return ()
