@@ -4,8 +4,8 @@ import asyncio
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,13 +13,14 @@ import aiohttp
 
 from cli.planet import Planet
 from cli.waiting import until
+from planb_sdk import Client
 from tests.faults.breaking import Breaking
 from tests.faults.checker import violations
 from tests.faults.clients import Recorder, at_work, whole
 from tests.faults.history import OK, History
 from tests.faults.kinds import KINDS
 from tests.faults.toxic_link import with_toxic_links
-from tests.support.bad_days import RECOVER_S_MAX, check_log, digests, request, user
+from tests.support.bad_days import QUICK, RECOVER_S_MAX, Reader, check_log, digests, request, user
 from tests.support.clocks import MovedClock
 from tests.support.processes import all_ready, running, supervise
 
@@ -54,16 +55,21 @@ async def live(folder: Path, seed: str, faults: int) -> Judged:
         try:
             await planet.start()
             names = [f"Uperson-{number}" for number in range(PEOPLE)]
-            tokens = {name: await user(planet, name) for name in names}
-            chat = await supergroup(urls["fra"], tokens[names[0]], names[1:])
+            watchers = [f"Uwatcher-{name}" for name in NAMES]
+            tokens = {name: await user(planet, name) for name in (*names, *watchers)}
+            chat = await supergroup(urls["fra"], tokens[names[0]], [*names[1:], *watchers])
             assert await until(lambda: all_know(chat, tokens, urls), RECOVER_S_MAX)
             recorders = [Recorder(name, tokens[name], urls, chat, f"{seed} {name}", history) for name in names]
-            with supervised(planet):
-                async with at_work(recorders):
-                    for number in range(faults):
-                        print(f"{number + 1:>5} {await breaking.next()}", flush=True)
-                assert await until(lambda: all_ready(planet), RECOVER_S_MAX)
-                await asyncio.gather(*(recorder.settle() for recorder in recorders))
+            async with following(urls, {name: tokens[name] for name in watchers}) as readers:
+                with supervised(planet):
+                    async with at_work(recorders):
+                        for number in range(faults):
+                            print(f"{number + 1:>5} {await breaking.next()}", flush=True)
+                    assert await until(lambda: all_ready(planet), RECOVER_S_MAX)
+                    await asyncio.gather(*(recorder.settle() for recorder in recorders))
+                told = {write.key for write in history.writes if write.outcome == OK}
+                for reader in readers:
+                    await reader.got(told)
             assert len(await digests(planet)) == 1
             for name, url in urls.items():
                 history.final[name] = await whole(url, tokens[names[0]], chat)
@@ -80,6 +86,22 @@ async def live(folder: Path, seed: str, faults: int) -> Judged:
         seed, broken, dict(breaking.fired), acknowledged, len(history.writes), len(history.reads),
         len(history.recalls), time.monotonic() - began_s,
     )  # fmt: skip
+
+
+@asynccontextmanager
+async def following(urls: dict[str, str], tokens: dict[str, str]) -> AsyncIterator[list[Reader]]:
+    """People with the SDK who only read, each at home in another datacenter; where it fails, they go elsewhere."""
+    readers = []
+    try:
+        for at, (name, token) in enumerate(tokens.items()):
+            order = [*urls.values()]
+            client = Client([*order[at:], *order[:at]], token, user=name, options=QUICK)
+            readers.append(Reader(client))
+        for reader in readers:
+            await reader.following()
+        yield readers
+    finally:
+        await asyncio.gather(*(reader.close() for reader in readers))
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class EngineBug:
     where: str
     old: str
     new: str
-    seeds: int = 6
+    seeds: int = 12
     """How many histories it may take."""
     changes: dict[str, Any] = field(default_factory=dict)
 
@@ -62,12 +62,6 @@ BUGS = (
         "hot: a recall counts as unread", "hot", "keep_newest(key(flat[i], 'x')", "keep_newest(key(flat[i], 'y')"
     ),
     EngineBug(
-        "hot: who left keeps the dialog",
-        "hot",
-        "for i = 1, #flat, 2 do\n    local name, conversation",
-        "for i = 1, 0 do\n    local name, conversation",
-    ),
-    EngineBug(
         "hot: the later of two results is kept",
         "hot",
         "sub(value, 1, 19) < sub(old, 1, 19)",
@@ -76,6 +70,7 @@ BUGS = (
     ),
     EngineBug("log: an end stays where it was", "log", "redis.call('HSET', tops, lane, top)\n", "do end\n"),
     EngineBug("log: a repetition is written again", "log", "math.max(first, have + 1)", "first"),
+    EngineBug("SQL: the older stamp wins", "upsert", "_at > ", "_at < "),
     EngineBug("SQL: the later arrival wins", "upsert", "_at > ", "_at <> "),
     EngineBug("SQL: the first value stays", "upsert", "IS NULL OR ", "IS NULL AND "),
     EngineBug(

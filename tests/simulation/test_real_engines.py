@@ -16,7 +16,7 @@ from tests.simulation.engine_bugs import BUGS, EngineBug
 pytestmark = [pytest.mark.simulation, pytest.mark.integration]
 
 SEEDS = 2
-QUICK = ("hot: the last message is the top", "SQL: the first value stays")
+QUICK = ("hot: the last message is the top", "log: an end stays where it was", "SQL: the older stamp wins")
 """Noticed in the first history; the others are left to `make prove`."""
 
 
