@@ -165,6 +165,18 @@ def _comparison(stage: Told) -> Iterator[str]:
         yield f"| {title} | {masters[name]:,} | {planb[name]:,} |"
 
 
+def _decoders(stage: Told) -> Iterator[str]:
+    figures: Figures = stage["figures"]
+    yield "## Decoders under a coverage-guided fuzzer"
+    yield ""
+    yield f"{sum(figures['executed'].values()):,} inputs; {len(figures['broken'])} decoders were broken by one."
+    yield ""
+    yield "| decoder | inputs | |"
+    yield "|---|---|---|"
+    for name, executed in sorted(figures["executed"].items()):
+        yield f"| {name} | {executed:,} | {'**broken**' if name in figures['broken'] else 'well'} |"
+
+
 SECTIONS = {
     "histories": _histories,
     "planted bugs": _planted,
@@ -172,6 +184,7 @@ SECTIONS = {
     "bugs planted in engines": _planted_in_engines,
     "faults": _faults,
     "comparison": _comparison,
+    "decoders": _decoders,
 }
 
 

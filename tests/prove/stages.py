@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.fuzz.targets import TARGETS
 from tests.prove.figures import Figures, last_object
 from tests.simulation.bugs import BUGS
 from tests.simulation.engine_bugs import BUGS as ENGINE_BUGS
@@ -20,7 +21,9 @@ CYCLES_LEAST = 30
 KEYS = 1_000
 KEYS_LEAST = 100
 REQUESTS = 1_000_000
-DECODER_S = 600
+DECODER_S = 300
+"""Of each decoder."""
+DECODER_S_LEAST = 5
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def stages(scale: float, folder: Path) -> tuple[Stage, ...]:
         _planted_in_engines(scale),
         _faults(max(CYCLES_LEAST, round(CYCLES * scale)), folder),
         _comparison(max(KEYS_LEAST, round(KEYS * scale)), folder),
-        *_fuzz(scale, folder),
+        _decoders(max(DECODER_S_LEAST, round(DECODER_S * scale)), folder),
     )
 
 
@@ -133,5 +136,15 @@ def _comparison(keys: int, folder: Path) -> Stage:
     return Stage("comparison", (Part("1", command, report),))
 
 
-def _fuzz(scale: float, folder: Path) -> tuple[Stage, ...]:
-    return ()
+def _decoders(seconds: int, folder: Path) -> Stage:
+    parts = [
+        Part(name, _python("tests.fuzz.guided", folder / "decoders", seconds, 1, 1, name), read=_decoder)
+        for name in TARGETS
+    ]
+    return Stage("decoders", tuple(parts), beside=True)
+
+
+def _decoder(output: str) -> Figures:
+    told = last_object(output)
+    broken = {name: str(one["broken"])[:300] for name, one in told.items() if one["broken"]}
+    return {"executed": {name: one["executed"] for name, one in told.items()}, "broken": broken}
