@@ -81,7 +81,7 @@ def _histories(count: int) -> Stage:
             _python("tests.simulation", "--seeds", size, "--first", first, "--quiet", "--json", "--no-shrink"),
             read=lambda output: {name: told for name, told in last_object(output).items() if name != "silent"},
         )
-        for first, size in _chunks(count, 250)
+        for first, size in _chunks(count, 50)
     ]
     return Stage("histories", tuple(parts), beside=True)
 
