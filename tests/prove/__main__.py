@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     told = {"run": run | {"ended": _now()}, "stages": {stage.name: _result(stage, folder) for stage in everything}}
     text = page(told)
     if not args.no_page:
-        FIGURES.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
+        FIGURES.write_text(json.dumps(told, indent=1) + "\n")
         PAGE.write_text(text)
     print(text)
     ran = [one for name, one in told["stages"].items() if not wanted or name in wanted]
