@@ -4,12 +4,14 @@ every few of them; exit code 1 if a promise was broken, or something did not com
 --each 50        cycles in the life of one planet
 --first N        the first planet's seed
 --cover          exit code 1 as well if a kind of fault never fired
+--logs PREFIX    where the processes' logs of a planet that did not come back are kept, by its seed
 --report FILE    the figures, as JSON; kept after each planet
 """
 
 import argparse
 import asyncio
 import json
+import shutil
 import sys
 import tempfile
 import traceback
@@ -31,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--cover", action="store_true")
     parser.add_argument("--report", type=Path)
+    parser.add_argument("--logs", default=str(Path(tempfile.gettempdir()) / "planb-faults-logs"))
     args = parser.parse_args(argv)
     sums: Counter[str] = Counter()
     fired: Counter[str] = Counter({kind.__name__: 0 for kind in KINDS})
@@ -40,7 +43,11 @@ def main(argv: Sequence[str]) -> int:
         faults = min(left, args.each)
         try:
             with tempfile.TemporaryDirectory(prefix="planb-faults-") as folder:
-                judged = asyncio.run(live(Path(folder), str(seed), faults))
+                try:
+                    judged = asyncio.run(live(Path(folder), str(seed), faults))
+                except BaseException:
+                    _keep_logs(Path(folder), Path(f"{args.logs}-{seed}"))
+                    raise
         except Exception as error:  # what did not come back is what this looks for; the next planet is another one
             traceback.print_exc()
             failed[str(seed)] = [f"{type(error).__name__}: {error}"]
@@ -57,6 +64,13 @@ def main(argv: Sequence[str]) -> int:
     silent = [kind for kind, times in fired.items() if not times]
     print(f"{fired.total()} faults, {dict(sums)}; never fired: {', '.join(silent) or 'none'}")
     return 1 if failed or (args.cover and silent) else 0
+
+
+def _keep_logs(folder: Path, kept: Path) -> None:
+    """What its processes had said."""
+    kept.mkdir(parents=True, exist_ok=True)
+    for log in folder.glob("*/*.log"):
+        shutil.copy(log, kept / f"{log.parent.name}-{log.name}")
 
 
 if __name__ == "__main__":

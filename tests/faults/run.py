@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import aiohttp
 
-from cli.planet import Planet
+from cli.planet import Planet, Site
 from cli.waiting import until
+from core.errors import PlanBError
 from planb_sdk import Client
 from tests.faults.breaking import Breaking
 from tests.faults.checker import violations
@@ -82,10 +83,19 @@ async def live(folder: Path, seed: str, faults: int) -> Judged:
             await planet.stop()
     acknowledged = sum(write.outcome == OK for write in history.writes)
     broken = await asyncio.to_thread(violations, history)
+    broken += [
+        f"{site.name} answered 500: {line[-1_000:]}" for site in planet.sites.values() for line in internal(site)
+    ]
     return Judged(
         seed, broken, dict(breaking.fired), acknowledged, len(history.writes), len(history.reads),
         len(history.recalls), time.monotonic() - began_s,
     )  # fmt: skip
+
+
+def internal(site: Site) -> list[str]:
+    """What its process has written down of answers that were errors of nobody's (500)."""
+    lines = (site.home / "serve.log").read_text(errors="replace").splitlines()
+    return [line for line in lines if f'"code": "{PlanBError.code}"' in line]
 
 
 @asynccontextmanager

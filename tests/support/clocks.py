@@ -9,6 +9,8 @@ class MovedClock:
 
     def __init__(self, site: Site) -> None:
         self._file = site.home / "clock"
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.touch()
         self.set(0)
         command = [*site.process._command]
         site.process = Child(
@@ -17,7 +19,5 @@ class MovedClock:
 
     def set(self, ms: int) -> None:
         """By how much it is off, from now on."""
-        fresh = self._file.with_suffix(".new")
-        fresh.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(str(ms))
-        fresh.replace(self._file)
+        with self._file.open("r+b", buffering=0) as file:  # the process has it open, and reads it whole
+            file.write(b"%+020d" % ms)
