@@ -165,6 +165,21 @@ def _comparison(stage: Told) -> Iterator[str]:
         yield f"| {title} | {masters[name]:,} | {planb[name]:,} |"
 
 
+def _requests(stage: Told) -> Iterator[str]:
+    figures: Figures = stage["figures"]
+    yield "## Hostile clients"
+    yield ""
+    yield "| | |"
+    yield "|---|---|"
+    yield f"| requests | {figures['requests']:,} |"
+    yield f"| answered with an error of the server's (5xx but 503) | {figures['server_errors']:,} |"
+    yield f"| findings of any kind | {len(figures['findings'])} |"
+    yield f"| routes | {len(figures['routes'])} |"
+    yield f"| writes acknowledged to hostile clients | {figures['acknowledged_writes']:,} |"
+    yield f"| acknowledged to ordinary users meanwhile | {figures['ordinary']['acknowledged']:,} |"
+    yield f"| a process grew by, at most, once it was warm | {max(figures['grown_mib'], default=0):.1f} MiB |"
+
+
 def _decoders(stage: Told) -> Iterator[str]:
     figures: Figures = stage["figures"]
     yield "## Decoders under a coverage-guided fuzzer"
@@ -184,6 +199,7 @@ SECTIONS = {
     "bugs planted in engines": _planted_in_engines,
     "faults": _faults,
     "comparison": _comparison,
+    "requests": _requests,
     "decoders": _decoders,
 }
 

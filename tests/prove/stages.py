@@ -21,6 +21,8 @@ CYCLES_LEAST = 30
 KEYS = 1_000
 KEYS_LEAST = 100
 REQUESTS = 1_000_000
+HOURS_MAX = 12
+"""For a quarter of them."""
 DECODER_S = 300
 """Of each decoder."""
 DECODER_S_LEAST = 5
@@ -35,11 +37,11 @@ class Part:
     report: str = ""
     """A file in the part's folder."""
     read: Callable[[str], Figures] = last_object
+    """Makes figures of either text."""
 
     def figures(self, folder: Path, output: str) -> Figures:
         """ValueError or OSError if it told none."""
-        found: Figures = json.loads((folder / self.report).read_text()) if self.report else self.read(output)
-        return found
+        return self.read((folder / self.report).read_text() if self.report else output)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def stages(scale: float, folder: Path) -> tuple[Stage, ...]:
         _planted_in_engines(scale),
         _faults(max(CYCLES_LEAST, round(CYCLES * scale)), folder),
         _comparison(max(KEYS_LEAST, round(KEYS * scale)), folder),
+        _requests(math.ceil(REQUESTS * scale), folder),
         _decoders(max(DECODER_S_LEAST, round(DECODER_S * scale)), folder),
     )
 
@@ -126,14 +129,34 @@ def _faults(cycles: int, folder: Path) -> Stage:
     for number, (first, size) in enumerate(_chunks(cycles, 50), 1):
         report = f"faults-{first}.figures"
         words = ("--cycles", size, "--first", number, "--report", folder / report)
-        parts.append(Part(f"{first}", _python("tests.faults", *words), report))
+        parts.append(Part(f"{first}", _python("tests.faults", *words), report, json.loads))
     return Stage("faults", tuple(parts))
 
 
 def _comparison(keys: int, folder: Path) -> Stage:
     report = "comparison.figures"
     command = _python("tests.faults.comparison", "--keys", keys, "--report", folder / report)
-    return Stage("comparison", (Part("1", command, report),))
+    return Stage("comparison", (Part("1", command, report, json.loads),))
+
+
+def _requests(count: int, folder: Path) -> Stage:
+    parts = []
+    for seed, (first, size) in enumerate(_chunks(count, 250_000), 1):
+        report = f"requests-{first}.figures"
+        words = ("--requests", size, "--seconds", HOURS_MAX * 3_600, "--decoder-seconds", 0, "--seed", seed)
+        command = _python("tests.fuzz", *words, "--report", folder / report)
+        parts.append(Part(f"{first}", command, report, _hostile))
+    return Stage("requests", tuple(parts))
+
+
+def _hostile(report: str) -> Figures:
+    told = json.loads(report)
+    counted = ("requests", "seconds", "server_errors", "acknowledged_writes", "statuses", "ordinary")
+    return {name: told[name] for name in counted} | {
+        "routes": dict.fromkeys(told["routes"], True),
+        "grown_mib": [round(one["rss_mib"]["after"] - one["rss_mib"]["warm"], 1) for one in told["processes"].values()],
+        "findings": [one["what"][:300] for one in told["findings"]],
+    }
 
 
 def _decoders(seconds: int, folder: Path) -> Stage:
