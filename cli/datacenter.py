@@ -22,7 +22,7 @@ from api.internal_auth import InternalAuth
 from api.operations import Other
 from api.sys_status import Status
 from broker.description import described as stream_described
-from cli import internal_side, public_side
+from cli import internal_side, objects, public_side
 from cli import settings as configuration
 from cli.clock_watch import ClockWatch
 from cli.disks import Disks
@@ -35,7 +35,7 @@ from core import limits
 from core.action import registry
 from core.clock import HybridClock
 from core.clock_error import ClockError
-from core.errors import ClockRefused, ConfigError, Conflict, LaneLost, PlanBError
+from core.errors import ClockRefused, ConfigError, Conflict, LaneLost, PlanBError, StoreUnavailable
 from core.system import entropy, steady_clock_ms, wall_clock_ms
 from events.adapters.valkey import ValkeyLog
 from events.codec import codec
@@ -57,7 +57,6 @@ from snapshot.past import LogWithPast
 from snapshot.restore import ANCHORS, SERVE_AFTER
 from snapshot.target import unfinished
 from snapshot.trimmer import Trimmer
-from stores.adapters.directory_objects import DirectoryObjects
 from stores.adapters.sqlite_messages import SqliteMessageStore
 from stores.adapters.sqlite_relational import SqliteRelationalStore
 from stores.adapters.valkey_hot import ValkeyHot
@@ -80,6 +79,8 @@ class Datacenter:
         self._signer = Signer(configuration.secret(settings.secrets.signing_key_file))
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.room = make_room()
+        self._objects_unchecked = False
+        """S3 did not answer."""
         self._tasks: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
         """Undo what `start` did, last first."""
@@ -146,13 +147,21 @@ class Datacenter:
         self._peers: dict[str, Knows] = {name: PeerTops(link) for name, link in self.links.items()}
 
     async def _refuse_lost_objects(self) -> None:
-        """ConfigError where the folder of objects is missing and a peer holds lanes of ours; nothing is made before."""
-        folder = self.settings.stores.objects_dir
-        if not folder.exists():
+        """ConfigError where the objects are missing and a peer holds lanes of ours; nothing is made before. Disks that
+        remember their life need no S3 that answers; burnt or new ones do."""
+        try:
+            missing = await objects.are_missing(self.settings)
+        except StoreUnavailable as error:
+            if not self.settings.stores.relational_file.exists():
+                raise
+            log.warning("object storage does not answer: %s", error)
+            self._objects_unchecked = True
+            return
+        if missing:
             knows = await who_knows(self.settings.dc.number, self._peers)
             if knows:
                 raise ConfigError(
-                    f"there is no object folder {folder}, but {knows} knows what was written here before:"
+                    f"{missing}, but {knows} knows what was written here before:"
                     " is the setting right, and the disk mounted?"
                 )
 
@@ -166,7 +175,10 @@ class Datacenter:
             raise Conflict(f"a restore of {unfinished_restore} did not finish: run `planb restore` again")
         # One that has run has objects: a folder made anew would hide that their disk is missing.
         first = await self.relational.meta(META_NAME) is None
-        self.objects = DirectoryObjects(stores.objects_dir, create=first)
+        self.objects, close = await objects.opened(
+            self.settings, create=first, unchecked=self._objects_unchecked and not first
+        )
+        self._closers.append(close)
         self.messages = await SqliteMessageStore.open(stores.messages_file)
         self._closers.append(self.messages.close)
         self.hot = ValkeyHot(stores.hot_url)
@@ -239,7 +251,9 @@ class Datacenter:
         )
         self.watch = ClockWatch(self.clocks, self.clock, self.replicator.names, self.applier.far_ahead, period_s=TICK_S)
         stores = self.settings.stores
-        self.disks = Disks({"data_dir": stores.data_dir, "objects_dir": stores.objects_dir})
+        self.disks = Disks(
+            {"data_dir": stores.data_dir} | ({"objects_dir": stores.objects_dir} if stores.objects_dir else {})
+        )
         self.trimmer = Trimmer(
             self.log,
             archived=self.archiver.tops,

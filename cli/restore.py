@@ -15,9 +15,10 @@ import aiohttp
 from api.internal_auth import InternalAuth
 from cli import settings as configuration
 from cli.damages import described
+from cli.objects import there
 from cli.progress import Bar
 from cli.settings import Settings
-from cli.snapshots import WORLD, lacking, names_of, objects_of, opened
+from cli.snapshots import WORLD, lacking, names_of, opened
 from core.errors import Conflict, Corrupt
 from core.system import wall_clock_ms
 from events.adapters.valkey import ValkeyLog
@@ -30,6 +31,7 @@ from snapshot.manifest import list_snapshots
 from snapshot.target import check_room, interrupted
 from stores.adapters.sqlite_messages import SqliteMessageStore
 from stores.adapters.sqlite_relational import SqliteRelationalStore
+from stores.ports import ObjectStore
 
 ASK_S_MAX = 3.0
 
@@ -48,7 +50,11 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
 
 async def _restore(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     await _refuse_running(settings)
-    objects = objects_of(settings)
+    async with there(settings) as objects:
+        return await _restored(args, settings, objects)
+
+
+async def _restored(args: argparse.Namespace, settings: Settings, objects: ObjectStore) -> dict[str, Any]:
     ids = await list_snapshots(objects)
     if not ids or args.snapshot not in (None, *ids):
         raise await lacking(objects, settings, args.config, args.snapshot or "")

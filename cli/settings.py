@@ -7,14 +7,18 @@ import base64
 import os
 import tomllib
 from pathlib import Path
+from typing import Literal, Self
 
 import pydantic
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core import limits
 from core.errors import ConfigError
+from stores.adapters.object_keys import is_key
 
 PUBLIC_KEY_BYTES = 32
+OBJECTS_PREFIX_CHARS_MAX = 256
+"""With the longest key still less than S3's 1,024."""
 
 
 class Listen(pydantic.BaseModel):
@@ -63,16 +67,61 @@ class Peer(pydantic.BaseModel):
         return text
 
 
+class S3(pydantic.BaseModel):
+    """How S3 is reached and what is asked of it. Credentials: `secrets.s3_credentials_file`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    endpoint_url: str | None = pydantic.Field(None, pattern=r"^https?://[^\s/@?#]+/?$")
+    """Without it, AWS."""
+    region: str | None = pydantic.Field(None, pattern=r"^[a-z0-9-]+$")
+    addressing: Literal["path", "virtual"] | None = None
+    """How a URL names the bucket: in its path (what most servers but AWS want, the default with `endpoint_url`), or in
+    its host."""
+    encryption: Literal["AES256", "aws:kms"] | None = None
+    """By the server, of each object; without it, as the bucket says."""
+    kms_key_id: str | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _key_of_kms(self) -> Self:
+        if self.kms_key_id and self.encryption != "aws:kms":
+            raise ValueError('kms_key_id goes with encryption = "aws:kms"')
+        return self
+
+
 class Stores(pydantic.BaseModel):
     """Where state lives. The log's Valkey runs with `appendfsync always`, the hot one without persistence."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
     data_dir: Path
     """SQLite files."""
-    objects_dir: Path
-    """Archive and snapshots; survives the loss of `data_dir`."""
+    objects_dir: Path | None = None
+    """Archive and snapshots; survives the loss of `data_dir`. Either this or `objects_url`."""
+    objects_url: str | None = pydantic.Field(
+        None, pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]+)?$"
+    )
+    """The same in S3: s3://bucket, or s3://bucket/prefix."""
+    s3: S3 = S3()
     log_url: str = pydantic.Field(pattern=r"^(redis|rediss|unix)://")
     hot_url: str = pydantic.Field(pattern=r"^(redis|unix)://")
+
+    @pydantic.field_validator("objects_url")
+    @classmethod
+    def _is_a_place(cls, url: str | None) -> str | None:
+        prefix = (url or "").removeprefix("s3://").partition("/")[2]
+        if prefix and not (is_key(prefix) and len(prefix) <= OBJECTS_PREFIX_CHARS_MAX):
+            raise ValueError(
+                f"the prefix is parts of [A-Za-z0-9._-] that do not begin with a dot, joined by '/',"
+                f" {OBJECTS_PREFIX_CHARS_MAX} characters at most"
+            )
+        return url
+
+    @pydantic.model_validator(mode="after")
+    def _one_place_for_objects(self) -> Self:
+        if (self.objects_dir is None) == (self.objects_url is None):
+            raise ValueError("either objects_dir or objects_url says where the objects are")
+        if self.objects_dir and self.s3 != S3():
+            raise ValueError("s3 goes with objects_url, not with objects_dir")
+        return self
 
     @property
     def relational_file(self) -> Path:
@@ -119,6 +168,9 @@ class Secrets(pydantic.BaseModel):
     """Shared by all datacenters: authenticates the internal listener. At least 32 bytes."""
     signing_key_file: Path
     """This datacenter's own Ed25519 private key, 32 raw bytes."""
+    s3_credentials_file: Path | None = None
+    """As AWS's tools write it, its profile `default`. Without it, what AWS's tools would find: environment, ~/.aws, the
+    machine's own role."""
 
 
 class Settings(BaseSettings):

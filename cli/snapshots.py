@@ -10,6 +10,7 @@ from typing import Any
 
 from cli import settings as configuration
 from cli.damages import described
+from cli.objects import setting, there, where
 from cli.progress import Bar
 from cli.settings import Settings
 from core.errors import Corrupt, Invalid, NotFound
@@ -22,10 +23,10 @@ from snapshot import restore as restoring
 from snapshot.archive import Archive
 from snapshot.damage import spoiled
 from snapshot.manifest import Manifest, Site, list_snapshots, show
-from stores.adapters.directory_objects import DirectoryObjects
 from stores.adapters.object_keys import is_key
 from stores.adapters.sqlite_messages import SqliteMessageStore
 from stores.adapters.sqlite_relational import SqliteRelationalStore
+from stores.ports import ObjectStore
 
 WORLD = "main"
 SHOWN = 5
@@ -59,17 +60,16 @@ async def opened(settings: Settings) -> AsyncIterator[Opened]:
 # -- snapshots
 
 
-def objects_of(settings: Settings) -> DirectoryObjects:
-    """Its object storage, which has to be there: an empty one in its place would only say that there is nothing."""
-    return DirectoryObjects(settings.stores.objects_dir, create=False)
-
-
 async def snapshot(args: argparse.Namespace) -> Any:
     settings = configuration.load(args.config)
-    objects = objects_of(settings)
+    async with there(settings) as objects:
+        return await _snapshot(args, settings, objects)
+
+
+async def _snapshot(args: argparse.Namespace, settings: Settings, objects: ObjectStore) -> Any:
     if args.verb == "list":
         listed = [await _listed(objects, id) for id in await list_snapshots(objects)]
-        return {"snapshots": listed, "objects_dir": str(settings.stores.objects_dir)}
+        return {"snapshots": listed, "objects": where(settings)}
     if args.verb == "create":
         return await _create(settings, objects)
     id = args.id or await _newest(objects, args, settings)
@@ -82,7 +82,7 @@ async def snapshot(args: argparse.Namespace) -> Any:
     return await _verify_snapshot(id, objects, names_of(settings))
 
 
-async def _create(settings: Settings, objects: DirectoryObjects) -> dict[str, Any]:
+async def _create(settings: Settings, objects: ObjectStore) -> dict[str, Any]:
     bar = Bar()
     async with opened(settings) as stores:
         meta = stores.relational.meta
@@ -107,7 +107,7 @@ async def _create(settings: Settings, objects: DirectoryObjects) -> dict[str, An
     return _line(manifest)
 
 
-async def _verify_snapshot(id: str, objects: DirectoryObjects, names: DcNames) -> dict[str, Any]:
+async def _verify_snapshot(id: str, objects: ObjectStore, names: DcNames) -> dict[str, Any]:
     bar = Bar()
     archive = Archive(objects)
     damages = await dump.verify(id, objects=objects, archive=archive, progress=bar)
@@ -117,20 +117,24 @@ async def _verify_snapshot(id: str, objects: DirectoryObjects, names: DcNames) -
     return found if not damages else found | {"exit_code": Corrupt.exit_code}
 
 
-async def _newest(objects: DirectoryObjects, args: argparse.Namespace, settings: Settings) -> str:
+async def _newest(objects: ObjectStore, args: argparse.Namespace, settings: Settings) -> str:
     ids = await list_snapshots(objects)
     if not ids:
         raise await lacking(objects, settings, args.config)
     return ids[-1]
 
 
-async def lacking(objects: DirectoryObjects, settings: Settings, config: Path, id: str = "") -> NotFound:
+async def lacking(objects: ObjectStore, settings: Settings, config: Path, id: str = "") -> NotFound:
     """What to say where there is no snapshot, or not this one: where it was looked for, and what to do about it."""
-    folder = settings.stores.objects_dir
+    place, name = where(settings), setting(settings)
     ids = await list_snapshots(objects)
     if ids:
-        there = f"there are {len(ids)}, the newest is {ids[-1]}"
-        return NotFound(f"no snapshot {id} in {folder}: {there}. List them: planb snapshot list --config {config}")
+        newest = f"there are {len(ids)}, the newest is {ids[-1]}"
+        return NotFound(f"no snapshot {id} in {place}: {newest}. List them: planb snapshot list --config {config}")
+    lost = "If the bucket is lost, copy another datacenter's objects into it"
+    folder = settings.stores.objects_dir
+    if folder is None:
+        return NotFound(f"no snapshot in {place}. Is stores.{name} in {config} right? {lost}")
     found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     deeper = [name for name in found if (folder / name / "snapshots").is_dir()]
     if deeper:
@@ -139,12 +143,12 @@ async def lacking(objects: DirectoryObjects, settings: Settings, config: Path, i
         holds = f"holds {', '.join(found[:SHOWN])}{', …' if len(found) > SHOWN else ''}" if found else "is empty"
         advice = (
             f"The folder {holds}; a bucket has snapshots/ and archive/. Is stores.objects_dir in {config} right,"
-            " and its disk mounted? If the bucket is lost, copy another datacenter's objects into it"
+            f" and its disk mounted? {lost}"
         )
     return NotFound(f"no snapshot in {folder}. {advice}")
 
 
-async def _listed(objects: DirectoryObjects, id: str) -> dict[str, Any]:
+async def _listed(objects: ObjectStore, id: str) -> dict[str, Any]:
     """One that is damaged does not hide the others."""
     try:
         return _line(await show(objects, id))

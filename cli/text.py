@@ -173,7 +173,7 @@ def _snapshot_list(answer: Answer) -> list[str]:
     return [
         *table(("snapshot", "of", "made (UTC)", "rows", "size", "inc."), rows),
         *(f"  ✗ {one['damaged']}" for one in snapshots if "damaged" in one),
-        *([] if snapshots else [f"in {answer['objects_dir']}"]),
+        *([] if snapshots else [f"in {answer['objects']}"]),
     ]
 
 

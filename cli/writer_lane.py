@@ -1,5 +1,6 @@
 """The lane that this process writes on: which one, from when on it is ours, and how it is seen to be lost."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 ASK_S_MAX = 2.0
 """How long a start waits for peers to say what they hold of our lanes."""
+OBJECTS_S_MAX = 5.0
+"""How long it waits for object storage that it can start without."""
 OPENED = "incarnation_opened"
 """Meta: the last incarnation that a lane was opened in."""
 
@@ -82,12 +85,13 @@ class WriterLane:
 
     async def _claimed(self, opened: str | None) -> set[int]:
         """Disks that remember what they opened need no object storage to start; others can't know without it."""
-        try:
+        if opened is None:
             return await self._incarnations.opened()
-        except Unavailable as error:
-            if opened is None:
-                raise
-            log.warning("object storage does not say which incarnations were opened: %s", error)
+        try:
+            async with asyncio.timeout(OBJECTS_S_MAX):
+                return await self._incarnations.opened()
+        except (Unavailable, TimeoutError) as error:
+            log.warning("object storage does not say which incarnations were opened: %s", str(error) or "too slow")
             return set()
 
     def live(self) -> frozenset[int]:

@@ -62,8 +62,20 @@ class S3Objects:
 
     async def check(self, *, create: bool = False) -> None:
         """ConfigError where there is no bucket, no mark (unless `create`), or we are not let in; StoreUnavailable
-        where S3 does not answer; it is waited for less long than by other calls."""
-        await self._run(self._check, create)
+        where S3 does not answer within S3_ASK_S_MAX."""
+        if await self.is_marked():
+            return
+        if not create:
+            raise ConfigError(f"there are no objects in {self._place} (no {MARK}): is the setting right?")
+        await self._run(self._writes.put, MARK, b"", True)
+
+    async def is_marked(self) -> bool:
+        """`check`, but a missing mark is no error."""
+        try:
+            async with asyncio.timeout(limits.S3_ASK_S_MAX):
+                return await self._run(self._look_for_mark)
+        except TimeoutError:
+            raise StoreUnavailable(f"{self._place} does not answer within {limits.S3_ASK_S_MAX} s") from None
 
     async def put(self, key: str, data: bytes) -> None:
         await self._run(self._writes.put, checked(key), checked_size(key, data), False)
@@ -80,8 +92,9 @@ class S3Objects:
     async def list(self, prefix: str) -> AsyncIterator[str]:
         """All pages are fetched before the first key is given: not every S3 lists in the order of the characters."""
         folder = prefix.rpartition("/")[0]
-        if (folder and not is_key(folder)) or not KEY_ALPHABET.issuperset(prefix):
-            return  # no key begins like this
+        odd = prefix.startswith("/") or not KEY_ALPHABET.issuperset(prefix)
+        if odd or (folder and not is_key(folder)):
+            return  # no key begins like this, and SeaweedFS would take "//" for "/"
         await self._run(self._check_mark, f"objects {prefix}*")
         keys: list[str] = []
         token: str | None = None
@@ -170,16 +183,14 @@ class S3Objects:
         token = answer["NextContinuationToken"] if answer["IsTruncated"] else None
         return [key for key in keys if is_key(key)], token
 
-    def _check(self, create: bool) -> None:
+    def _look_for_mark(self) -> bool:
+        """ConfigError without the bucket, or where we are not let in."""
         patience_s = limits.S3_ASK_S_MAX
         try:
             if self._calls.run("its mark", lambda client, _: self._head(client, MARK), patience_s=patience_s):
-                return
+                return True
             bucket = {"Bucket": self._place.bucket}
             self._calls.run("its bucket", lambda client, _: client.head_bucket(**bucket), patience_s=patience_s)
-            if create:
-                self._writes.put(MARK, b"", True)
-                return
         except ClientError as error:
             if status_of(error) == 404:
                 raise ConfigError(f"there is no bucket {self._place.bucket}: is the setting right?") from error
@@ -190,7 +201,7 @@ class S3Objects:
             if denied(error.__cause__):
                 raise self._not_let_in(error.__cause__) from error
             raise
-        raise ConfigError(f"there are no objects in {self._place} (no {MARK}): is the setting right?")
+        return False
 
     def _not_let_in(self, error: BaseException | None) -> ConfigError:
         return ConfigError(f"{self._place} does not let us in: {reason_of(error)}")

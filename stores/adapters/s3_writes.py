@@ -69,8 +69,9 @@ class S3Writes:
     def put(self, key: str, data: bytes, new: bool) -> bool:
         """Whether it was written: always, unless it is to be `new` and something is there."""
         write = Write(key, data, self._entropy(16).hex(), new)
-        if len(data) > limits.S3_WHOLE_BYTES_MAX:
-            return self._put_parts(write)
+        if len(data) > limits.S3_WHOLE_BYTES_MAX and not new:
+            self._put_parts(write)
+            return True
 
         def attempt(client: Any, deadline: Deadline) -> bool:
             with write.trying():
@@ -90,24 +91,23 @@ class S3Writes:
 
         return self._calls.ask(f"object {key}", attempt, size=len(data))
 
-    def _put_parts(self, write: Write) -> bool:
+    def _put_parts(self, write: Write) -> None:
+        """Never conditionally: SeaweedFS 4.48 lets two conditional completions of one key win."""
         name = self._place.named(write.key)
 
         def begin(client: Any, _: Deadline) -> str:
             return str(client.create_multipart_upload(**name, **self._described(write))["UploadId"])
 
         upload = self._calls.ask(f"object {write.key}", begin)
-        written = False
         try:
             parts = []
             for number, at in enumerate(range(0, len(write.data), limits.S3_PART_BYTES), 1):
                 part = write.data[at : at + limits.S3_PART_BYTES]
                 parts.append({"PartNumber": number, "ETag": self._put_part(write.key, upload, number, part)})
-            written = self._complete(write, upload, parts)
-        finally:
-            if not written:
-                self._abort(write.key, upload)
-        return written
+            self._complete(write, upload, parts)
+        except BaseException:
+            self._abort(write.key, upload)
+            raise
 
     def _put_part(self, key: str, upload: str, number: int, part: bytes) -> str:
         def attempt(client: Any, deadline: Deadline) -> str:
@@ -122,27 +122,19 @@ class S3Writes:
 
         return self._calls.ask(f"object {key}", attempt, size=len(part))
 
-    def _complete(self, write: Write, upload: str, parts: list[dict[str, Any]]) -> bool:
-        def attempt(client: Any, _: Deadline) -> bool:
+    def _complete(self, write: Write, upload: str, parts: list[dict[str, Any]]) -> None:
+        def attempt(client: Any, _: Deadline) -> None:
             with write.trying():
                 try:
                     client.complete_multipart_upload(
-                        **self._place.named(write.key),
-                        **write.condition,
-                        UploadId=upload,
-                        MultipartUpload={"Parts": parts},
+                        **self._place.named(write.key), UploadId=upload, MultipartUpload={"Parts": parts}
                     )
                 except ClientError as error:
-                    there = write.new and status_of(error) == 412
-                    if not there and code_of(error) != "NoSuchUpload":  # which it is when it was completed before
+                    completed = code_of(error) == "NoSuchUpload" and write.unknown and self._is_ours(client, write)
+                    if not completed:
                         raise
-                    ours = write.unknown and self._is_ours(client, write)
-                    if not ours and not there:
-                        raise
-                    return ours
-            return True
 
-        return self._calls.ask(f"object {write.key}", attempt)
+        self._calls.ask(f"object {write.key}", attempt)
 
     def _abort(self, key: str, upload: str) -> None:
         """Once. What stays is removed by the bucket's own rule for unfinished uploads (docs/operations.md)."""

@@ -270,7 +270,7 @@ async def test_without_objects_there_is_nothing_to_restore(world: World, spare: 
         )
         assert f"Is stores.objects_dir in {spare.config} right, and its disk mounted?" in found.err
     listed = await planb("snapshot", "list", "--config", spare.config)
-    assert listed.json == {"snapshots": [], "objects_dir": str(spare.objects)}
+    assert listed.json == {"snapshots": [], "objects": str(spare.objects)}
     text = await planb("snapshot", "list", "--config", spare.config, "--text")
     assert text.out == f"  none\nin {spare.objects}\n"
     assert list(spare.objects.iterdir()) == []

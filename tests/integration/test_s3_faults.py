@@ -200,18 +200,15 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("parts")
 @pytest.mark.parametrize("fault", ["lost", "cut", "status"])
 @pytest.mark.parametrize("step", ["uploads", "partNumber=2", "completed"])
-async def test_a_big_new_object_is_written_over_every_fault(
-    store: S3Objects, proxy: Proxy, seaweedfs: SeaweedFS, place: S3Place, fault: str, step: str
-) -> None:
+async def test_a_big_object_is_written_over_every_fault(store: S3Objects, proxy: Proxy, fault: str, step: str) -> None:
     data = entropy(PART + 1)
     how = {"lost": True} if fault == "lost" else {"cut": True} if fault == "cut" else {"status": 500}
     method = "PUT" if step == "partNumber=2" else "POST"
     part = {"uploads": "big?uploads", "completed": "big?uploadId"}.get(step, step)
     met = proxy.on(method, part, **how)
-    assert await store.put_new("big", data) is True
+    await store.put("big", data)
     assert met.times == 0
     assert await store.get("big") == data
-    assert await store.put_new("big", data) is False
 
 
 @pytest.mark.usefixtures("parts", "impatient")
@@ -224,6 +221,37 @@ async def test_a_big_object_that_could_not_be_written_leaves_nothing(
     assert await listed(store) == ["k"]
     unfinished = seaweedfs.client().list_multipart_uploads(Bucket=place.bucket, Prefix=place.prefix)
     assert unfinished.get("Uploads", []) == []
+
+
+@pytest.mark.usefixtures("parts")
+@pytest.mark.parametrize("how", [{"lost": True}, {"cut": True}, {"status": 500}])
+async def test_a_big_new_object_is_known_to_be_ours(store: S3Objects, proxy: Proxy, how: dict[str, object]) -> None:
+    data = entropy(PART + 1)
+    met = proxy.on("PUT", "big", **how)
+    assert await store.put_new("big", data) is True
+    assert met.times == 0
+    assert await store.put_new("big", data) is False
+    assert await store.get("big") == data
+
+
+@pytest.mark.usefixtures("parts")
+async def test_a_completion_whose_answer_was_lost_and_whose_upload_is_forgotten_was_ours(
+    store: S3Objects, proxy: Proxy
+) -> None:
+    """As AWS answers; SeaweedFS remembers it."""
+    data = entropy(PART + 1)
+    proxy.on("POST", "big?uploadId", lost=True)
+    again = proxy.on("POST", "big?uploadId", status=404, code="NoSuchUpload")
+    await store.put("big", data)
+    assert again.times == 0
+    assert await store.get("big") == data
+
+
+@pytest.mark.usefixtures("parts")
+async def test_an_upload_that_is_forgotten_before_it_was_completed_is_an_error(store: S3Objects, proxy: Proxy) -> None:
+    proxy.on("POST", "big?uploadId", status=404, code="NoSuchUpload")
+    with pytest.raises(StoreUnavailable, match=r"object big .*NoSuchUpload"):
+        await store.put("big", entropy(PART + 1))
 
 
 # -- bytes that are not what they were

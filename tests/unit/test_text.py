@@ -163,10 +163,10 @@ def test_damage_is_told_object_by_object_and_what_is_too_much_is_counted() -> No
 def test_a_damaged_snapshot_is_listed_with_its_reason_below() -> None:
     sound = {"id": "s1", "dc": "fra", "created_ms": 0, "rows": 1, "bytes": 2, "incarnation": 0}
     bad = {"id": "s2", "damaged": "snapshots/s2/manifest.json: empty"}
-    lines = shown("snapshot", {"snapshots": [sound, bad], "objects_dir": "/objects"}, "list")
+    lines = shown("snapshot", {"snapshots": [sound, bad], "objects": "/objects"}, "list")
     assert lines[2].split() == ["s2", "DAMAGED"]
     assert lines[3] == "  ✗ snapshots/s2/manifest.json: empty"
-    assert shown("snapshot", {"snapshots": [], "objects_dir": "/objects"}, "list") == ["  none", "in /objects"]
+    assert shown("snapshot", {"snapshots": [], "objects": "/objects"}, "list") == ["  none", "in /objects"]
 
 
 def test_long_lines_are_broken_between_words_and_nothing_is_lost() -> None:
