@@ -485,6 +485,24 @@ async def test_what_could_not_be_loaded_after_a_reset_is_loaded_later(fra: FakeR
         await until(lambda: [one["text"] for one in state.messages.get("D1", {}).values()] == wanted)
 
 
+async def test_what_was_loaded_in_a_region_that_is_behind_the_cursor_is_loaded_again(
+    fra: FakeRegion, syd: FakeRegion
+) -> None:
+    fra.dialogs = syd.dialogs = [DIALOG]
+    fra.happen(text="has not come to syd yet")
+    fra.faults.append(Fault("refused", "/v1/dialogs", retry_after="0.3"))
+    syd.faults.append(Fault("late", "/v1/dialogs/D1/messages", seconds=0.3))
+    async with client(fra, syd, keep_state=True) as ada, followed(ada):
+        await until(lambda: not fra.faults)
+        ada.switch(syd.url)
+        await until(lambda: "/v1/dialogs/D1/messages" in [request.path for request in syd.requests])
+        ada.switch(fra.url)
+        await until(lambda: len(fra.sockets) == 1)
+        assert ada.state is not None
+        assert ada.state.snapshot() == (await ada.fresh_state()).snapshot()
+        assert len(ada.state.messages["D1"]) == 1
+
+
 async def test_the_readme_does_what_it_says(fra: FakeRegion) -> None:
     _, longer = blocks(ROOT / "sdk/python/README.md")  # the first runs in test_sdk_package.py
     names: dict[str, Any] = {}

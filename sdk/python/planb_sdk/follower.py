@@ -17,7 +17,7 @@ from planb_sdk.errors import ApiError, Closed, PlanBError, Unreachable
 from planb_sdk.model import Position, Update
 from planb_sdk.state import State
 from planb_sdk.stream import Ended, Stream
-from planb_sdk.transport import AGAIN_CODES, Transport
+from planb_sdk.transport import AGAIN_CODES, Answer, Transport
 
 Json = dict[str, Any]
 log = logging.getLogger("planb_sdk")
@@ -48,6 +48,12 @@ class Follower:
         self._interrupting: set[asyncio.Task[None]] = set()
         self.cursor = ""
         self.position: Position | None = None
+        self._region = ""
+        """Whose cursor it is."""
+        self._drained = True
+        """Nothing was left to be fetched behind it."""
+        self._moves = 0
+        """Changes of region."""
         self._ahead = False
         """The position has moved beyond the cursor by what came over the stream."""
         self._since = 0
@@ -79,7 +85,7 @@ class Follower:
                 await self._present()
 
     async def _present(self) -> None:
-        self._take((await self._transport.call("GET", "/v1/state")).body)
+        self._take(await self._transport.call("GET", "/v1/state"))
 
     async def place(self) -> Json:
         """How far this client is, as the body of a mark tells it. What lies before a cursor at the present comes by
@@ -111,10 +117,11 @@ class Follower:
             "wanted": self.wanted,
         }
 
-    def _take(self, answer: Json) -> None:
+    def _take(self, answer: Answer) -> None:
         """The new cursor, whole: merging two cursors element by element would miss."""
-        before = self.position
-        self.cursor, self.position, self._ahead = answer["cursor"], Position.of(answer["position"]), False
+        before, body = self.position, answer.body
+        self.cursor, self.position, self._ahead = body["cursor"], Position.of(body["position"]), False
+        self._region, self._drained = answer.region, not body.get("more")
         self._since = 0
         if before is not None and before.life != self.position.life:
             self._on_new_life()
@@ -122,7 +129,13 @@ class Follower:
     # -- fetching
 
     async def _page(self) -> bool:
-        """Fetches what lies after the cursor; True if there is more."""
+        """Fetches what lies after the cursor, and loads what can't be fetched any more; True if there is more."""
+        answer = await self._fetched()
+        if answer["reset"]:
+            await self._load(stale=False)
+        return bool(answer["more"])
+
+    async def _fetched(self) -> Json:
         async with self._fetching:
             await self.begin()
             body: Json = {"cursor": self.cursor, "limit": self._options.page}
@@ -130,28 +143,37 @@ class Follower:
                 body["at"] = self.position.shown()
             if not self._pending:
                 self._mark()
-            answer = (await self._transport.call("POST", "/v1/updates", body=body)).body
+            whole = await self._transport.call("POST", "/v1/updates", body=body)
+            answer = whole.body
             self._stats.fetches += 1
             self._stats.fetched += len(answer["updates"])
             self._got(answer["updates"])
             if answer["reset"] and self._state is not None:
                 self._state.loaded = False
-            self._take(answer)
+            self._take(whole)
             if answer["reset"]:
                 self._stats.resets += 1
                 self._hand_on(Update("reset", "0", self.position.pts if self.position else 0, None, {}))
-                await self._load(stale=False)
-            return bool(answer["more"])
+            return answer
 
     async def _load(self, *, stale: bool = True) -> None:
         """What `state` lacks: everything, or the conversations that are stale."""
         if self._state is None:
             return
         async with self._loading:
-            if not self._state.loaded:
-                await self._reload(True)
-            elif stale and self._state.stale:
-                await self._reload(False)
+            while not self._state.loaded or (stale and self._state.stale):
+                moves = self._moves
+                await self._to_region()
+                everything = not self._state.loaded
+                await self._reload(everything)
+                if moves != self._moves:
+                    self._state.loaded = False
+
+    async def _to_region(self) -> None:
+        """Before something is loaded: brings the cursor to the region that it will be loaded from. What a cursor of
+        another region covers may not have come to this one, and nobody would bring it to who goes back."""
+        while self._region != self._transport.region or not self._drained:
+            await self._fetched()
 
     def _got(self, items: list[Json]) -> None:
         """The updates of one page or frame, as they came."""
@@ -298,6 +320,7 @@ class Follower:
         self._holes.clear()
 
     def _switched(self) -> None:
+        self._moves += 1
         self._on_new_life()
         if self.following:
             task = asyncio.create_task(self._stream.interrupt())
