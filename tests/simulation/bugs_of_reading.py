@@ -21,6 +21,13 @@ READING = (
         RESTLESS,
     ),
     Bug(
+        "V of a first cursor read after its position",
+        (("api.queries.standpoint:Standpoint.present", "pts[0], v, dict(", "pts[0], self.v(), dict("),),
+        ("slow stores", "hot store lost", "app killed"),
+        150,
+        RESTLESS | {"faults": 12, "lasts_s": 30.0},
+    ),
+    Bug(
         "V merged element by element",
         (
             (

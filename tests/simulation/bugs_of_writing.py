@@ -39,9 +39,9 @@ WRITING = (
                 "reached = {**self.progress.applied, **marks}; await self._rows.move(reached)",
             ),
         ),
-        CRASHES,
-        40,
-        {"faults": 12},
+        ("crash at a step", "crash in a store call"),
+        60,
+        {"faults": 30, "acts": 80},
     ),
     Bug(
         "recovery from the greatest frontier",
@@ -91,7 +91,8 @@ WRITING = (
             ),
         ),
         ("burnt datacenter",),
-        20,
+        60,
+        {"faults": 12, "acts": 80},
     ),
     Bug(
         "an incarnation is opened again",
@@ -101,6 +102,8 @@ WRITING = (
                 "return Choice(highest + 1, reason)",
                 "return Choice(highest, reason)",
             ),
+            # Else what object storage remembers of incarnations hides it.
+            ("replicator.incarnations:Incarnations.claim", "if not await", "if None is await"),
         ),
         ("burnt datacenter", "torn log"),
         20,
@@ -238,6 +241,47 @@ WRITING = (
         ("snapshot", "object store down", "slow stores"),
         80,
         {"faults": 12, "acts": 80, "lasts_s": 20.0},
+    ),
+    Bug(
+        "a snapshot does not wait for the archive",
+        (
+            ("snapshot.dump:create", "await _wait_for(", "lambda *_: ("),
+            (
+                "snapshot.dump:create",
+                "f1 = watch.greatest()",
+                "f1 = {n: m for n, m in watch.greatest().items() if not await archive.lacking({n: m.seq})}",
+            ),
+        ),
+        ("snapshot", "burnt datacenter", "isolation"),
+        150,
+        {"faults": 12, "acts": 80, "lasts_s": 30.0},
+    ),
+    Bug(
+        "a retry ignores the word that was given",
+        (
+            (
+                "stores.parking:Parking.retry",
+                "if self._drops.hold((lane, seq)):",
+                "if False:",
+            ),
+        ),
+        ("poison event", "upgrade", "parked retried", "parked dropped"),
+        150,
+        {"faults": 14, "versions": True, "dcs": 2},
+    ),
+    Bug(
+        "one word drops an event",
+        (("core.drops:dropped", "return bool(agreed) and named <= agreed.keys()", "return bool(agreed)"),),
+        ("poison event", "upgrade", "parked dropped"),
+        150,
+        {"faults": 14, "versions": True},
+    ),
+    Bug(
+        "the clock's bound is smaller than the clocks' error",
+        (("core.clock:HybridClock.see", "if tick > self.bound():", "if tick > self.bound() - _SKEW:"),),
+        ("clock skew",),
+        40,
+        RESTLESS | {"skew_ms": 200},
     ),
     Bug(
         "a dissolved group lives",

@@ -1,6 +1,7 @@
 """A datacenter: the composition root of production (cli/datacenter.py) on simulated disks and wires, and whoever
 restarts it, upgrades it and rebuilds it."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.simulation.loop import PROCESS, Process
 from tests.simulation.network import Session
 from tests.simulation.stores import Clients
 
+NAMES = ("fra", "ams", "nyc", "sgp", "gru")
 PUBLIC, SYS = 1, 2
 TOKEN_KEY = b"the key of tokens, cursors, clocks"
 SYS_KEY = b"the key of the internal listener.."
@@ -46,6 +48,7 @@ def settings_of(name: str, numbers: dict[str, int]) -> Any:
         secrets=SimpleNamespace(
             token_key_file=TOKEN_KEY, sys_key_file=SYS_KEY, signing_key_file=signing_key(numbers[name])
         ),
+        stores=SimpleNamespace(data_dir=Path("simulated"), objects_dir=Path("simulated")),
         peers=peers,
         names={number: other for other, number in numbers.items()},
         public_keys=lambda: {peer.number: Signer(signing_key(peer.number)).public for peer in peers.values()},
@@ -98,7 +101,7 @@ class Home:
         self.world = world
         self.name = name
         self.number = numbers[name]
-        self.settings = settings_of(name, numbers)
+        self.learn(numbers)
         self.disks: Disks
         self.trouble: Any
         self.knows_new = True
@@ -111,6 +114,11 @@ class Home:
         self.burns = 0
         self.serve_after: dict[int, int] = {}
         """F1 of the snapshot that was restored last, until it is applied."""
+
+    def learn(self, numbers: dict[str, int]) -> None:
+        """The settings for the next start: which datacenters there are."""
+        self.numbers = numbers
+        self.settings = settings_of(self.name, numbers)
 
     @property
     def up(self) -> bool:
@@ -164,7 +172,15 @@ class Home:
             self.world.unexpected(f"{process.name} failed", reason)
         if dc is not None:
             await dc.stop()
+        process.over = True
         self.world.loop.kill(process)
+
+    def end(self) -> None:
+        """SIGTERM, if it has come far enough to hear it; else it is killed."""
+        if self.up and self.dc is not None:
+            self.dc._fail(PlanBError("told to stop"))
+        else:
+            self.kill()
 
     def kill(self) -> None:
         if self.process is not None:

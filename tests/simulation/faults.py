@@ -1,87 +1,23 @@
-"""The bad luck of a history. Every fault ends by itself or is ended by `heal`; each that fires is counted by name."""
+"""The bad luck of a history: the wire, processes, stores and clocks. The rest is in disasters.py."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from random import Random
-from typing import Any
+from collections.abc import Callable
 
-from core.errors import PlanBError
-from tests.simulation.datacenter import Home
-from tests.simulation.disks import Disks
+from tests.simulation.disasters import Disasters
 from tests.simulation.loop import OUTSIDE
-from tests.simulation.stores import STORES
+from tests.simulation.stores import STORES, Trap
+
+RESTORING = ("relational.load", "messages.load", "relational.set_frontier", "messages.set_frontier", "log.seed")
+TRAPS = (
+    "log.append", "log.append", "log.store", "log.open", "log.trim", "relational.apply", "relational.apply",
+    "relational.set_meta", "relational.collect", "messages.put", "hot.decide", "hot.apply", "hot.announce",
+    "hot.begin", "hot.publish_epoch", "objects.put_new archive/", "objects.delete", "objects.put_new chunks/",
+    "objects.put_new snapshots/", "objects.put_new incarnations/", *RESTORING,
+)  # fmt: skip
+"""What a process may die in: a call of a store and, of objects, the folder."""
 
 
-class Faults:
-    def __init__(self, world: Any) -> None:
-        self.world = world
-        self.random = Random(f"{world.seed} faults")
-        """Of the fault that begins now."""
-        self._ending: list[Callable[[], None]] = []
-        self._busy: set[str] = set()
-        """Datacenters that something long happens to."""
-        self.over = False
-        self._running: list[asyncio.Task[None]] = []
-
-    async def run(self) -> None:
-        plan = self.world.plan
-        random = Random(f"{plan.seed} faults")
-        for number in range(plan.faults):
-            await asyncio.sleep(random.expovariate(plan.faults / plan.lasts_s))
-            kind = random.choice(plan.kinds) if plan.kinds else ""
-            if self.over or not kind:
-                return
-            if number not in plan.without_faults:
-                self._running.append(self.world.loop.start(OUTSIDE, self._one(kind, number), kind))
-
-    async def _one(self, kind: str, number: int) -> None:
-        """What is drawn depends on its number alone."""
-        self.random = Random(f"{self.world.seed} fault {number}")
-        work: Callable[[], Awaitable[None]] = getattr(self, "_" + kind.replace(" ", "_").replace("-", "_"))
-        await work()
-
-    def _fired(self, kind: str, *what: object) -> None:
-        self.world.counts[f"fault: {kind}"] += 1
-        self.world.note("fault", kind, *what)
-
-    def _home(self) -> Home:
-        return self.random.choice(list(self.world.homes.values()))
-
-    def _lasts_s(self) -> float:
-        return min(self.random.expovariate(1 / 8), 60.0)
-
-    async def _while(self, begin: Callable[[], None], end: Callable[[], None], lasts_s: float | None = None) -> None:
-        """`end` comes after a time, or with `heal`."""
-        begin()
-        self._ending.append(end)
-        await asyncio.sleep(self._lasts_s() if lasts_s is None else lasts_s)
-        if end in self._ending:
-            self._ending.remove(end)
-            end()
-
-    async def heal(self) -> None:
-        """No more faults, and everything that is broken is repaired, as operators would."""
-        self.over = True
-        world = self.world
-        world.note("heal")
-        while self._ending:
-            self._ending.pop()()
-        await asyncio.gather(*self._running)
-        for name, clock in world.clocks.items():
-            clock.drift, clock.since_s = 0.0, world.loop.time()
-            # So that none is further from the median than clocks may be.
-            clock.skew_ms = max(-90.0, min(90.0, clock.skew_ms))
-            del name
-        for home in world.homes.values():
-            home.trouble.clear()
-            home.knows_new = True
-            if home.process is not None:
-                home.process.fuse = 0
-                if home.process.knows_new is False:
-                    home.kill()
-            if home.process is None or home.process.dead:
-                home.boot()
-
+class Faults(Disasters):
     # -- the wire
 
     def _cut_all(self, pairs: list[tuple[str, str]]) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -125,6 +61,15 @@ class Faults:
         pairs = [pair for a in left for b in right for pair in ((a, b), (b, a))]
         await self._while(*self._cut_all(pairs), lasts_s)
 
+    async def _long_one_way_cut(self) -> None:
+        """A network that lets through in one direction only, and nobody who repairs it."""
+        names = list(self.world.homes)
+        self.random.shuffle(names)
+        left = names[: self.random.randint(1, len(names) - 1)]
+        lasts_s = self.random.choice((120.0, 600.0, 3_600.0))
+        self._fired("long one-way cut", "+".join(left), lasts_s)
+        await self._while(*self._cut_all([(a, b) for a in left for b in names if b not in left]), lasts_s)
+
     async def _client_cut(self) -> None:
         user, home = self.random.choice(list(self.world.users)), self._home().name
         pairs = [(user, home), (home, user)]
@@ -151,6 +96,26 @@ class Faults:
             if self.random.random() < 0.3:  # the whole machine
                 home.process.on_death.append(home.disks.hot.lose)
 
+    async def _crash_in_a_store_call(self) -> None:
+        """A call to a store is the last thing that a process does: before it is done there, or after."""
+        home, call = self._home(), self.random.choice(TRAPS)
+        method, _, prefix = call.partition(" ")
+        done, whole_machine = self.random.random() < 0.5, self.random.random() < 0.3
+
+        def sprung() -> None:
+            if whole_machine:
+                home.disks.hot.lose()
+            self._fired("crash in a store call", home.name, call, "done" if done else "not done")
+
+        await asyncio.sleep(self._lasts_s())
+        if home.name in self._busy or self.over:
+            return
+        home.trouble.trap = Trap(method, prefix, done, sprung)
+        if prefix in ("snapshots/", "chunks/"):
+            await self._snapshot()
+        elif call in RESTORING and not self._busy:
+            await self._burnt(home)
+
     async def _power_failure(self) -> None:
         home = self._home()
         if home.name in self._busy:
@@ -166,9 +131,9 @@ class Faults:
 
     async def _restart(self) -> None:
         home = self._home()
-        if home.up and home.dc is not None and home.process is not None:
+        if home.up and home.process is not None:
             self._fired("restart", home.process.name)
-            home.dc._fail(PlanBError("told to stop"))
+            home.end()
 
     async def _freeze(self) -> None:
         home = self._home()
@@ -269,97 +234,6 @@ class Faults:
             clock.skew_ms, clock.drift = before, 0.0
 
         await self._while(begin, end)
-
-    # -- disasters
-
-    async def _burnt_datacenter(self) -> None:
-        """Everything but the bucket is gone; rebuilt from it and from the peers."""
-        home = self._home()
-        if self._busy:
-            return
-        self._busy.add(home.name)
-        self._fired("burnt datacenter", home.name)
-        await self.burn(home)
-        await asyncio.sleep(self._lasts_s())
-        await self.rebuilt(home)
-        self._busy.discard(home.name)
-
-    async def burn(self, home: Home) -> None:
-        """Nothing is left but the bucket."""
-        world = self.world
-        home.down = True
-        home.power_off()
-        home.burns += 1
-        world.lost_with.append(home.name)
-        world.watching.forget(home.name)
-        world.watching.frontiers.forget(home.name)
-        home.disks = Disks(
-            home.name, world.ledger, world.wall_ms, home.disks.bucket, updates_kept=world.plan.updates_kept
-        )
-
-    async def rebuilt(self, home: Home) -> None:
-        """Operators build it up again while they can reach the others, as the manual has it."""
-        world = self.world
-        network = world.network
-        while True:
-            reaches = [
-                other.serving and not network.is_cut(home.name, name) and not network.is_cut(name, home.name)
-                for name, other in world.homes.items()
-                if name != home.name
-            ]
-            if all(reaches):
-                try:
-                    snapshot = await world.as_operator(home, "restore", home.rebuild())
-                except PlanBError as error:
-                    world.note("restore", home.name, type(error).__name__, error.detail)
-                else:
-                    world.note("restored", home.name, snapshot or "nothing")
-                    world.counts["restored from a snapshot" if snapshot else "restored from peers"] += 1
-                    break
-            await asyncio.sleep(1)
-        home.down = False
-        home.boot()
-
-    async def _torn_log(self) -> None:
-        """The log's disk had not written what it said."""
-        home = self._home()
-        world = self.world
-        if self._busy or any(name != home.name for name in world.lost_with):
-            return  # where two have lost something, and no snapshot is there, nobody may have the whole any more
-        home.power_off()
-        torn = home.disks.log.tear(self.random, 3)
-        self._fired("torn log", home.name, [(record.lane, record.seq) for record in torn])
-        world.watching.frontiers.forget(home.name)
-        world.lost_with.append(home.name)
-
-    async def _snapshot(self) -> None:
-        home = self._home()
-        world = self.world
-        if home.name in self._busy:
-            return
-        self._fired("snapshot", home.name)
-        try:
-            made = await world.as_operator(home, "snapshot", home.take_snapshot())
-        except PlanBError as error:
-            world.note("snapshot", home.name, type(error).__name__, error.detail)
-        else:
-            world.counts["snapshots"] += 1
-            world.note("snapshot", made.id)
-
-    # -- people and versions
-
-    async def _app_killed(self) -> None:
-        user = self.random.choice(list(self.world.users.values()))
-        self._fired("app killed", user.name)
-        user.kill_app()
-        user.busy = 0
-        user.open(self.random.choice(user.regions))
-
-    async def _upgrade(self) -> None:
-        home = self._home()
-        self._fired("upgrade", home.name)
-        home.knows_new = True
-        home.kill()
 
 
 def void(_: object) -> None:

@@ -1,12 +1,15 @@
 """What has to be true once no fault is left."""
 
 import asyncio
+import contextlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from core import limits
+from core import ids, limits
 from core.action import registry
 from core.clock import HybridClock
+from core.errors import Conflict, Undecodable
 from core.event import Event
 from core.fold import State
 from core.tables import ALL_TABLES
@@ -27,7 +30,11 @@ from tests.simulation.disks import Disks
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.network import Session
 from tests.simulation.oracle import FIELDS, Oracle
+from tests.simulation.poison import hopeless
 from tests.simulation.watching import registry_effects
+
+ROUNDS_MAX = 10
+"""Of retries and drops, until nothing is parked."""
 
 
 async def judge(world: Any) -> None:
@@ -107,12 +114,23 @@ async def _mend_logs(world: Any) -> None:
 
 
 async def _retry_parked(world: Any) -> None:
-    """Now that every version knows every action."""
-    for home in world.homes.values():
-        if await home.disks.relational.parked():
-            await world.sys(home, "POST", "/sys/v1/parked/retry", {})
-        if left := await home.disks.relational.parked():
-            raise Violation(f"{home.name}: still parked: {left}")
+    """Now that every version knows every action: what can be applied is, and the rest is dropped by everybody."""
+    for _ in range(ROUNDS_MAX):
+        places: dict[tuple[int, int], None] = {}
+        for home in world.homes.values():
+            if await home.disks.relational.parked():
+                await world.sys(home, "POST", "/sys/v1/parked/retry", {})
+            for left in await home.disks.relational.parked():
+                places[left.lane, left.seq] = None
+        if not places:
+            return
+        for lane, seq in places:
+            for home in world.homes.values():
+                await world.faults.give_word(home, lane, seq)
+            world.counts["dropped in the end"] += 1
+        await asyncio.sleep(1)
+        await world.until(world.even, "convergence after a drop")
+    raise Violation(f"still parked: {[await home.disks.relational.parked() for home in world.homes.values()]}")
 
 
 async def _settle_clients(world: Any) -> None:
@@ -160,11 +178,20 @@ async def _held(world: Any) -> set[int]:
     return held
 
 
+def _dropped(world: Any, held: Iterable[int]) -> set[int]:
+    """Of these events, those that they say to be dropped."""
+    places = rules.dropped(event for id in held if (event := world.watching.events.get(id)) is not None)
+    records = world.ledger.records
+    return {records[place].id for place in places if place in records}
+
+
 async def _digests(world: Any) -> None:
     """All datacenters hold the fold of all lanes, and nothing else."""
     world.watching.learn()
     fold = State()
-    for id in sorted(await _held(world)):
+    held = await _held(world)
+    dropped = _dropped(world, held)
+    for id in sorted(held - dropped):
         event = world.watching.events.get(id)
         if event is not None:
             for effect in registry_effects(event):
@@ -375,6 +402,8 @@ async def _restored(world: Any, home: Any, snapshot: str) -> None:
         clock=world.wall_ms,
     )
     view = StoreView(home.name, scratch.relational, scratch.messages, scratch.hot)
+    view.number = home.number
+    view.dcs = frozenset(home.settings.names)
     applier = Applier(
         event_log=scratch.log,
         relational=scratch.relational,
@@ -389,20 +418,36 @@ async def _restored(world: Any, home: Any, snapshot: str) -> None:
     )
     await applier.start()
     await applier.close()
-    fold = State()
-    for lane, (_, last) in (await archive.lanes()).items():
-        for record in await archive.read(lane, 0, last):
-            event = world.watching.events.get(record.id)
-            if event is not None:
-                for effect in registry_effects(event):
-                    fold.apply(record.id, effect)
     for parked in await scratch.relational.parked():
-        await applier.retry_parked(parked.lane, parked.seq)
+        with contextlib.suppress(Undecodable, Conflict):
+            await applier.retry_parked(parked.lane, parked.seq)
+    held = {
+        record.id for lane, (_, last) in (await archive.lanes()).items() for record in await archive.read(lane, 0, last)
+    }
+    left = {parked.id for parked in await scratch.relational.parked()}
+    if living := [id for id in left if not hopeless(world.watching.events[id]) and not _given(world, home, held, id)]:
+        raise Violation(f"{home.name}: snapshot {snapshot} restores with parked events: {living}")
+    fold = State()
+    for id in sorted(held - left - _dropped(world, held)):
+        event = world.watching.events.get(id)
+        if event is not None:
+            for effect in registry_effects(event):
+                fold.apply(id, effect)
     wanted = digest_of({name: fold.rows(name, {}) for name in ALL_TABLES})
     found = await digest(scratch.relational, scratch.messages)
     if found.total != wanted.total:
         raise Violation(f"{home.name}: snapshot {snapshot} restores something else: {found.differences(wanted)}")
     world.counts["snapshots restored on trial"] += 1
+
+
+def _given(world: Any, home: Any, held: set[int], id: int) -> bool:
+    """Has the datacenter agreed to drop this event, by its own word among `held`?"""
+    lane, seq = world.ledger.of_id[id]
+    words = (world.watching.events.get(one) for one in held if ids.Lane.of(ids.lane_of(one)).dc == home.number)
+    return any(
+        word is not None and word.action == "parked.drop" and (word.args.lane, word.args.seq) == (lane, seq)
+        for word in words
+    )
 
 
 async def _clients(world: Any) -> None:

@@ -43,6 +43,8 @@ class Process:
         """Does its version know every action?"""
         self.fuse = 0
         """Dies before the callback that makes this 0, if it is not 0 now."""
+        self.over = False
+        """Has done its work: that it is killed then is no crash."""
         self.held: list[asyncio.Handle] = []
         self.tasks: list[SimTask] = []
         """Kept so that nothing of a dead process is collected, and closed, while the simulation runs."""
@@ -99,7 +101,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self.steps = 0
         self.errors: list[dict[str, Any]] = []
         """What nobody handled."""
-        self.every: Callable[[], None] | None = None
+        self.killing: Callable[[Process], None] | None = None
+        """Told of a process before it is killed."""
         self.set_task_factory(self._make_task)
         self.set_exception_handler(lambda _, context: self.errors.append(context))
 
@@ -170,6 +173,8 @@ class SimLoop(asyncio.BaseEventLoop):
         """kill -9: from now on it does nothing, not even clean up."""
         if process.dead:
             return
+        if self.killing is not None:
+            self.killing(process)
         process.dead = True
         process.held.clear()
         for tell in process.on_death:

@@ -40,7 +40,7 @@ def planted(bug: Bug) -> Iterator[None]:
     before: list[tuple[FunctionType, Any]] = []
     try:
         for where, changes in edits.items():
-            function = _function(where)
+            function = function_at(where)
             before.append((function, function.__code__))
             function.__code__ = _changed(function, changes).__code__
         yield
@@ -49,7 +49,8 @@ def planted(bug: Bug) -> Iterator[None]:
             function.__code__ = code
 
 
-def _function(where: str) -> FunctionType:
+def function_at(where: str) -> FunctionType:
+    """module:function, or module:class.method."""
     module, _, path = where.partition(":")
     found: Any = importlib.import_module(module)
     for name in path.split("."):

@@ -1,7 +1,8 @@
-"""A page of figures from one run of `make prove`: nothing in it is written by hand."""
+"""The figures of many histories: nothing in them is written by hand. JSON for `make prove`, or a page."""
 
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 
 class Caught(NamedTuple):
@@ -13,25 +14,103 @@ class Caught(NamedTuple):
     budget: int
     by: str
     """The invariant that broke; "" if none did."""
+    why: str = ""
+    """Why it was not caught."""
+    took_s: float = 0.0
+    """CPU."""
 
 
-class Run(NamedTuple):
-    """Histories without a planted bug."""
+class Told(NamedTuple):
+    """What a worker tells of a history."""
 
-    histories: int
+    seed: str
+    violation: str
+    trace: str
     simulated_s: float
     steps: int
-    failed: dict[str, str]
-    counts: Counter[str]
-    silent: list[str]
-    """Kinds of faults that never fired."""
+    took_s: float
+    counts: dict[str, int]
+    places: dict[str, int]
 
 
-def page(run: Run, caught: list[Caught], pending: tuple[str, ...]) -> str:
+class Run:
+    """Histories without a planted bug."""
+
+    def __init__(self, first: int, seeds: int, also: str = "") -> None:
+        self._seeds = {"first": first, "last": first + seeds - 1, "also": list(filter(None, also.split(",")))}
+        self.histories = 0
+        self.simulated_s = 0.0
+        self.took_s = 0.0
+        self.steps = 0
+        self.failed: dict[str, str] = {}
+        self.counts: Counter[str] = Counter()
+        self.places: Counter[str] = Counter()
+        self._fired_in: Counter[str] = Counter()
+        self._wanted: dict[str, Sequence[str]] = {}
+
+    def add(self, told: Told) -> None:
+        """One more history."""
+        self.histories += 1
+        self.simulated_s += told.simulated_s
+        self.took_s += told.took_s
+        self.steps += told.steps
+        self.counts.update(told.counts)
+        self.places.update(told.places)
+        self._fired_in.update(name for name in told.counts if name.startswith("fault: "))
+        if told.violation:
+            self.failed[told.seed] = told.violation
+
+    def cover(self, faults: Sequence[str], actions: Sequence[str], points: Sequence[str]) -> None:
+        """What should have come in these histories."""
+        self._wanted = {"fault": faults, "action": actions, "crashed at": points}
+
+    @property
+    def never(self) -> list[str]:
+        """What did not."""
+        return [
+            f"{group}: {name}"
+            for group, names in self._wanted.items()
+            for name in names
+            if not self.counts[f"{group}: {name}"]
+        ]
+
+    def _group(self, group: str) -> dict[str, int]:
+        begin = f"{group}: "
+        wanted = dict.fromkeys(self._wanted.get(group, ()), 0)
+        return wanted | {name[len(begin) :]: n for name, n in sorted(self.counts.items()) if name.startswith(begin)}
+
+    def shown(self, pending: Mapping[str, str]) -> dict[str, Any]:
+        """As JSON (docs/simulation.md)."""
+        share = {name: self._fired_in[f"fault: {name}"] / max(self.histories, 1) for name in self._group("fault")}
+        return {
+            "seeds": self._seeds,
+            "histories": self.histories,
+            "simulated_s": round(self.simulated_s),
+            "cpu_s": round(self.took_s, 1),
+            "steps": self.steps,
+            "failed": self.failed,
+            "faults": {
+                name: {"times": n, "share_of_histories": round(share[name], 4)}
+                for name, n in self._group("fault").items()
+            },
+            "crashes": self.counts["crashes"],
+            "crash_points": self._group("crashed at"),
+            "crash_places": dict(sorted(self.places.items())),
+            "actions": self._group("action"),
+            "acts": self._group("act"),
+            "refused": self._group("refused"),
+            "wire": self._group("wire"),
+            "stores": self._group("store"),
+            "others": {name: n for name, n in sorted(self.counts.items()) if ": " not in name},
+            "never": self.never,
+            "pending": dict(pending),
+        }
+
+
+def page(run: Run, caught: list[Caught], pending: Mapping[str, str]) -> str:
     """The page, in Markdown."""
-    faults = [(name.partition(": ")[2], n) for name, n in sorted(run.counts.items()) if name.startswith("fault: ")]
-    acts = sum(n for name, n in run.counts.items() if name.startswith("act: "))
-    fired = sum(n for _, n in faults)
+    shown = run.shown(pending)
+    share = {name: f"{one['share_of_histories']:.1%}" for name, one in shown["faults"].items()}
     lines = [
         "# Proof",
         "",
@@ -43,17 +122,31 @@ def page(run: Run, caught: list[Caught], pending: tuple[str, ...]) -> str:
         f"| with a broken invariant | {len(run.failed):,} |",
         f"| simulated time | {run.simulated_s / 3_600:,.1f} h |",
         f"| steps of the event loop | {run.steps:,} |",
-        f"| things that people did | {acts:,} |",
-        f"| faults | {fired:,} |",
+        f"| things that people did | {sum(shown['acts'].values()):,} |",
+        f"| faults | {sum(one['times'] for one in shown['faults'].values()):,} |",
         f"| planted bugs caught | {sum(bool(one.by) for one in caught)} of {len(caught)} |",
-        f"| kinds of faults that never fired | {', '.join(run.silent) or 'none'} |",
-        f"| not simulated yet | {', '.join(pending)} |",
+        f"| never came | {', '.join(run.never) or 'nothing'} |",
+        f"| not simulated | {', '.join(f'{what}: {why}' for what, why in pending.items())} |",
         "",
         "## Faults",
         "",
-        "| fault | times |",
+        "| fault | times | in how many histories |",
+        "|---|---|---|",
+        *(f"| {name} | {one['times']:,} | {share[name]} |" for name, one in shown["faults"].items()),
+        "",
+        "## Where crashes fell",
+        "",
+        f"{run.counts['crashes']:,} crashes found tasks at {len(run.places):,} different lines of production code.",
+        "",
+        "| step | times |",
         "|---|---|",
-        *(f"| {name} | {n:,} |" for name, n in faults),
+        *(f"| {name} | {n:,} |" for name, n in shown["crash_points"].items()),
+        "",
+        "## Actions",
+        "",
+        "| action | events |",
+        "|---|---|",
+        *(f"| {name} | {n:,} |" for name, n in shown["actions"].items()),
         "",
         "## Planted bugs",
         "",

@@ -61,6 +61,18 @@ def chats(events: Iterable[Event]) -> dict[str, Chat]:
     return found
 
 
+def dropped(events: Iterable[Event]) -> set[tuple[int, int]]:
+    """Places (lane, seq) of parked events that everybody whom those who agreed had named has agreed to drop."""
+    agreed: dict[tuple[int, int], set[int]] = {}
+    named: dict[tuple[int, int], set[int]] = {}
+    for event in events:
+        if event.action == "parked.drop" and event.args.agreed:
+            place = (event.args.lane, event.args.seq)
+            agreed.setdefault(place, set()).add(lane_of(event.id) >> 11)
+            named.setdefault(place, set()).update(event.args.dcs)
+    return {place for place, who in agreed.items() if named[place] <= who}
+
+
 def recalled(events: Iterable[Event]) -> set[int]:
     """Message ids that somebody recalled."""
     return {event.args.message for event in events if event.action == "message.recall"}

@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from core import limits
 from core.errors import LogUnavailable, OutcomeUnknown, PlanBError, StoreUnavailable
@@ -17,6 +17,27 @@ from events.ports import Top
 from stores.ports import Frontier, Sent
 from tests.simulation.disks import Disks, Messages
 from tests.simulation.loop import OUTSIDE, Process, SimLoop
+
+FOREVER_S = 24 * 3_600.0
+
+
+class Trap(NamedTuple):
+    """Kills the process that makes the next call of this kind."""
+
+    call: str
+    """store.method"""
+    prefix: str
+    """Of the first argument."""
+    done: bool
+    """After the store has done it, in place of before."""
+    sprung: Callable[[], None]
+
+    def takes(self, store: str, method: str, args: Sequence[Any], done: bool) -> bool:
+        return (
+            (self.call, self.done) == (f"{store}.{method}", done)
+            and (not self.prefix or (bool(args) and str(args[0]).startswith(self.prefix)))
+        )  # fmt: skip
+
 
 STORES = ("log", "relational", "messages", "hot", "objects")
 
@@ -32,9 +53,11 @@ class Trouble:
         """store -> up to how long a call takes."""
         self.deaf = 0.0
         """Share of announcements that are lost."""
+        self.trap: Trap | None = None
         self.counts: Counter[str] = Counter()
 
     def clear(self) -> None:
+        self.trap = None
         self.errors.clear()
         self.slow_s.clear()
         self.deaf = 0.0
@@ -74,12 +97,28 @@ class _Store:
     def _error(self, sent: bool) -> PlanBError:
         return StoreUnavailable(private=f"simulated: {self.name}, {'after' if sent else 'before'}")
 
+    async def _trapped(self, method: str, args: Sequence[Any], done: bool) -> None:
+        """Does not return where a trap waits for this call."""
+        trap = self._trouble.trap
+        if trap is None or not trap.takes(self.name, method, args, done):
+            return
+        self._trouble.trap = None
+        trap.sprung()
+        process = self._process
+        process.fuse = 1
+        self._loop.call_soon(self._loop.kill, process, context=OUTSIDE.context())
+        await asyncio.sleep(FOREVER_S)
+
     async def _do(self, method: Callable[..., Any], *args: Any, most_s: float = READS_S, **more: Any) -> Any:
         trouble = self._trouble
+        if trouble.trap is not None:
+            await self._trapped(method.__name__, args, False)
         await trouble.pause(self.name, most_s)
         if trouble.fails(self.name):
             raise self._error(False)
         result = await method(*args, **more)
+        if trouble.trap is not None:
+            await self._trapped(method.__name__, args, True)
         if most_s > READS_S:
             await trouble.pause(self.name, most_s)
             if trouble.fails(self.name):
@@ -89,6 +128,8 @@ class _Store:
     async def _far(self, method: Callable[..., Any], *args: Any) -> Any:
         """On a server: it is done there, or not, whatever becomes of us meanwhile."""
         trouble = self._trouble
+        if trouble.trap is not None:
+            await self._trapped(method.__name__, args, False)
         if trouble.fails(self.name):
             raise self._error(False)
         done: asyncio.Future[Any] = self._loop.create_future()
@@ -108,6 +149,8 @@ class _Store:
 
         self._loop.start(OUTSIDE, there(), f"{self.name} server")
         result = await done
+        if trouble.trap is not None:
+            await self._trapped(method.__name__, args, True)
         await trouble.pause(self.name, WRITES_S)
         if trouble.fails(self.name):
             raise self._error(True)
@@ -276,8 +319,10 @@ class MessagesClient(_Store):
                     break
                 self._notify()
                 await asyncio.sleep(0.05 + self._trouble.random.random())
+            await self._trapped("put", batch, False)
             for rows, frontier in batch:
                 self.target.put(rows, frontier)
+            await self._trapped("put", batch, True)
             del self._queue[: len(batch)]
             self._written += len(batch)
             self._notify()

@@ -49,7 +49,14 @@ def test_whatever_happens_the_invariants_hold() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["histories"] == SEEDS + len(KEPT)
-    assert len(found["silent"]) <= 4, f"faults that never fired: {found['silent']}"
+    silent = [what for what in found["never"] if what.startswith("fault: ")]
+    assert len(silent) <= 8, f"of {len(found['faults'])} kinds of faults these never fired: {silent}"
+
+
+def test_a_history_fits_production() -> None:
+    """The quickest look at whether what stands in for the machine still does."""
+    done = simulate("--seeds", "1", "--no-shrink")
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr
 
 
 @pytest.mark.parametrize("seed", ["3", "7"])

@@ -50,7 +50,7 @@ def test_a_killed_process_does_nothing_more_not_even_clean_up() -> None:
     assert loop.run("s", main) == ["begun", "mourned"]
 
 
-def test_who_waits_for_an_operator_is_told_that_his_host_lost_power() -> None:
+def test_who_waits_for_an_operator_is_told_that_it_was_killed() -> None:
     async def main(running: SimLoop) -> str:
         process = Process("p", "p")
         world: Any = SimpleNamespace(loop=running)
@@ -59,7 +59,7 @@ def test_who_waits_for_an_operator_is_told_that_his_host_lost_power() -> None:
         await asyncio.sleep(1)
         running.kill(process)
         async with asyncio.timeout(100):
-            with pytest.raises(PlanBError, match="power"):
+            with pytest.raises(PlanBError, match="killed"):
                 await waits
         return str(await World.as_operator(world, home, "second", asyncio.sleep(1, "done")))
 

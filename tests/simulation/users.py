@@ -39,6 +39,9 @@ class User:
         self.name = name
         self.token = token
         self.regions = regions
+        """Those that are ready for people."""
+        self.offered = regions
+        """Those that the app knew when it was started."""
         self.random = Random(f"{world.seed} {name}")
         self.host = name
         self.client: Client
@@ -65,6 +68,7 @@ class User:
         self.process = Process(f"{self.name}#{self.apps}", f"{world.seed} {self.name} {self.apps}")
         world.network.hosts[self.process] = self.host
         self.firsts = Counter()
+        self.offered = list(self.regions)
         order = sorted(self.regions, key=lambda one: one != region)
         urls = [f"http://{one}:1" for one in order]
         self.client = Client(
@@ -142,6 +146,14 @@ class User:
             name = "send"
         if work is None:
             return
+        await self._do(name, work)
+
+    async def poison(self, how: str) -> None:
+        """Writes what cannot be applied."""
+        fields = {"about": f"p{self.random.randrange(100)}", "how": how}
+        await self._do("poison", self.client._write("POST", "/v1/sim/poison", fields))
+
+    async def _do(self, name: str, work: Awaitable[Receipt | None]) -> None:
         before, client, begun_s = self.seen, self.client, self.world.loop.time()
         self.busy += 1
         try:
@@ -301,7 +313,7 @@ class User:
         return self.client._write("POST", "/v1/sim/about", {"about": f"a{self.random.randrange(100)}"})
 
     async def _switch(self) -> None:
-        self._move(self.random.choice(self.regions))
+        self._move(self.random.choice(self.offered))
 
     def _move(self, region: str) -> None:
         self.world.note("switch", self.name, region)
@@ -368,7 +380,7 @@ class User:
         key = f"again{self.random.randrange(10**9)}"
         to, text = self._other(), f"twice {key}"
         pause_s, moves = self.random.random(), self.random.random() < 0.5
-        region = self.random.choice(self.regions)
+        region = self.random.choice(self.offered)
         first = asyncio.ensure_future(self.client.send(to, text, key=key))
         await asyncio.sleep(pause_s)
         if moves:

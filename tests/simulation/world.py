@@ -12,25 +12,26 @@ from random import Random
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import aiohttp
+
 from api.internal_auth import InternalAuth
 from core import ids, limits
 from core.clock import HybridClock
 from core.errors import PlanBError
 from core.ids import Lane
 from stores.adapters.memory_objects import MemoryObjects
-from tests.simulation import final, loop, seams
-from tests.simulation.datacenter import SYS, SYS_KEY, Home
+from tests.simulation import crashpoints, final, loop, seams
+from tests.simulation.datacenter import NAMES, SYS, SYS_KEY, Home
 from tests.simulation.disks import Disks
 from tests.simulation.faults import Faults
 from tests.simulation.ledger import Acknowledged, Ledger, Violation
-from tests.simulation.loop import OUTSIDE, PROCESS, SimLoop
+from tests.simulation.loop import OUTSIDE, PROCESS, Process, SimLoop
 from tests.simulation.network import FAIR, Network, Session
 from tests.simulation.plan import Plan
 from tests.simulation.stores import Trouble
 from tests.simulation.users import User
 from tests.simulation.watching import Watching
 
-NAMES = ("fra", "ams", "nyc", "sgp", "gru")
 PEOPLE = ("Uada", "Ubob", "Ucyd", "Udan", "Ueve")
 BEGIN_MS = 1_790_000_000_000
 CONVERGE_S_MAX = 900.0
@@ -59,6 +60,8 @@ class Outcome(NamedTuple):
     steps: int
     counts: Counter[str]
     """Faults that fired, things that were done."""
+    places: Counter[str]
+    """Awaits of production code at which crashes found a task."""
 
 
 class World:
@@ -72,6 +75,8 @@ class World:
         self.counts: Counter[str] = Counter()
         self.acts: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
+        self.places: Counter[str] = Counter()
+        """Awaits of production code at which some crash found a task."""
         self._misstamped: set[int] = set()
         self.promises: list[Acknowledged] = []
         self.network = Network(loop, Random(f"{plan.seed} network"))
@@ -87,6 +92,7 @@ class World:
         self.watching = Watching(self)
         self.network.watch = self.watching.answered
         self.network.served = self.watching.served
+        self.loop.killing = self.killing
         self._trace = hashlib.blake2b(digest_size=16)
 
     # -- what everybody needs
@@ -139,7 +145,7 @@ class World:
 
         def gone() -> None:
             if not done.done():
-                done.set_exception(PlanBError("the host lost power"))
+                done.set_exception(PlanBError("the process was killed"))
                 done.exception()  # who waited may be gone himself
 
         process.on_death.append(gone)
@@ -151,36 +157,51 @@ class World:
                 done.set_exception(error)
             else:
                 done.set_result(result)
+            process.over = True
             self.loop.kill(process)
 
         self.loop.start(process, run(), name)
         return await done
 
     async def sys(self, home: Home, method: str, path: str, fields: dict[str, Any], key: str = "") -> dict[str, Any]:
-        """A call of the customer's own system, repeated until it is answered."""
+        """A call of the customer's own system, repeated until it is done."""
+        while True:
+            status, found = await self.asked(home, method, path, fields, key)
+            if status < 400:
+                return found
+            await asyncio.sleep(0.5)
 
-        async def call() -> dict[str, Any]:
+    async def asked(
+        self, home: Home, method: str, path: str, fields: dict[str, Any], key: str = ""
+    ) -> tuple[int, dict[str, Any]]:
+        """A call of the customer's own system or an operator, made once: status and answer; 0 if none came."""
+
+        async def call() -> tuple[int, dict[str, Any]]:
             auth = InternalAuth(SYS_KEY, "customer", self.wall_ms)
             body = json.dumps(fields).encode()
-            while True:
-                headers = auth.sign(home.name, method, path, body, {"Idempotency-Key": key} if key else {})
-                try:
-                    async with Session(self.network).request(
-                        method, f"http://{home.name}:{SYS}{path}", data=body, headers=headers
-                    ) as answer:
-                        if answer.status < 400:
-                            found: dict[str, Any] = json.loads(await answer.read())
-                            return found
-                except (OSError, TimeoutError):
-                    pass
-                await asyncio.sleep(0.5)
-
-        while True:
+            headers = auth.sign(home.name, method, path, body, {"Idempotency-Key": key} if key else {})
             try:
-                found: dict[str, Any] = await self.as_operator(home, "customer", call())
-            except PlanBError:
-                continue
-            return found
+                async with Session(self.network).request(
+                    method, f"http://{home.name}:{SYS}{path}", data=body, headers=headers
+                ) as answer:
+                    return answer.status, json.loads(await answer.read())
+            except (OSError, TimeoutError, aiohttp.ClientError):
+                return 0, {}
+
+        try:
+            found: tuple[int, dict[str, Any]] = await self.as_operator(home, "customer", call())
+        except PlanBError:
+            return 0, {}
+        return found
+
+    def killing(self, process: Process) -> None:
+        """A process dies: where does it stand?"""
+        if process.over or self.network.hosts.get(process) not in self.homes:
+            return
+        points, places = crashpoints.reached(process.tasks)
+        self.counts["crashes"] += 1
+        self.counts.update(f"crashed at: {point}" for point in points)
+        self.places.update(places)
 
     # -- the life of a planet
 
@@ -198,13 +219,7 @@ class World:
         names = NAMES[: plan.dcs]
         numbers = {name: at + 1 for at, name in enumerate(names)}
         for name in names:
-            clock = self.clocks[name] = Clock()
-            clock.skew_ms = self.random.uniform(-plan.skew_ms, plan.skew_ms)
-            home = self.homes[name] = Home(self, name, numbers)
-            home.trouble = Trouble(Random(f"{plan.seed} {name} trouble"))
-            home.disks = Disks(name, self.ledger, self.wall_ms, MemoryObjects(), updates_kept=plan.updates_kept)
-            home.knows_new = not plan.versions or self.random.random() < 0.5
-            home.boot()
+            self.build(name, numbers)
         await self.until(lambda: all(home.serving for home in self.homes.values()), "the first start")
         first = next(iter(self.homes.values()))
         self.names = list(PEOPLE[: plan.users])
@@ -214,9 +229,23 @@ class World:
             token = (await self.sys(first, "POST", "/sys/v1/tokens", fields, f"token-{name}"))["token"]
             self.users[name] = User(self, name, token, list(names))
         await self.until(self.even, "the first convergence")
+        for (
+            clock
+        ) in self.clocks.values():  # not before: of three, one that is off refuses writes, and nobody could begin
+            clock.skew_ms = self.random.uniform(-plan.skew_ms, plan.skew_ms)
         for user in self.users.values():
             user.open(self.random.choice(names))
         self.note("begin", *names)
+
+    def build(self, name: str, numbers: dict[str, int]) -> None:
+        """A datacenter on empty disks, and its first start."""
+        plan = self.plan
+        self.clocks[name] = Clock()
+        home = self.homes[name] = Home(self, name, numbers)
+        home.trouble = Trouble(Random(f"{plan.seed} {name} trouble"))
+        home.disks = Disks(name, self.ledger, self.wall_ms, MemoryObjects(), updates_kept=plan.updates_kept)
+        home.knows_new = not plan.versions or self.random.random() < 0.5
+        home.boot()
 
     async def _days(self) -> None:
         """People do what they do."""
@@ -308,15 +337,16 @@ def _lived(plan: Plan, running: SimLoop) -> Outcome:
         except loop.Stuck as stuck:
             found = [f"stuck: {stuck}"]
         except Exception as error:
-            found = [f"the simulation broke: {''.join(traceback.format_exception(error))}"]
+            found = [f"the simulation broke: {error!r}: {''.join(traceback.format_exception(error))}"]
     counts = world.counts
     for home in world.homes.values():
         counts.update({f"store: {what}": n for what, n in home.trouble.counts.items()})
     counts.update({f"wire: {what}": n for what, n in world.network.counts.items()})
     counts.update({f"act: {what}": n for what, n in world.acts.items()})
+    counts.update(Counter(f"action: {event.action}" for event in world.watching.events.values()))
     counts.update({f"refused: {what}": n for what, n in world.refusals.items()})
     trace = world._trace.hexdigest()
-    return Outcome(plan.seed, found, trace, world.history, running.time(), running.steps, counts)
+    return Outcome(plan.seed, found, trace, world.history, running.time(), running.steps, counts, world.places)
 
 
 @contextlib.contextmanager
