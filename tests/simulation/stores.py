@@ -6,7 +6,7 @@ not. `Trouble` says how bad the day is.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from core import limits
 from core.errors import LogUnavailable, OutcomeUnknown, PlanBError, StoreUnavailable
 from core.messages import Row
 from events.ports import Top
-from stores.ports import Frontier, Sent
+from stores.ports import Frontier
 from tests.simulation.disks import Disks, Messages
 from tests.simulation.loop import OUTSIDE, Process, SimLoop
 
@@ -222,7 +222,7 @@ class LogClient(_Store):
             yield grown
 
 
-@_reads("frontier", "rows", "result", "results", "parked", "conflicts", "meta")
+@_reads("frontier", "rows", "some", "page", "result", "results", "parked", "conflicts", "meta")
 @_writes("apply", "set_meta", "load", "set_frontier", "collect")
 class RelationalClient(_Store):
     name = "relational"
@@ -263,6 +263,20 @@ class ObjectsClient(_Store):
             yield key
 
 
+def _drained(*names: str) -> Callable[[type["MessagesClient"]], type["MessagesClient"]]:
+    def add(kind: type["MessagesClient"]) -> type["MessagesClient"]:
+        for name in names:
+
+            def method(self: "MessagesClient", *args: Any, name: str = name, **more: Any) -> Any:
+                return self._read(getattr(self.target, name), *args, **more)
+
+            setattr(kind, name, method)
+        return kind
+
+    return add
+
+
+@_drained("page", "rows_of", "tops", "recent", "sent_since")
 class MessagesClient(_Store):
     """Writes behind, as the adapter over SQLite: what is queued dies with the process; reads wait for it."""
 
@@ -337,26 +351,6 @@ class MessagesClient(_Store):
 
     async def frontier(self) -> Frontier:
         found: Frontier = await self._do(self.target.frontier)
-        return found
-
-    async def history(self, conversation: str, **more: Any) -> list[Row]:
-        found: list[Row] = await self._read(self.target.history, conversation, **more)
-        return found
-
-    async def rows_of(self, messages: Iterable[int]) -> list[Row]:
-        found: list[Row] = await self._read(self.target.rows_of, list(messages))
-        return found
-
-    async def tops(self, after: str, limit: int) -> list[tuple[str, int]]:
-        found: list[tuple[str, int]] = await self._read(self.target.tops, after, limit)
-        return found
-
-    async def recent(self, conversation: str, limit: int, before: int | None = None) -> list[Row]:
-        found: list[Row] = await self._read(self.target.recent, conversation, limit, before)
-        return found
-
-    async def sent_since(self, id: int, limit: int) -> list[Sent]:
-        found: list[Sent] = await self._read(self.target.sent_since, id, limit)
         return found
 
     async def dump(self) -> AsyncIterator[list[Row]]:

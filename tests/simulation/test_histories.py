@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from events.ports import EventLog
+from stores.ports import HotStore, MessageStore, ObjectStore, RelationalStore
 from tests.simulation.bugs import BUGS
 from tests.simulation.planted import Bug, planted
+from tests.simulation.stores import HotClient, LogClient, MessagesClient, ObjectsClient, RelationalClient
 
 pytestmark = pytest.mark.simulation
 
@@ -23,6 +26,13 @@ KEPT = {
     "1076": "who joined while an announcement was lost never heard of the supergroup",
     "1201": "a customer waited for ever for a call of his that a power failure had ended",
 }
+STAND_INS = (
+    (LogClient, EventLog),
+    (RelationalClient, RelationalStore),
+    (MessagesClient, MessageStore),
+    (HotClient, HotStore),
+    (ObjectsClient, ObjectStore),
+)
 QUICK = (
     "recovery from the greatest frontier",
     "V merged element by element",
@@ -92,6 +102,13 @@ def test_a_planted_bug_is_caught_within_its_budget(name: str) -> None:
 def test_a_planted_bug_fits_production(bug: Bug) -> None:
     with planted(bug):
         pass
+
+
+@pytest.mark.parametrize(("stand_in", "port"), STAND_INS, ids=lambda one: one.__name__)
+def test_a_stand_in_fits_production(stand_in: type, port: type) -> None:
+    """What it did not have would be an error of nobody's in every history."""
+    promised = {name for one in port.__mro__ for name in vars(one) if not name.startswith("_")}
+    assert sorted(name for name in promised if not hasattr(stand_in, name)) == []
 
 
 def test_a_bug_that_does_not_fit_production_any_more_is_told() -> None:

@@ -167,8 +167,9 @@ class World:
         """A call of the customer's own system, repeated until it is done."""
         while True:
             status, found = await self.asked(home, method, path, fields, key)
-            if status < 400:
+            if 0 < status < 400:
                 return found
+            self.look()
             await asyncio.sleep(0.5)
 
     async def asked(
