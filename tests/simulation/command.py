@@ -129,7 +129,7 @@ def _many(args: argparse.Namespace) -> int:
             _print(*shrunk(plan, run(plan), run))
     missed = _report(args, done) if args.report else 0
     if args.json:
-        print(json.dumps(done.shown(PENDING)))
+        print(json.dumps(done.told()))
     uncovered = done.never and (args.cover or (not kinds and done.histories >= COVERED_FROM))
     return 1 if done.failed or missed or uncovered else 0
 

@@ -79,6 +79,20 @@ class Run:
         wanted = dict.fromkeys(self._wanted.get(group, ()), 0)
         return wanted | {name[len(begin) :]: n for name, n in sorted(self.counts.items()) if name.startswith(begin)}
 
+    def told(self) -> dict[str, Any]:
+        """What can be added up with other runs' figures."""
+        return {
+            "histories": self.histories,
+            "simulated_s": self.simulated_s,
+            "cpu_s": self.took_s,
+            "steps": self.steps,
+            "failed": self.failed,
+            "counts": dict(sorted(self.counts.items())),
+            "histories_with": dict(sorted(self._fired_in.items())),
+            "crash_places": dict(sorted(self.places.items())),
+            "silent": self.never,
+        }
+
     def shown(self, pending: Mapping[str, str]) -> dict[str, Any]:
         """As JSON (docs/simulation.md)."""
         share = {name: self._fired_in[f"fault: {name}"] / max(self.histories, 1) for name in self._group("fault")}
