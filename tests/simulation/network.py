@@ -209,6 +209,8 @@ class Network:
         async def handle() -> None:
             request = request_of("GET", url, {}, b"", self.loop)
             request[SOCKET] = wire.server
+            protocol: Any = request.protocol
+            protocol.transport = _Transport()
             try:
                 await listener.app._handle(request)
             except web.HTTPException:
@@ -234,6 +236,25 @@ def _host(url: URL) -> str:
 
 class _Protocol:
     ssl_context = peername = sockname = transport = None
+
+
+class _Transport:
+    """What of a websocket's transport is used: its bytes are counted by none here, for no client sends too many."""
+
+    def __init__(self) -> None:
+        self._protocol = asyncio.Protocol()
+
+    def get_protocol(self) -> asyncio.Protocol:
+        return self._protocol
+
+    def set_protocol(self, protocol: asyncio.Protocol) -> None:
+        self._protocol = protocol
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        """The wire takes all."""
+
+    def abort(self) -> None:
+        """The other end is told by the wire."""
 
 
 class _Whole:
