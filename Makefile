@@ -8,11 +8,11 @@ STAMP := .venv/.stamp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env install lock servers demo test simulate prove lint format check bench clean distclean
+.PHONY: help env install lock servers demo test simulate fuzz prove audit lint format check bench clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
-	@echo '  ARGS="..." is passed on by servers, demo, test, simulate, prove, check and bench'
+	@echo '  ARGS="..." is passed on by servers, demo, test, simulate, fuzz, prove, check and bench'
 
 env: $(STAMP) ## create .venv from requirements.lock (again when it or pyproject.toml changed)
 
@@ -61,6 +61,12 @@ simulate: $(STAMP) ## histories of a simulated planet, each from its seed: docs/
 
 prove: $(STAMP) ## the long version, for hours; writes docs/proof.md. ARGS="--scale 0.05" is a short one
 	$(BIN)/python -m tests.prove $(ARGS)
+
+fuzz: $(STAMP) ## hostile clients against whole datacenters, and hostile bytes for every decoder: docs/security.md
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+audit: $(STAMP) ## what is known of vulnerabilities in what requirements.lock names; needs a network
+	@$(BIN)/python .ci/audit.py
 
 lint: $(STAMP) ## ruff, mypy --strict and the import rules
 	$(BIN)/ruff check .

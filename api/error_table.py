@@ -10,6 +10,8 @@ Every error has one stable `code`. Over HTTP it is `application/problem+json` (R
 `type: urn:planb:problem:<code>`; on the command line it is the exit code. Codes are never renamed.
 
 *Again* marks those after which the same request, under the same key, may succeed: wait for `Retry-After` seconds.
+What is refused before there is a request has no code: bytes that are no HTTP/1.1 (400) and an `Expect` that nobody
+knows (417) are answered in plain text.
 An error with status 500 says no more than its title; the `request` of its document names it in the server's log.
 
 | code | HTTP | exit | again | means |

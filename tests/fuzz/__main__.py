@@ -13,7 +13,8 @@ from pathlib import Path
 import uvloop
 
 from tests.fuzz import decoding
-from tests.fuzz.campaign import Campaign, Report
+from tests.fuzz.campaign import Campaign
+from tests.fuzz.report import Report
 
 
 def main() -> int:

@@ -38,8 +38,6 @@ class Pipe(asyncio.Protocol):
         self._answers: deque[Answer] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
-        self.headless = False
-        """The next answer has no body, whatever it says of one (HEAD)."""
 
     @classmethod
     async def open(cls, port: int) -> "Pipe":
@@ -62,6 +60,11 @@ class Pipe(asyncio.Protocol):
     @property
     def closed(self) -> bool:
         return self._closed
+
+    @property
+    def rest(self) -> bytes:
+        """What came and is no answer: frames, after an upgrade."""
+        return self._data
 
     def send(self, data: bytes) -> None:
         if self._transport is not None and not self._closed:
@@ -108,7 +111,7 @@ class Pipe(asyncio.Protocol):
             return False
         status = int(data[9:12])
         found = _LENGTH.search(data, 0, end + 2)
-        bare = self.headless or status < 200 or status == 304
+        bare = status < 200 or status == 304
         size = int(found[1]) if found and not bare else 0
         if len(data) < end + 4 + size:
             return False

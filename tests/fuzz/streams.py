@@ -85,8 +85,8 @@ def _payload(rng: Random, known: Known, user: str) -> bytes:
     return shape % rng.choice(values.HOSTILE)
 
 
-async def one(rng: Random, port: int, known: Known) -> list[int]:
-    """One connection from upgrade to end; the status of the upgrade."""
+async def one(rng: Random, port: int, known: Known) -> tuple[list[int], bytes]:
+    """One connection from upgrade to end; the status of the upgrade, and all that came after it."""
     user = rng.choice(list(known.tokens))
     pipe = await Pipe.open(port)
     statuses = []
@@ -94,7 +94,7 @@ async def one(rng: Random, port: int, known: Known) -> list[int]:
         answer = (await pipe.ask(_upgrade(rng, known.tokens[user])))[0]
         statuses.append(answer.status)
         if answer.status != 101:
-            return statuses
+            return statuses, b""
         if rng.random() < 0.5:
             pipe.send(frame(rng, 1, b'{"type":"hello"}' if rng.random() < 0.5 else _payload(rng, known, user)))
         for _ in range(rng.randrange(FRAMES_MAX)):
@@ -118,4 +118,4 @@ async def one(rng: Random, port: int, known: Known) -> list[int]:
         statuses.append(0)
     finally:
         pipe.close()
-    return statuses
+    return statuses, pipe.rest
