@@ -79,6 +79,7 @@ class Campaign:
 
     async def _attack(self, sites: list[Site], ordinary: watching.Ordinary) -> None:
         known = await self._prepare(sites)
+        ordinary.told = lambda conversation, id: known.foreign.extend((conversation.encode(), id.encode()))
         idle = _used(sites)
         public = [site.ports.public for site in sites]
         shots = Shots(DOCUMENT, Random(f"{self._seed} public"), known)
@@ -234,10 +235,15 @@ class Campaign:
 
     async def _renew(self, name: str, known: Known) -> None:
         """His session was revoked by somebody: a new one."""
-        async with sys_of(self._planet, HOME) as sys:
-            made = await sys.call("POST", "/sys/v1/tokens", {"user": name, "device": "fuzz"}, key=str(uuid.uuid4()))
-        known.tokens[name] = str(made["token"]).encode()
-        self._renewing.discard(name)
+        try:
+            async with sys_of(self._planet, HOME) as sys:
+                made = await sys.call("POST", "/sys/v1/tokens", {"user": name, "device": "fuzz"}, key=str(uuid.uuid4()))
+            known.tokens[name] = str(made["token"]).encode()
+        except PlanBError as error:
+            if error.status != 503:  # his next 401 asks again
+                self.report.found(f"no token for {name}: {error.detail}")
+        finally:
+            self._renewing.discard(name)
 
     # -- what must hold
 

@@ -9,7 +9,7 @@ from tests.fuzz import values
 from tests.fuzz.pipes import Answer
 
 RARE = {
-    "/docs": 0.01, "/openapi.json": 0.01, "/metrics": 0.02, "/v1/login": 0.1, "/v1/logout": 0.02, "/v1/chats": 0.2,
+    "/docs": 0.01, "/openapi.json": 0.01, "/metrics": 0.02, "/v1/login": 0.02, "/v1/logout": 0.02, "/v1/chats": 0.2,
     "/v1/messages/batch": 0.5, "/v1/messages": 3.0, "/v1/stream": 0.5, "/v1/sessions/{session}": 0.1,
 }  # fmt: skip
 """How much oftener, or more rarely, than others: what costs much, and what makes more of everything."""
@@ -38,6 +38,8 @@ class Known:
         self.clocks: deque[bytes] = deque([b"x"], maxlen=32)
         self.cursors: dict[str, deque[bytes]] = {user: deque([b"PC1.x.y"], maxlen=16) for user in tokens}
         self.keys: deque[bytes] = deque([b"k"], maxlen=64)
+        self.foreign: deque[bytes] = deque(maxlen=64)
+        """A conversation of others and ids of their messages: nobody here may see anything of them."""
 
     def learn(self, shot: Shot, answer: Answer) -> None:
         """From an answer to a request that was right."""
@@ -114,6 +116,8 @@ class Shots:
         rng, known = self._rng, self.known
         if name in ("user", "users", "to") or (name == "peer" and rng.random() < 0.3):
             return rng.choice(known.conversations) if name == "to" and rng.random() < 0.5 else rng.choice(known.users)
+        if name in ("chat", "peer", "conversation", *_NUMBERED) and known.foreign and rng.random() < 0.1:
+            return rng.choice(known.foreign)
         if name in ("chat", "peer", "conversation"):
             return rng.choice(known.conversations)
         if name in _NUMBERED:

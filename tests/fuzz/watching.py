@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -73,6 +73,8 @@ class Ordinary:
         self._following = Reader(Client([away.url], reader_token, user=self._reader, options=QUICK))
         self.sent: dict[str, str] = {}
         """key -> id"""
+        self.told: Callable[[str, str], None] = lambda conversation, id: None
+        """Hears of each message that was taken."""
         self.refused = 0
         """Tries that were told to come again."""
         self.impolite: list[Told] = []
@@ -90,6 +92,7 @@ class Ordinary:
             told = await request(session, "POST", f"{self._home.url}/v1/messages", self._token, fields, key)
             if told.acknowledged:
                 self.sent[key] = str(told.body["id"])
+                self.told(str(told.body["conversation"]), self.sent[key])
                 return
             self.refused += 1
             if told.status > 0 and not told.polite:
