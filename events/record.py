@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from core.errors import Corrupt
 from core.event import Event
+from core.ids import ID_MAX
 
 GENESIS = bytes(32)
 """The "previous hash" of a lane's first record."""
@@ -74,7 +75,7 @@ def decode(data: bytes, offset: int = 0) -> tuple[Record, int]:
         signature = data[at + size + 33 : end]
     except (struct.error, IndexError) as error:
         raise Corrupt("a record is cut short", private=str(error)) from error
-    if version != WIRE_VERSION or len(signature) != length or length not in (0, 64) or seq == 0:
+    if version != WIRE_VERSION or len(signature) != length or length not in (0, 64) or seq == 0 or id > ID_MAX:
         raise Corrupt(f"not a record (wire version {version})")
     return Record(lane, seq, id, kind, body, digest, signature), end
 

@@ -109,10 +109,11 @@ class Fold:
             cell = Cell(plain(column.kind, value, f"{name}.{column_name}"), stamp if lww else 0)
             cells[column_name] = cell
             if lww and column.listed and contested(name):
+                basis = plain(Kind.INT, effect.basis.get(column_name, 0), f"the basis of {name}.{column_name}")
                 self.add(
                     OVERWRITES,
                     (name, canonical(key).decode(), column_name, stamp),
-                    {"basis": Cell(effect.basis.get(column_name, 0), 0), "value": Cell(cell.value, 0)},
+                    {"basis": Cell(basis, 0), "value": Cell(cell.value, 0)},
                 )
         self.add(name, key, cells)
 

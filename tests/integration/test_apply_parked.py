@@ -244,13 +244,14 @@ async def test_what_no_store_can_hold_is_parked_and_its_neighbours_are_not(dc: O
         away.event("message.edit", conversation="D1", message=1 << 63, text="x"),
         away.event("dialog.read", conversation="D1", marks={LANE: -1}),
         away.event("dialog.read", conversation="D1", marks={LANE: (1 << 64) - 1}),
+        away.event("user.update", user="Uada", fields={"name": "x"}, basis={"name": 1 << 63}),
     ]
     late = away.event("message.send", conversation="D1", to=("Uada", "Ubob"), text="ho")
     await away.arrive(good, *bad, late)
-    assert dc.applier.progress.parked == {LANE: [2, 3, 4, 5]}
+    assert dc.applier.progress.parked == {LANE: [2, 3, 4, 5, 6]}
     assert [row.body["text"] for row in await history(dc.messages, "D1", limit=9)] == ["hi", "ho"]
     assert (await dc.hot.pts(["Ubob"])) == [3]
-    assert dc.applier.progress.applied[LANE].seq == 6
+    assert dc.applier.progress.applied[LANE].seq == 7
     assert dc.applier.progress.v()[LANE] >= good.id
     with pytest.raises(Undecodable):
         await dc.applier.retry_parked(LANE, 2)

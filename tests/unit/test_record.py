@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Corrupt
+from core.ids import ID_MAX
 from events.record import (
     GENESIS,
     KIND_EVENT,
@@ -85,3 +86,10 @@ def test_mixed_lanes_are_sorted_apart_and_each_must_be_dense() -> None:
         check_lane(1, [one[1], one[0]])
     with pytest.raises(Corrupt):
         check_lane(2, one)
+
+
+def test_a_record_whose_id_no_store_could_hold_is_none() -> None:
+    sound = Record(2048, 1, ID_MAX, KIND_EVENT, b"", bytes(32), b"")
+    assert decode(encode(sound))[0] == sound
+    with pytest.raises(Corrupt):
+        decode(encode(sound._replace(id=ID_MAX + 1)))
