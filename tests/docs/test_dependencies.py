@@ -31,9 +31,14 @@ PRODUCT = (
     "sdk/python/planb_sdk",
 )
 
-PERMISSIVE = re.compile(r"MIT(-0)?|BSD(-[23]-Clause)?|Apache(-| )2\.0|PSF-2\.0|Python Software Foundation License")
+PERMISSIVE = re.compile(
+    r"MIT(-0)?|BSD(-[23]-Clause)?|Apache(-| | License )2\.0|Apache Software License"
+    r"|PSF-2\.0|Python Software Foundation License"
+)
 COPYLEFT_OF_FILES = re.compile(r"MPL-2\.0|Mozilla Public License 2\.0")
 """Binds who changes the package itself: fine for tools, and for nothing that is shipped."""
+PARTS = {"hiredis", "botocore", "urllib3"}
+"""Of redis and of boto3: where these have their parser, their errors and their connections."""
 SAID_ELSEWHERE = {"atheris": "Apache-2.0"}
 """Packages whose metadata is silent -> what the LICENSE of their repository says."""
 
@@ -81,7 +86,7 @@ def test_the_product_imports_what_it_names_and_names_what_it_imports() -> None:
     ours = {folder.rpartition("/")[2] for folder in PRODUCT}
     providers = packages_distributions()
     foreign = {name: place for name, place in imported().items() if name not in sys.stdlib_module_names | ours}
-    named = {canonicalize_name(one.name) for one in RUN_TIME} | {"hiredis"}
+    named = {canonicalize_name(one.name) for one in RUN_TIME} | PARTS
     used = set()
     for name, place in foreign.items():
         of = {canonicalize_name(provider) for provider in providers.get(name, ())}
