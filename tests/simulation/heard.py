@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+from core.action import registry
 from core.event import Event
 from events.codec import codec
 from events.record import KIND_EVENT, Entry, Record
@@ -66,7 +67,10 @@ def lived(plan: Plan) -> Lived:
         total = (await digest(home.disks.relational, home.disks.messages)).total
         shown = {}
         for user in planet.users.values():
-            shown[user.name] = await planet.loop.start(user.process, final._fetched(planet, user, home.name), "asks")
+            found = await planet.loop.start(user.process, final._fetched(planet, user, home.name), "asks")
+            # The same words as `asking.shown_to`, whatever the judge makes of them.
+            present = [name for name, dialog in found["dialogs"].items() if dialog["present"]]
+            shown[user.name] = {"order": present, "dialogs": found["dialogs"], "messages": found["messages"]}
         kept.append((planet, total, shown))
 
     with _listening(feeds), patch.object(final, "judge", judged):
@@ -77,6 +81,15 @@ def lived(plan: Plan) -> Lived:
     standing = {id(home.disks.relational) for home in planet.homes.values()}
     scripts = [_script(feed, planet, key in standing) for key, feed in feeds.items()]
     return Lived(plan, scripts, total, shown)
+
+
+def _applicable(event: Event) -> bool:
+    """Some histories hold events that no version can apply: nobody is owed anything by them."""
+    try:
+        registry()[event.action].effects(event)
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager
@@ -108,7 +121,7 @@ def _script(feed: Feed, planet: Any, ended: bool) -> Script:
         tops = planet.tops()
         fed.append([records[lane, seq] for lane in tops for seq in range(at.get(lane, 0) + 1, tops[lane] + 1)])
     events = {one.id: codec().decode(one.body) for given in fed for one in given if one.kind == KIND_EVENT}
-    ordered = [events[id] for id in sorted(events)]
+    ordered = [events[id] for id in sorted(events) if _applicable(events[id])]
     return Script(
         feed.relational._dc, [given for given in fed if given], ordered, planet.chats_of_all(), planet.names, ended
     )
