@@ -5,7 +5,7 @@ loudly. `python -m tests.simulation.real_engines --plant all`.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
@@ -25,7 +25,8 @@ class PlantingError(Exception):
 
 @dataclass(frozen=True)
 class EngineBug:
-    """`where`: "hot" or "log" (the Lua libraries), "upsert", or the name of a statement of sqlite_message_sql."""
+    """`where`: "hot" or "log" (the Lua libraries), "upsert", or what the names of statements of sqlite_message_sql
+    begin with."""
 
     name: str
     where: str
@@ -75,7 +76,7 @@ BUGS = (
     EngineBug("SQL: the first value stays", "upsert", "IS NULL OR ", "IS NULL AND "),
     EngineBug(
         "SQL: the greatest id of a class is its message",
-        "MESSAGES_DOWN",
+        "MESSAGES",
         "other.event < this.event",
         "other.event > this.event",
         changes=RESTLESS,
@@ -87,7 +88,7 @@ BUGS = (
         "ON rows.event = class.id",
         changes=RESTLESS,
     ),
-    EngineBug("SQL: the oldest message is the top", "TOP", "ORDER BY message DESC", "ORDER BY message"),
+    EngineBug("SQL: what is about a message is found for sends alone", "ABOUT", "kind <> 'send'", "kind = 'none'"),
 )
 BY_NAME = {bug.name: bug for bug in BUGS}
 
@@ -123,5 +124,13 @@ def _patched(where: str, edited: Edit) -> Iterator[None]:
         with patch.object(schema, "upsert", lambda *of: edited(upsert(*of))):
             yield
     else:
-        with patch.object(message_sql, where, edited(getattr(message_sql, where))):
+        with ExitStack() as stack:
+            for name, text in statements(where).items():
+                changed = edited(text) if isinstance(text, str) else {way: edited(one) for way, one in text.items()}
+                stack.enter_context(patch.object(message_sql, name, changed))
             yield
+
+
+def statements(begin: str) -> dict[str, str | dict[bool, str]]:
+    """Those with such names; one for each direction, where it has two."""
+    return {name: text for name, text in vars(message_sql).items() if name.startswith(begin)}

@@ -9,9 +9,9 @@ import pytest
 
 from core.tables import TABLES
 from events.adapters.valkey import _source
-from stores.adapters import sqlite_message_sql, sqlite_schema
+from stores.adapters import sqlite_schema
 from stores.adapters.valkey_hot import _library
-from tests.simulation.engine_bugs import BUGS, EngineBug
+from tests.simulation.engine_bugs import BUGS, EngineBug, statements
 
 pytestmark = [pytest.mark.simulation, pytest.mark.integration]
 
@@ -56,5 +56,5 @@ def test_a_bug_fits_the_engines(bug: EngineBug) -> None:
         if name in sqlite_schema.REPLICATED
     )
     texts = {"hot": _library()[0], "log": _source(), "upsert": upserts}
-    text = texts.get(bug.where) or getattr(sqlite_message_sql, bug.where)
+    text = texts.get(bug.where) or str(statements(bug.where))
     assert bug.old in text
