@@ -120,8 +120,8 @@ PARKED_MAX = 10_000
 UPDATES_KEPT_MAX = 10_000
 """Updates kept per user (and per supergroup) in the hot store; older ones are trimmed, then a cursor is `reset`."""
 LIST_TRIM_SHARE = 64
-"""A list of updates or results beyond its bound loses this part of it at once, so that not every write of a busy user
-pays for it."""
+"""A list of updates beyond its bound loses this part of it at once, and one of results grows by this part before it is
+cut to its bound, so that not every write of a busy user pays for it."""
 REFEED_RECORDS_MAX = 20_000
 """Records per lane from which updates are fed again when the hot store is rebuilt."""
 LOG_KEPT_RECORDS_MAX = 100_000
@@ -154,7 +154,7 @@ from the look for its key to its turn. Beyond it a copy may be announced without
 RESULT_KEPT_S = 86_400
 """How long (actor, key) -> result is kept."""
 RESULTS_OF_USER_MAX = 1_024
-"""Results of one user that the hot store keeps, those of his newest writes."""
+"""Results of one user that the hot store keeps, those of his newest writes; up to 1/LIST_TRIM_SHARE more are there."""
 RESULTS_OF_SYSTEM_MAX = 100_000
 """The same of the customer's own system, which is one actor and writes for all users."""
 CONFLICTS_KEPT_S = 30 * 86_400
@@ -302,7 +302,7 @@ WORKER_MAX = 127
 
 
 def least(kept: int) -> int:
-    """How many stay when a list grew beyond `kept` and is cut."""
+    """How many updates stay when a list grew beyond `kept` and is cut."""
     return kept - kept // LIST_TRIM_SHARE
 
 
@@ -330,7 +330,7 @@ assert REPLAY_POSTS_MAX * REPLAY_BODY_BYTES_MAX < SYS_BODIES_BYTES_MAX
 assert 2 * BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX <= LANE_BATCH_BYTES_MAX <= REPLAY_BYTES_MAX
 assert least(UPDATES_KEPT_MAX) >= RECENT_KEPT_MAX
 # What a client may repeat after a change of region, and what it may have under way.
-assert least(RESULTS_OF_USER_MAX) >= max(KEPT_MAX, BATCH_MESSAGES_MAX)
+assert max(KEPT_MAX, BATCH_MESSAGES_MAX) <= RESULTS_OF_USER_MAX
 assert RESULTS_OF_USER_MAX <= RESULTS_OF_SYSTEM_MAX
 assert REACTIONS_PER_USER_MAX <= EMOJI_PER_MESSAGE_MAX <= MESSAGE_REACTIONS_MAX
 # To set what one may have on at once, and to take it back.

@@ -360,7 +360,7 @@ class HotStore(Protocol):
 
     async def result(self, actor: str, key: str) -> Result | None:
         """That of the smallest event. Kept RESULT_KEPT_S; of one actor, those of the last RESULTS_OF_USER_MAX keys that
-        came, or RESULTS_OF_SYSTEM_MAX; a few less just after some were forgotten, see LIST_TRIM_SHARE."""
+        came, or RESULTS_OF_SYSTEM_MAX, and a few more until they are forgotten, see LIST_TRIM_SHARE."""
         ...
 
     async def announce(self, frame: bytes) -> None:

@@ -81,7 +81,7 @@ class _State:
         self.marks: defaultdict[tuple[str, str], dict[int, int]] = defaultdict(dict)
         self.hidden: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         self.results: dict[tuple[str, str], tuple[float, Result]] = {}
-        self.keys: defaultdict[str, list[str]] = defaultdict(list)
+        self.keys: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
         self.stamps: dict[tuple[str, str, str], int] = {}
         self.leases: defaultdict[str, dict[str, float]] = defaultdict(dict)
 
@@ -221,13 +221,14 @@ class MemoryHot:
             state.results[result.actor, result.key] = (self._clock() + limits.RESULT_KEPT_S, result)
         if old is None:
             keys = state.keys[result.actor]
-            keys.append(result.key)
+            keys.append((result.event, result.key))
             kept = self._system_results_kept if result.actor == "sys" else self._results_kept
-            if len(keys) > kept:
-                excess = len(keys) - limits.least(kept)
-                for key in keys[:excess]:
-                    state.results.pop((result.actor, key), None)
-                del keys[:excess]
+            if len(keys) > kept + kept // limits.LIST_TRIM_SHARE:
+                for event, key in keys[:-kept]:
+                    _, its = state.results.get((result.actor, key), (0.0, None))
+                    if its is not None and its.event <= event:
+                        del state.results[result.actor, key]
+                del keys[:-kept]
 
     def _result(self, actor: str, key: str) -> Result | None:
         until, result = self._state.results.get((actor, key), (0.0, None))

@@ -1,4 +1,4 @@
-#!lua name=planb_hot
+#!lua name=planb_hot_@layout@
 -- Hot state in one server. Each function below is atomic; what they promise is in stores/ports.py (HotStore), what
 -- they keep is in docs/hot-state.md.
 --
@@ -7,6 +7,8 @@
 -- Functions do not roll back: `apply` checks everything before its first write, and should a write fail all the
 -- same, it withdraws the epoch, so that nobody serves what is half written.
 
+-- When it changes: docs/hot-state.md. It is in the names of the library, of each function and of META.
+local LAYOUT = '2'
 local DIGEST = '@digest@'
 -- Only `redis.register_function` exists while a library is loaded; the first call binds the rest.
 local call, sub, byte, char, format, concat, insert, remove, sort
@@ -26,7 +28,7 @@ local RENEWED = 16 -- results of one actor after which their list is to live as 
 local STEP = 32 -- messages of a window looked at in one step: mostly few are unread
 
 -- Keys. Hash tags keep together what one call per slot needs on a cluster.
-local META = 'pb:meta' -- run, epoch (published), building, and BOUNDS
+local META = 'pb:meta:' .. LAYOUT -- run, epoch (published), building, and BOUNDS
 local FRONTIER = 'pb:frontier' -- lane -> id:seq
 local FLOOR = 'pb:floor' -- lane -> id: what every list counts as trimmed
 local function key(tag, kind) return 'pb:{' .. tag .. '}:' .. kind end
@@ -40,7 +42,7 @@ local function key2(tag, kind, rest) return 'pb:{' .. tag .. '}:' .. kind .. ':'
 
 local function register(name, flags, body)
   redis.register_function {
-    function_name = name,
+    function_name = name .. '_' .. LAYOUT,
     flags = flags,
     callback = function(_, args)
       if not call then bind() end
@@ -373,15 +375,20 @@ local function keep_newest(name, id, kept)
   if excess > 0 then call('ZPOPMIN', name, excess) end
 end
 
--- Results. Beside them, per actor the keys of his newest ones, the oldest first. The list outlives all results but the
--- last RENEWED ones, so that none of the others is beyond its bound because nobody counts it any more.
+-- Results. Beside them, per actor the event id and key of his newest ones, the oldest first. The list outlives all results
+-- but the last RENEWED ones, so that none of the others is beyond its bound because nobody counts it any more. A key that
+-- was used again after its result expired stands there twice, and only its last place is its result's: an element takes
+-- along what is not of a later event than its own. (A result may have given way to an earlier event's.)
 
 local function forget_results(actor, count)
-  local keys = call('LPOP', key(actor, 'o'), count)
-  for i = 1, #keys, CHUNK do
-    local names = {}
-    for j = i, min(i + CHUNK - 1, #keys) do insert(names, key2(actor, 'q', keys[j])) end
-    call('DEL', unpack(names))
+  local elements = call('LPOP', key(actor, 'o'), count)
+  for i = 1, #elements, CHUNK do
+    local names, gone = {}, {}
+    for j = i, min(i + CHUNK - 1, #elements) do insert(names, key2(actor, 'q', sub(elements[j], 20))) end
+    for j, value in ipairs(call('MGET', unpack(names))) do
+      if value and sub(value, 1, 19) <= sub(elements[i + j - 1], 1, 19) then insert(gone, names[j]) end
+    end
+    if #gone > 0 then call('DEL', unpack(gone)) end
   end
 end
 
@@ -390,10 +397,10 @@ local function keep_result(actor, name, value, bounds)
   local old = call('SET', result, value, 'EX', bounds.result_s, 'NX', 'GET')
   if not old then
     local order = key(actor, 'o')
-    local length = call('RPUSH', order, name)
+    local length = call('RPUSH', order, sub(value, 1, 19) .. name)
     local kept = actor == SYSTEM and bounds.system_results or bounds.results
-    if length > kept then
-      forget_results(actor, length - kept + floor(kept / bounds.trim_share))
+    if length > kept + floor(kept / bounds.trim_share) then
+      forget_results(actor, length - kept)
       length = 1
     end
     if length % RENEWED == 1 then call('EXPIRE', order, bounds.result_s) end
@@ -546,16 +553,20 @@ end)
 
 -- Epochs
 
--- open(digest, run id): 1 if this library is the wanted one. Withdraws an epoch that another server process began: a
--- restarted or promoted server may have lost or reordered updates.
-register('pb_open', {}, function(args)
-  local run = call('HGET', META, 'run')
-  if run and run ~= args[2] then call('HDEL', META, 'epoch', 'building', 'run') end
+-- What a server does that is full already must not need room: whoever comes has to be able to read, and to begin anew.
+
+-- open(digest, run id): 1 if this library is the wanted one. Withdraws an epoch that another server process began (a
+-- restarted or promoted server may have lost or reordered updates), and one that was begun without all of BOUNDS.
+register('pb_open', { 'allow-oom' }, function(args)
+  local found = call('HMGET', META, 'run', unpack(BOUNDS))
+  local whole = found[1] == args[2]
+  for i = 1, #BOUNDS do whole = whole and found[i + 1] end
+  if not whole then call('HDEL', META, 'epoch', 'building', 'run') end
   return args[1] == DIGEST and 1 or 0
 end)
 
 -- begin(epoch, field, value, ...): empties this database, after a look at whether it is ours.
-register('pb_begin', {}, function(args)
+register('pb_begin', { 'allow-oom' }, function(args)
   for _, name in ipairs(call('SCAN', '0', 'COUNT', 1000)[2]) do
     if sub(name, 1, 3) ~= 'pb:' then return fail('FOREIGN', name) end
   end
@@ -565,7 +576,7 @@ register('pb_begin', {}, function(args)
 end)
 
 -- publish(epoch, {frontier, floor}): both flat, lane then value.
-register('pb_publish', {}, function(args)
+register('pb_publish', { 'allow-oom' }, function(args)
   local epochs = call('HMGET', META, 'epoch', 'building')
   if epochs[1] == args[1] then return 1 end
   if epochs[2] ~= args[1] then return lost() end
@@ -834,7 +845,7 @@ end)
 
 local function now_s() return tonumber(call('TIME')[1]) end
 
-register('pb_present', {}, function(args)
+register('pb_present', { 'allow-oom' }, function(args)
   local name, ttl, now = key(args[1], 'p'), tonumber(args[3]), now_s()
   call('ZREMRANGEBYSCORE', name, '-inf', now)
   if ttl > 0 then

@@ -6,6 +6,7 @@ database. Layout, costs and choices: docs/hot-state.md.
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from copy import copy
 from importlib import resources
@@ -22,15 +23,22 @@ from stores.adapters.valkey_listener import subscribe
 from stores.ports import Change, EpochLost, Frontier, HotBatch, Mark, Result, Stale, Unread, Updates
 
 CHANNEL = "pb:announce"
+FREED_LOOK_S = 0.02
+"""How often `begin` looks whether what it emptied is freed."""
 _Asked = tuple[str, str, "asyncio.Future[bytes | None]"]
 """Actor, key, and who waits."""
 
 
-def _library() -> tuple[str, str]:
-    """The Lua source with its own digest in it, and the digest."""
-    source = resources.files("stores.adapters").joinpath("planb_hot.lua").read_text()
+def _source() -> str:
+    return resources.files("stores.adapters").joinpath("planb_hot.lua").read_text()
+
+
+def _library(source: str) -> tuple[str, str, str]:
+    """The Lua source with its layout and digest in their places; the layout; the digest."""
+    found = re.search(r"^local LAYOUT = '(\d+)'$", source, re.MULTILINE)
+    assert found, "planb_hot.lua names its layout"
     digest = hashlib.blake2b(source.encode(), digest_size=8).hexdigest()
-    return source.replace("@digest@", digest), digest
+    return source.replace("@layout@", found[1]).replace("@digest@", digest), found[1], digest
 
 
 class ValkeyHot:
@@ -53,7 +61,7 @@ class ValkeyHot:
             "recent", recent_kept, "ids", 4 * recent_kept, "waiting", waiting,
             "result_s", limits.RESULT_KEPT_S, "results", results_kept, "system_results", system_results_kept,
         )  # fmt: skip
-        self._source, self._digest = _library()
+        self._library, self._layout, self._digest = _library(_source())
         self._batcher = Batcher(url, greet=self._greet, timeout_s=timeout_s)
         self._asked: list[_Asked] = []
         """Results that this tick asks for."""
@@ -62,24 +70,32 @@ class ValkeyHot:
     async def _greet(self, send: Send) -> None:
         """On each new connection: the functions are there, and an epoch of another server process is withdrawn."""
         run = (await _facts(send))["run_id"]
+        opened = ("FCALL", f"pb_open_{self._layout}", 0, self._digest, run)
+        current: int | None = None
         try:
-            current = await send("FCALL", "pb_open", 0, self._digest, run)
+            current = await send(*opened)
         except hiredis.ReplyError as error:
             if not _unknown_function(error):
                 raise
-            current = 0
-        if not current:
-            await send("FUNCTION", "LOAD", "REPLACE", self._source)
-            await send("FCALL", "pb_open", 0, self._digest, run)
+        if current == 1:
+            return
+        try:
+            await send("FUNCTION", "LOAD", "REPLACE", self._library)
+        except hiredis.ReplyError as error:
+            if current is None or not str(error).startswith("OOM"):
+                raise
+            return  # on a full server another release's functions do, of this layout
+        await send(*opened)
 
     async def _call(self, function: str, *arguments: Argument) -> Any:
+        function = f"{function}_{self._layout}"
         try:
             try:
                 return await self._batcher.call("FCALL", function, 0, *arguments)
             except hiredis.ReplyError as error:
                 if not _unknown_function(error):
                     raise
-            await self._batcher.call("FUNCTION", "LOAD", "REPLACE", self._source)
+            await self._batcher.call("FUNCTION", "LOAD", "REPLACE", self._library)
             return await self._batcher.call("FCALL", function, 0, *arguments)
         except hiredis.ReplyError as error:
             raise _translated(error) from error
@@ -94,6 +110,9 @@ class ValkeyHot:
                 private=f"maxmemory-policy {facts['maxmemory_policy']}, it must be noeviction",
             )
         await self._call("pb_begin", str(epoch), "run", facts["run_id"], *self._bounds)
+        # Emptied at once, but freed in the background: until then a full server would refuse what is to be built.
+        while (await _facts(self._batcher.call))["lazyfree_pending_objects"] != "0":  # noqa: ASYNC110
+            await asyncio.sleep(FREED_LOOK_S)
 
     async def publish_epoch(self, epoch: int, frontier: Frontier, trimmed: Mapping[int, int]) -> None:
         await self._call("pb_publish", str(epoch), hot_wire.pack_floor(frontier, trimmed))
@@ -214,8 +233,8 @@ async def _facts(send: Send) -> dict[str, str]:
     """What the server says of itself. `run_id` is the process: it changes with a restart, and a replica has another."""
     reply = await send("INFO", "server", "memory")
     facts = dict(line.split(":", 1) for line in reply.decode().splitlines() if ":" in line)
-    if "run_id" not in facts or "maxmemory_policy" not in facts:
-        raise StoreUnavailable(private="the server does not tell its run_id and maxmemory_policy")
+    if missing := [name for name in ("run_id", "maxmemory_policy", "lazyfree_pending_objects") if name not in facts]:
+        raise StoreUnavailable(private=f"the server does not tell its {', '.join(missing)}")
     return facts
 
 

@@ -13,7 +13,7 @@ from stores.ports import Change, EpochLost, Feed, HotBatch, HotStore, Mark, Rece
 UPDATES_KEPT = 12
 """Less than LIST_TRIM_SHARE: what is beyond it is trimmed one by one."""
 ROOMY = 3 * limits.LIST_TRIM_SHARE
-"""The bound of the store `roomy`: what is beyond it is trimmed in threes."""
+"""The bounds of the store `roomy`, of updates and of results: what is beyond them is trimmed in threes."""
 RECENT_KEPT = 6
 RESULTS_KEPT = 5
 SYSTEM_RESULTS_KEPT = 9
@@ -52,6 +52,11 @@ def recent(id: int, sender: str = "Ua", conversation: str = "D1", class_: int | 
 async def write(hot: HotStore, **parts: object) -> dict[str, int]:
     """A batch that moves no lane: always welcome."""
     return await hot.apply(HotBatch(EPOCH, {}, **parts))  # type: ignore[arg-type]
+
+
+def done(n: int) -> Result:
+    """Of the user's n-th write, under a key of its own."""
+    return Result("Ua", f"k{n}", at(n), "message.send", b"f", {"n": n})
 
 
 async def count(hot: HotStore, user: str = "Ub", conversation: str = "D1", joined_at: int = 0) -> Unread:
@@ -355,6 +360,39 @@ class ResultsContract:
         assert await hot.result("Ua", "key") == result(at(2, NYC))
         assert await hot.result("Ub", "key") is None
         assert await hot.result("Ua", "other") is None
+
+    async def expire(self, hot: HotStore, actor: str, key: str) -> None:
+        """What RESULT_KEPT_S does to one result."""
+        raise NotImplementedError
+
+    async def test_as_many_results_as_were_promised_are_kept_whenever_one_looks(self, roomy: HotStore) -> None:
+        for n in range(3 * ROOMY):
+            await write(roomy, results=[done(n)])
+            assert await roomy.result("Ua", f"k{max(0, n - ROOMY + 1)}") is not None, f"after {n}"
+        left = [n for n in range(3 * ROOMY) if await roomy.result("Ua", f"k{n}")]
+        assert len(left) <= ROOMY + ROOMY // limits.LIST_TRIM_SHARE
+
+    async def test_a_result_under_a_key_that_is_used_again_is_as_new_as_the_others(self, hot: HotStore) -> None:
+        for n in range(RESULTS_KEPT - 1):
+            await write(hot, results=[done(n)])
+        await self.expire(hot, "Ua", "k0")
+        again = done(RESULTS_KEPT)._replace(key="k0")
+        await write(hot, results=[again])
+        for n in range(10, 10 + RESULTS_KEPT - 1):
+            await write(hot, results=[done(n)])
+            assert await hot.result("Ua", "k0") == again
+        await write(hot, results=[done(20)])
+        assert await hot.result("Ua", "k0") is None
+
+    async def test_a_result_that_gave_way_to_an_earlier_one_is_forgotten_in_its_turn(self, hot: HotStore) -> None:
+        early = done(0)._replace(event=at(0, NYC) - (1 << 30))
+        await write(hot, results=[done(0)])
+        await write(hot, results=[early])
+        for n in range(1, RESULTS_KEPT):
+            await write(hot, results=[done(n)])
+        assert await hot.result("Ua", "k0") == early
+        await write(hot, results=[done(RESULTS_KEPT)])
+        assert await hot.result("Ua", "k0") is None
 
     async def test_of_each_user_the_newest_results_are_kept(self, hot: HotStore) -> None:
         def result(n: int, actor: str = "Ua") -> Result:

@@ -28,10 +28,15 @@ class TestMemoryHot(HotStoreContract, HotLaws):
 
     @pytest.fixture
     async def roomy(self) -> HotStore:
-        store = MemoryHot(updates_kept=ROOMY)
+        store = MemoryHot(updates_kept=ROOMY, results_kept=ROOMY)
         await store.begin(EPOCH)
         await store.publish_epoch(EPOCH, {}, {})
         return store
+
+    async def expire(self, hot: HotStore, actor: str, key: str) -> None:
+        assert isinstance(hot, MemoryHot)
+        _, result = hot._state.results[actor, key]
+        hot._state.results[actor, key] = (0.0, result)
 
     async def test_a_listener_that_is_too_slow_is_told_that_it_missed_something(self, hot: HotStore) -> None:
         stream = hot.listen()
@@ -61,8 +66,12 @@ class TestValkeyHot(HotStoreContract, HotLaws):
 
     @pytest.fixture
     async def roomy(self, server: ValkeyServer) -> AsyncIterator[HotStore]:
-        store = ValkeyHot(server.url, updates_kept=ROOMY)
+        store = ValkeyHot(server.url, updates_kept=ROOMY, results_kept=ROOMY)
         await store.begin(EPOCH)
         await store.publish_epoch(EPOCH, {}, {})
         yield store
         await store.close()
+
+    async def expire(self, hot: HotStore, actor: str, key: str) -> None:
+        assert isinstance(hot, ValkeyHot)
+        assert await hot._batcher.call("PEXPIREAT", f"pb:{{{actor}}}:q:{key}", 1) == 1

@@ -23,8 +23,8 @@ def test_every_key_of_hot_state_is_listed_with_its_bound() -> None:
     named |= {kind for names in found for kind in re.findall(r"`:([a-z]):<", names)}
     made = set(re.findall(r"\bkey2?\([^()]*?(?:\[[^]]*\][^()]*?)?, '([a-z])'", HOT))
     assert named == made
-    fixed = {name for names in found for name in re.findall(r"`(pb:[a-z]+)`", names)}
-    assert fixed == set(re.findall(r"'(pb:[a-z]+)'", HOT))
+    fixed = {name for names in found for name in re.findall(r"`(pb:[a-z]+)(?::<layout>)?`", names)}
+    assert fixed == set(re.findall(r"'(pb:[a-z]+):?'", HOT))
     assert not re.search(r"call\('[A-Z]+', 'pb:", HOT), "a key that is spelled where it is used"
 
 
