@@ -41,10 +41,10 @@ async def test_the_first_calls_of_the_client_protocol_are_answered() -> None:
     settings, _, rest = script.partition("\n")
     named = {word.partition("=")[0] for word in shlex.split(settings)}
     async with api_dc() as api:
-        await api.sign_up("Umira")
-        mira = api.user("Umira")
+        await api.sign_up("Uyou")
+        you = api.user("Uyou")
         root = str(api.http.make_url("")).rstrip("/")
-        variables = {"AUTH": f"Authorization: Bearer {mira.token}", **dict.fromkeys(named, root)}
+        variables = {"AUTH": f"Authorization: Bearer {you.token}", **dict.fromkeys(named, root)}
         calls = [curl_arguments(words) for words in called(Template(rest).substitute(variables), "curl")]
         assert len(calls) > 5
         for one in calls:
@@ -54,7 +54,7 @@ async def test_the_first_calls_of_the_client_protocol_are_answered() -> None:
                 found = await answer.json()
                 assert answer.status == 200, (one, found)
         assert found["reset"] is True
-        notes = await mira.ok("GET", "/v1/dialogs/Umira/messages")
+        notes = await you.ok("GET", "/v1/dialogs/Uyou/messages")
         assert [message["text"] for message in notes["messages"]] == ["note to self"]
 
 
