@@ -21,7 +21,8 @@ _HEAD = """# What each write does
 
 The write primitives ("actions"). This page is made from their classes in `core/actions/` by
 `.venv/bin/python -m api.semantics_table`; the notes are also in `GET /openapi.json`, as `x-consistency`. Where they
-differ from the first design, and what is not there yet: [decisions/0007](decisions/0007-actions-and-the-first-design.md).
+differ from the first design, and what is not there yet:
+[decisions/0007](decisions/0007-actions-and-the-first-design.md).
 
 A write is decided once, in the datacenter that takes it (its *origin*): there it is validated, authorised and turned
 into arguments that need no further decision. Everywhere else it is only merged. "Knew", "had seen" and "applied" below

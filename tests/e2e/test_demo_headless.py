@@ -91,7 +91,7 @@ async def test_two_demos_at_once_on_any_logs_keep_every_claim(tmp_path: Path) ->
     (refused,) = account["refused"]
     assert (refused["nick"], refused["bytes"], refused["reason"]) == ("nick1|away", LONG, "too_long")
     assert refused["file"].endswith("big.log")
-    assert "a message of nick1|away is refused (too_long, 16,385 bytes)" in good.err
+    assert "a message of nick1|away is refused: 16,385 bytes, over 16,384 bytes" in good.err
     told = only_json(junk)
     assert told["messages"] == 0
     account = told["input"]

@@ -191,7 +191,7 @@ async def test_members_come_in_pages_with_their_roles(api: ApiDc, ada: User) -> 
     found, after = [], ""
     while True:
         page = await ada.ok("GET", f"/v1/chats/{chat}/members?limit=2{after}")
-        assert page["count"] == 6
+        assert page["count"] is None  # nobody counts through a supergroup for one page
         found += [(one["user"], one["role"]) for one in page["members"]]
         if page["after"] is None:
             break

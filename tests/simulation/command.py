@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import tests.simulation.novelty  # noqa: F401  (registers its action; here, so that it is no action of other tests)
+import tests.simulation.novelty
+import tests.simulation.poison_action  # noqa: F401
 from core.action import registry
 from tests.simulation.bugs import BUGS, BY_NAME
 from tests.simulation.crashpoints import POINTS

@@ -26,7 +26,8 @@ if __name__ == "__main__" and os.environ.get("PYTHONHASHSEED") != "0":
     os.execve(sys.executable, [sys.executable, "-m", "tests.simulation.real_engines", *sys.argv[1:]],
               os.environ | {"PYTHONHASHSEED": "0"})  # fmt: skip
 
-import tests.simulation.novelty  # noqa: F401  (registers its action, before any registry is read)
+import tests.simulation.novelty
+import tests.simulation.poison_action  # noqa: F401
 from core import ids
 from core.errors import PlanBError
 from events.adapters.valkey import ValkeyLog

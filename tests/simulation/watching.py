@@ -12,11 +12,11 @@ from core.messages import Row
 from core.tables import MESSAGE_ROWS, TABLES, Cell, merge
 from events.codec import codec
 from events.record import KIND_EVENT, Record
-from tests.simulation import rules
+from tests.simulation import poison, rules
 from tests.simulation.decided import Finals
 from tests.simulation.loop import Process
 from tests.simulation.network import Answer
-from tests.simulation.poison import Poison, healthy_effects, hopeless
+from tests.simulation.poison import healthy_effects, hopeless
 from tests.simulation.steady import Frontiers
 
 
@@ -279,7 +279,7 @@ class Watching:
 
 def registry_effects(event: Event) -> tuple[Any, ...]:
     """All effects of an event, where it can be applied."""
-    if event.action == Poison.name:
+    if event.action == poison.NAME:
         return tuple(healthy_effects(event))
     return tuple(_REGISTRY[event.action].effects(event))
 
