@@ -6,14 +6,18 @@ from typing import Any
 from replicator.names import DcNames
 from snapshot.chunks import PREFIX as CHUNKS
 from snapshot.damage import Damaged
-from snapshot.segment import Span, lane_of
+from snapshot.segment import Span, lane_folder, lane_of
 
 SHOWN = 10
 """So many are listed as text; JSON has all."""
 REASONS_SHOWN = 3
 CHUNK_NEXT = "if the datacenter lives, `planb snapshot create` writes it anew where its rows are still the same"
-SEGMENT_NEXT = "copy this lane's segments of seqs {} to {} from another datacenter's objects, then delete this one"
-FOLDER_NEXT = "copy this folder from another datacenter's objects"
+SEGMENT_NEXT = (
+    "move this one away, then copy this lane's segments of seqs {} to {} from another datacenter's objects into {},"
+    " under their own names"
+)
+"""In this order: the other's segment often has the same name."""
+FOLDER_NEXT = "copy what is missing here from this folder of another datacenter's objects"
 MANIFEST_NEXT = "delete its folder: other snapshots do not need it"
 
 
@@ -36,7 +40,7 @@ def _next(one: Damaged) -> str:
         return CHUNK_NEXT
     span = Span.of(one.object)
     if span is not None:
-        return SEGMENT_NEXT.format(f"{span.first:,}", f"{span.last:,}")
+        return SEGMENT_NEXT.format(f"{span.first:,}", f"{span.last:,}", lane_folder(span.lane))
     return MANIFEST_NEXT if lane_of(one.object) is None else FOLDER_NEXT
 
 

@@ -39,12 +39,20 @@ def contiguous(spans: list[Span]) -> list[Span]:
         reach = best.last
 
 
+def first_hole(spans: list[Span]) -> Span | None:
+    """The seqs that are missing where `contiguous` ends, if more follows behind them."""
+    reach = max((span.last for span in contiguous(spans)), default=0)
+    beyond = min((span for span in spans if span.first > reach), default=None)
+    return None if beyond is None else Span(beyond.lane, reach + 1, beyond.first - 1)
+
+
 class Archive:
     """Reads the archive in `objects`. Safe to share within a process; keeps one decoded segment and the listing."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
         self._spans: dict[int, list[Span]] = {}
+        self._holes: dict[int, Span] = {}
         self._last_read: Segment | None = None
         self._ends: dict[int, tuple[Span, Top]] = {}
 
@@ -56,6 +64,7 @@ class Archive:
             if span is not None:
                 found.setdefault(span.lane, []).append(span)
         self._spans = {lane: contiguous(spans) for lane, spans in found.items()}
+        self._holes = {lane: hole for lane, spans in found.items() if (hole := first_hole(spans)) is not None}
 
     async def tops(self) -> dict[int, Top]:
         """How far each lane is archived without a hole, as of now. Corrupt, naming it, for a damaged last segment."""
@@ -77,9 +86,15 @@ class Archive:
         await self.refresh()
         return {lane: (spans[0].first, spans[-1].last) for lane, spans in self._spans.items()}
 
+    async def holes(self) -> dict[int, Span]:
+        """lane -> the first seqs that are missing while later ones are there, as of now."""
+        await self.refresh()
+        return dict(self._holes)
+
     async def read(self, lane: int, after: int, limit: int) -> list[Record]:
-        """Up to `limit` records with seq > `after`, in order; [] at the end. Each record's hash is verified within
-        its segment (across segments: `following`). NotFound if the lane begins later; Corrupt names what is damaged."""
+        """Up to `limit` records with seq > `after`, in order; [] at the end, or at a hole. Each record's
+        hash is verified within its segment (across segments: `following`). NotFound if the lane begins later; Corrupt
+        names what is damaged."""
         records: list[Record] = []
         while len(records) < limit:
             segment = await self._segment(lane, after + 1)
@@ -103,12 +118,21 @@ class Archive:
 
     async def following(self, lane: int, top: Top) -> AsyncGenerator[list[Record], None]:
         """All records after `top`, in batches, proven to continue it: the archive's own record at `top` must be
-        that very one, and each hash must follow from the last. Corrupt, NotFound or Forked else."""
+        that very one, and each hash must follow from the last. Corrupt, NotFound or Forked else; Corrupt also where
+        records are missing and later ones are there."""
+        folder = lane_folder(lane)
         if await self.place(lane, top.seq) != top:
             raise another(lane, top.seq)
-        while records := await self.read(lane, top.seq, limits.PULL_RECORDS_MAX):
-            top = check_chain(top, records, lane_folder(lane))
-            yield records
+        for tried in range(1, _TRIES + 1):  # a listing during a merge may miss both the old and the new ones
+            while records := await self.read(lane, top.seq, limits.PULL_RECORDS_MAX):
+                top = check_chain(top, records, folder)
+                yield records
+            hole = self._holes.get(lane)
+            if hole is None:
+                return
+            if tried == _TRIES:
+                what = f"seqs {hole.first} to {hole.last} are missing, but later ones are there"
+                raise Corrupt(f"{folder}: {what}", object=folder)
 
     async def prove(self, lane: int, start: Top, end: Top) -> None:
         """Corrupt, Forked or NotFound unless the archive leads from `start` to `end` without a gap; reads it all."""

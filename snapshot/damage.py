@@ -61,10 +61,10 @@ async def spoiled(snapshot: str, damages: Iterable[Damage], *, objects: ObjectSt
     """What was found wrong with one snapshot, and which others need the same objects. These are found by what they name
     and by what the archive lists: nothing is read but manifests, so further damage in others is not looked for."""
     damaged = gathered({snapshot: damages})
-    lanes = await archive.lanes()
+    lanes, holes = await archive.lanes(), await archive.holes()
     others = [manifest async for manifest in _others(snapshot, objects)] if damaged else []
     return [
-        one._replace(snapshots=sorted({*one.snapshots, *(m.id for m in others if _needs(m, one.object, lanes))}))
+        one._replace(snapshots=sorted({*one.snapshots, *(m.id for m in others if _needs(m, one.object, lanes, holes))}))
         for one in damaged
     ]
 
@@ -78,13 +78,15 @@ async def _others(snapshot: str, objects: ObjectStore) -> AsyncIterator[Manifest
                 continue  # lost by itself
 
 
-def _needs(manifest: Manifest, object: str, lanes: Mapping[int, tuple[int, int]]) -> bool:
-    """`lanes`: what the archive lists."""
+def _needs(manifest: Manifest, object: str, lanes: Mapping[int, tuple[int, int]], holes: Mapping[int, Span]) -> bool:
+    """`lanes` and `holes`: what the archive lists."""
     if object.startswith(CHUNKS):
         return object.removeprefix(CHUNKS) in manifest.chunks()
     span = Span.of(object)
     if span is not None:
         return span.last >= _f0(manifest, span.lane)
+    if any(object == lane_folder(lane) for lane in holes):
+        return True  # the replay leads through it, or begins behind what can be read
     for lane, end in manifest.f1.items():
         if object == lane_folder(lane):
             first, last = lanes.get(lane, (1, 0))

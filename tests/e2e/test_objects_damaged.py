@@ -220,7 +220,7 @@ async def test_a_lost_archive_is_told_in_a_few_lines(world: World, spare: Spare)
     )
     assert lines[0] == "  ✗ archive/2048/ (lane fra/0.0): no segment is there"
     assert lines[1] == f"    without it 2 snapshots ({world.older} … {world.newer}) can't be restored"
-    assert lines[2] == "    next: copy this folder from another datacenter's objects"
+    assert lines[2] == "    next: copy what is missing here from this folder of another datacenter's objects"
     assert lines[3] == "  ✗ archive/4096/ (lane iad/0.0): no segment is there"
     assert len(lines) == 6
     assert [one["lane"] for one in found.json["damages"]] == ["fra/0.0", "iad/0.0"]

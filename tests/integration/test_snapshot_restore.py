@@ -10,10 +10,11 @@ from core import limits
 from core.errors import ConfigError, Conflict, Corrupt, Forked, NotFound, StoreUnavailable
 from core.ids import Lane
 from events.adapters.memory import MemoryLog
+from events.ports import Top
 from snapshot import dump, restore, target
 from snapshot.archive import EMPTY, Archive
 from snapshot.chunks import Cutter, get_rows
-from snapshot.damage import Damaged, spoiled
+from snapshot.damage import Damage, Damaged, spoiled
 from snapshot.manifest import Manifest, decode_manifest, id_at, key_of, list_snapshots, seqs_of, show
 from snapshot.segment import Span, encode_segment
 from stores.adapters.directory_objects import DirectoryObjects
@@ -361,6 +362,39 @@ async def test_an_archive_that_no_longer_reaches_f1_is_named_by_its_lane() -> No
     with pytest.raises(Corrupt) as refused:
         await Site(world).restore(manifest.id)
     assert [one.object for one in damaged(refused.value)] == [f"archive/{lane}/"]
+
+
+async def test_a_hole_behind_f1_is_damage_and_not_the_end_of_the_archive() -> None:
+    """What follows F1 is replayed, too: a segment that is missing while later ones are there must be told."""
+    world, manifest = await lived()
+    end = manifest.f1[OWN].seq
+    top = (await Archive(world.objects).tops())[OWN]
+    for _ in range(3):
+        records = records_after(top, OWN, 5)
+        span, data = encode_segment(top, records)
+        await world.objects.put(span.key, data)
+        top = Top.of(records[-1])
+    assert await dump.verify(manifest.id, objects=world.objects, archive=Archive(world.objects)) == []
+    *_, hole, last = await keys(world.objects, f"archive/{OWN}/")
+    first = int(hole[-29:-17])
+    assert first > end
+    await world.objects.delete(hole)
+    folder = f"archive/{OWN}/"
+    found = await dump.verify(manifest.id, objects=world.objects, archive=Archive(world.objects))
+    what = f"seqs {first} to {first + 4} are missing, but later ones are there"
+    assert found == [Damage(folder, what)]
+    with pytest.raises(Corrupt) as refused:
+        await Site(world).restore(manifest.id)
+    assert damaged(refused.value) == [Damaged(folder, [what], [manifest.id])]
+    # Every snapshot needs what is missing there, by the quick look as well.
+    other = await dump.create(
+        relational=world.relational, messages=world.messages, archive=Archive(world.objects), objects=world.objects,
+        site=restore_site(manifest), clock=lambda: NOW_MS + 60_000,
+    )  # fmt: skip
+    (quick,) = await spoiled(manifest.id, found, objects=world.objects, archive=Archive(world.objects))
+    assert quick.snapshots == [manifest.id, other.id]
+    await world.objects.delete(last)
+    assert await dump.verify(manifest.id, objects=world.objects, archive=Archive(world.objects)) == []
 
 
 async def forked(world: World, manifest: Manifest) -> None:
