@@ -39,6 +39,10 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
             conversations.append(irc.parse_file(path))
         except OSError as error:
             raise Invalid(f"{path}: {error.strerror}") from error
+        if not conversations[-1].steps:
+            log = conversations[-1]
+            nothing = "no line is of a known form" if log.skipped == log.lines else "no line can be told"
+            raise Invalid(f"{path}: {nothing}; nothing was imported")
     narrator = Narrator(cast, conversations, in_order=True)
     began_s = monotonic()
     await cast.open()
