@@ -188,7 +188,7 @@ class Live:
                 if site.process.running:
                     try:
                         done = await site.snapshot()
-                        self._note(f"snapshot {done['id']}: {done['rows']} rows")
+                        self._note(f"snapshot {done['id']}: {done['rows']:,} rows")
                     except PlanBError as error:
                         self._note(f"no snapshot of {site.name}: {error.detail}")
             await asyncio.sleep(SNAPSHOT_S)  # a period, not a condition
@@ -225,6 +225,7 @@ class Live:
             site.burn()
             return {"did": f"{site.name} was burnt already"} if burnt else self._done(f"{site.name} burnt down")
         restored: dict[str, Any] = {}
+        how = "is back" if verb == "start" else "was rebuilt"
         if verb == "start":
             if all(child.running for child in site.children):
                 return {"did": f"{site.name} runs already"}
@@ -236,7 +237,7 @@ class Live:
                 restored = await self._planet.rebuild(site.name)
             finally:
                 self._rebuilding.discard(site.name)
-        return {**self._done(f"{site.name} is back"), **restored}
+        return {**self._done(f"{site.name} {how}"), **restored}
 
     def _state(self, site: Site) -> str:
         if site.name in self._rebuilding:

@@ -17,9 +17,9 @@ from core.errors import Invalid, PlanBError
 Command = Callable[[argparse.Namespace], Awaitable[Any]]
 
 EPILOG = """exit codes:
-  0 done          1 internal       2 invalid use or input   3 not allowed
-  4 not found     5 conflict       6 unavailable            7 damaged data
-  8 settings      9 snapshot void  10 state digests differ
+  0 done          1 internal        2 invalid           3 unauthenticated
+  4 not_found     5 conflict        6 unavailable       7 corrupt
+  8 config        9 snapshot_void  10 digest_differs
 
 when something is wrong: planb status --config FILE, and docs/operations.md
 """
@@ -102,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="run three datacenters on this machine")
+    demo = _command(commands, "demo", "run three datacenters on this machine")
     demo.add_argument("--headless", action="store_true", help="play the whole story without a person")
     demo.add_argument("--json", action="store_true", help="one JSON object as the last line of stdout")
     demo.add_argument("--input", action="append", type=Path, default=[], metavar="FILE", help="an IRC log (repeatable)")
@@ -111,22 +111,22 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--home", type=Path, metavar="DIR", help="keep everything there (default: a temporary folder)")
     demo.set_defaults(run=_demo)
 
-    serve = commands.add_parser("serve", help="run the services of one datacenter")
+    serve = _command(commands, "serve", "run the services of one datacenter")
     serve.add_argument("role", choices=("all",), help="which services")
     _config(serve)
     serve.set_defaults(run=_serve, log_level_else="info")
 
-    trying = commands.add_parser("try", help="lines to paste while a demo runs: a token, curl, the websocket")
-    watch = commands.add_parser("watch", help="print what the websocket pushes to a user")
+    trying = _command(commands, "try", "lines to paste while a demo runs: a token, curl, the websocket")
+    watch = _command(commands, "watch", "print what the websocket pushes to a user")
     watch.add_argument("urls", nargs="+", metavar="URL", help="of a datacenter; further ones are used when it is down")
     watch.set_defaults(run=_watch)
     watch.add_argument("--json", action="store_true", help="one JSON object per line")
     watch.epilog = "The token is read from the environment: export PLANB_TOKEN=…"
 
-    link = commands.add_parser("link", help="cut or heal a link of the running demo")
+    link = _command(commands, "link", "cut or heal a link of the running demo")
     link.add_argument("verb", choices=("cut", "heal", "list"))
     link.add_argument("names", nargs="*", metavar="DC", help="two datacenters")
-    dc = commands.add_parser("dc", help="kill, burn and rebuild datacenters of the running demo")
+    dc = _command(commands, "dc", "kill, burn and rebuild datacenters of the running demo")
     dc.add_argument("verb", choices=("list", "kill", "burn", "start", "rebuild"))
     dc.add_argument("names", nargs="*", metavar="DC", help="one datacenter")
     dc.epilog = "kill: kill -9. start: on its disks. burn: delete the disks of a killed one. rebuild: all of it."
@@ -138,32 +138,33 @@ def parser() -> argparse.ArgumentParser:
 
     _snapshot_parser(commands)
 
-    status = commands.add_parser("status", help="what is wrong with a datacenter; lag, links, disks")
+    status = _command(commands, "status", "what is wrong with a datacenter; lag, links, disks")
     _config(status)
     _output(status)
+    status.add_argument("--check", action="store_true", help="exit code 1 if there are problems (else 0 all the same)")
     status.set_defaults(run=_status)
 
-    verify = commands.add_parser("verify", help="compare the state digests of datacenters")
+    verify = _command(commands, "verify", "compare the state digests of datacenters")
     _config(verify)
     verify.add_argument("--against", action="append", default=[], metavar="DC", help="a peer; repeatable (all)")
     verify.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="until all applied the same (30)")
     _output(verify)
     verify.set_defaults(run=_verify)
 
-    parked = commands.add_parser("parked", help="events that could not be applied")
+    parked = _command(commands, "parked", "events that could not be applied")
     # A parser per verb: with the verb as one more positional, argparse refuses places that follow an option.
     verbs = parked.add_subparsers(dest="verb", required=True)
-    listing = verbs.add_parser("list", help="each with the reason")
-    retry = verbs.add_parser("retry", help="try again, exactly where they stand")
+    listing = _command(verbs, "list", "each with the reason")
+    retry = _command(verbs, "retry", "try again, exactly where they stand")
     retry.add_argument("places", nargs="*", metavar="LANE:SEQ", help="e.g. fra/0.0:17 (default: all)")
-    drop = verbs.add_parser("drop", help="give one up for good, in all datacenters together")
+    drop = _command(verbs, "drop", "give one up for good, in all datacenters together")
     drop.add_argument("places", nargs=1, metavar="LANE:SEQ", help="e.g. fra/0.0:17")
     for verb in (listing, retry, drop):
         _config(verb)
         _output(verb)
     parked.set_defaults(run=_parked)
 
-    importing = commands.add_parser("import", help="send an IRC log's conversations to running datacenters")
+    importing = _command(commands, "import", "send an IRC log's conversations to running datacenters")
     importing.add_argument("files", nargs="+", type=Path, metavar="LOG", help="of mIRC, irssi or weechat")
     importing.add_argument(
         "--config",
@@ -179,7 +180,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _snapshot_parser(commands: Any) -> None:
-    snapshot = commands.add_parser("snapshot", help="create, list, show and verify snapshots")
+    snapshot = _command(commands, "snapshot", "create, list, show and verify snapshots")
     verbs = snapshot.add_subparsers(dest="verb", required=True)
     for verb, text in (
         ("create", "dump the state while writing goes on; published when the archive covers it"),
@@ -187,19 +188,25 @@ def _snapshot_parser(commands: Any) -> None:
         ("show", "one snapshot's manifest"),
         ("verify", "check every chunk and the archive behind a snapshot"),
     ):
-        command = verbs.add_parser(verb, help=text)
+        command = _command(verbs, verb, text)
         _config(command)
         _output(command)
         if verb in ("show", "verify"):
             command.add_argument("id", nargs="?", help="default: the newest")
     snapshot.set_defaults(run=_snapshot)
 
-    restore = commands.add_parser("restore", help="rebuild a burnt datacenter from object storage")
+    restore = _command(commands, "restore", "rebuild a burnt datacenter from object storage")
     _config(restore)
     restore.add_argument("--snapshot", metavar="ID", help="default: the newest valid one")
     restore.add_argument("--dry-run", action="store_true", help="say what would be done, change nothing")
     _output(restore)
     restore.set_defaults(run=_restore)
+
+
+def _command(commands: Any, name: str, what: str) -> argparse.ArgumentParser:
+    """A subcommand; its own --help says what it does, too."""
+    command: argparse.ArgumentParser = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+    return command
 
 
 def _output(command: argparse.ArgumentParser) -> None:

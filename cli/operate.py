@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
+from math import inf
 from typing import Any
 
 from cli import settings as configuration
@@ -11,7 +12,7 @@ from cli.problems import problems
 from cli.settings import Settings
 from cli.sys_client import SysClient
 from cli.waiting import until
-from core.errors import ConfigError, Conflict, DigestDiffers, Invalid, Unavailable
+from core.errors import Conflict, DigestDiffers, Invalid, NotFound, Unavailable
 from replicator.names import DcNames
 
 ANSWER_S_MIN = 5.0
@@ -21,11 +22,13 @@ STATUS_S_MAX = 10.0
 
 
 async def status(args: argparse.Namespace) -> dict[str, Any]:
-    """What the datacenter says of itself, and as `problems` what of it is not as it should be, in sentences."""
+    """What the datacenter says of itself, and as `problems` what of it is not as it should be, in sentences. With
+    --check also `ok`: whether there are none."""
     settings = configuration.load(args.config)
     async with _everywhere(settings, (), STATUS_S_MAX) as clients:
         found = await clients[settings.dc.name].call("GET", "/sys/v1/status")
-    return {"problems": problems(found, str(args.config)), **found}
+    wrong = problems(found, str(args.config))
+    return {**({"ok": not wrong} if args.check else {}), "problems": wrong, **found}
 
 
 async def parked(args: argparse.Namespace) -> dict[str, Any]:
@@ -69,7 +72,10 @@ async def _drop(settings: Settings, place: str) -> dict[str, Any]:
             }
 
         agreed: dict[str, bool] = {}
-        for name, here in (await listed()).items():
+        found = await listed()
+        if not any(found.values()):
+            raise NotFound(f"{place} is not parked in any datacenter: nothing was done")
+        for name, here in found.items():
             if not here:
                 raise Conflict(f"{place} is not parked in {name}: nothing was done")
             agreed[name] = name in here[0]["agreed_to_drop"]
@@ -110,9 +116,11 @@ async def verify(args: argparse.Namespace) -> dict[str, Any]:
     """Digests of this DC and its peers at equal frontiers; where they differ, tables and key ranges. Where events are
     parked the state is not finished, whatever the digests say."""
     settings = configuration.load(args.config)
+    if not 0 <= args.wait < inf:
+        raise Invalid(f"--wait {args.wait:g}: so many seconds can't be waited")
     unknown = [name for name in args.against if name not in settings.peers]
     if unknown:
-        raise ConfigError(f"no peer is called {unknown[0]}; there are {', '.join(settings.peers)}")
+        raise Invalid(f"no peer is called {unknown[0]}; there are {', '.join(settings.peers)}")
     answer_s_max = max(args.wait, ANSWER_S_MIN)  # a peer behind a cut link never answers
     async with _everywhere(settings, args.against or settings.peers, answer_s_max) as clients:
         try:

@@ -76,7 +76,8 @@ def _links(status: Mapping[str, Any]) -> Iterator[str]:
         for_s = (status["now_ms"] - peer["since_ms"]) / 1000 if peer["since_ms"] else 0
         since = f" for {for_s:,.0f} s" if for_s else ""
         reason = peer["error"] or peer["last_error"]
-        yield f"link to {name} is {peer['link']}{since}{': ' if reason else ''}{reason}"
+        is_so = "has failed" if peer["link"] == "failed" else f"is {peer['link']}"
+        yield f"link to {name} {is_so}{since}{': ' if reason else ''}{reason}"
 
 
 def _parked(status: Mapping[str, Any], config: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cli import damages, irc
 from cli.units import size
-from core.errors import PlanBError
+from core.errors import LogUnavailable, PlanBError
 
 Answer = dict[str, Any]
 FITTED_COLUMNS_MIN = 40
@@ -26,6 +26,8 @@ def of(args: argparse.Namespace, answer: Answer) -> str:
 def of_problem(error: PlanBError) -> list[str]:
     """What a refusal has to say besides its sentence."""
     found = error.members.get("damages")
+    if error.code == LogUnavailable.code:
+        return ["  next: start the log's Valkey: docs/operations.md, A Valkey is down"]
     return damages.lines(found) if isinstance(found, list) else []
 
 
@@ -235,6 +237,8 @@ def _parked(answer: Answer) -> list[str]:
 
 
 def _retried(answer: Answer) -> list[str]:
+    if not answer["applied"] and not answer["parked"]:
+        return ["no event is parked"]
     return [f"{len(answer['applied'])} applied, {len(answer['parked'])} still parked", *_rest(answer)]
 
 

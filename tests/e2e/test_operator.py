@@ -131,8 +131,13 @@ async def test_verify_finds_a_row_that_differs_and_says_where(
 
 async def test_verify_refuses_names_that_are_no_peers(config: tuple[str, str]) -> None:
     found = await planb("verify", *config, "--against", "atlantis")
-    assert found.code == 8
+    assert (found.code, "[invalid]" in found.err) == (2, True)
     assert "atlantis" in found.err and "iad" in found.err
+    itself = await planb("verify", *config, "--against", "fra")
+    assert (itself.code, "fra" in itself.err, "iad" in itself.err) == (2, True, True)
+    for wait in ("-1", "nan"):
+        refused = await planb("verify", *config, "--wait", wait)
+        assert (refused.code, "--wait" in refused.err) == (2, True), refused
 
 
 async def test_verify_says_which_lanes_are_behind_when_a_link_is_cut(planet: Planet, config: tuple[str, str]) -> None:
@@ -171,6 +176,9 @@ async def test_parked_events_are_listed_explained_and_tried_again(
     assert (tried.code, tried.json) == (0, {"applied": [{"lane": "fra/0.0", "seq": 3}], "parked": []})
     assert (await planb("parked", "list", *config)).json == {"parked": []}
     assert (await planb("parked", "retry", *config)).json == {"applied": [], "parked": []}
+    assert (await planb("parked", "retry", *config, "--text")).out == "no event is parked\n"
+    nowhere = await planb("parked", "drop", *config, "fra/0.0:3")
+    assert (nowhere.code, "not parked in any datacenter" in nowhere.err) == (4, True), nowhere
 
 
 async def test_a_parked_event_is_dropped_by_all_together_or_not_at_all(planet: Planet, config: tuple[str, str]) -> None:
@@ -277,11 +285,13 @@ async def test_what_is_wrong_stands_first(planet: Planet, config: tuple[str, str
         async def is_said() -> bool:
             found = await planb("status", *config, "--text")
             first, second, *_ = found.out.splitlines()
-            return first == "fra: 1 problem" and second.startswith("  ✗ link to iad is failed")
+            return first == "fra: 1 problem" and second.startswith("  ✗ link to iad has failed")
 
         assert await until(is_said, 30.0)
         (problem,) = (await planb("status", *config)).json["problems"]
         assert "iad" in problem
+        checked = await planb("status", *config, "--check", "--json")
+        assert (checked.code, checked.json["ok"], checked.json["problems"] != []) == (1, False, True)
     finally:
         planet.heal("fra", "iad")
 
@@ -362,6 +372,12 @@ async def test_logs_are_imported_whatever_bytes_they_hold(planet: Planet, tmp_pa
     assert shown.out.startswith("2 messages told in ")
     assert "  ✗ line 7: 20,000 bytes of ann, over 16,384 bytes\n" in shown.out
     absent = await planb("import", str(tmp_path / "absent.log"), *configs)
+    none = tmp_path / "README.md"
+    none.write_text("# A page\n\nof prose.\n")
+    for logs in ((none,), (irssi, none)):
+        refused = await planb("import", *map(str, logs), *configs)
+        assert (refused.code, refused.out) == (2, ""), refused
+        assert f"{none}: no line is of a known form" in refused.err
     assert absent.code == 2 and "absent.log" in absent.err
     assert "Traceback" not in absent.err
 

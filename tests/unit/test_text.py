@@ -10,9 +10,10 @@ from cli.damages import described
 from cli.main import parser
 from cli.problems import problems
 from cli.units import size
-from core.errors import Corrupt
+from core.errors import Corrupt, LogUnavailable
 from replicator.names import DcNames
 from snapshot.damage import Damaged
+from tests.support.markdown import ROOT
 
 STATUS: dict[str, Any] = {
     "dc": "fra",
@@ -44,7 +45,7 @@ def shown(command: str, answer: dict[str, Any], verb: str = "") -> list[str]:
 def test_a_status_begins_with_what_is_wrong() -> None:
     found = problems(STATUS, "fra.toml")
     assert found == [
-        "link to nrt is failed for 240 s: no route",
+        "link to nrt has failed for 240 s: no route",
         "2 events can't be applied by this version: planb parked list --config fra.toml",
     ]
     lines = shown("status", {"problems": found, **STATUS})
@@ -153,7 +154,7 @@ def test_damage_is_told_object_by_object_and_what_is_too_much_is_counted() -> No
         "  ✗ archive/2048/000000000001-000000000009.seg (lane fra/0.0): one; two; three; and 1 more reasons",
         "    without it snapshot a can't be restored",
     ]
-    assert lines[6].startswith("    next: copy this lane's segments of seqs 1 to 9 from another")
+    assert lines[6].startswith("    next: move this one away, then copy this lane's segments of seqs 1 to 9 ")
     assert "  and 12 more objects; --json lists all" in lines
     refused = Corrupt("…", damages=damages)
     assert text.of_problem(refused) == lines[1:-1], "a refusal tells the same"
@@ -213,3 +214,21 @@ def test_every_command_that_answers_can_answer_as_json_and_as_text() -> None:
     ):  # fmt: skip
         assert parser().parse_args([*words, "--json"]).json
         assert parser().parse_args([*words, "--text"]).text
+
+
+def test_every_command_says_what_it_does_in_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, says in (
+        (["status"], "What is wrong with a datacenter"), (["parked", "drop"], "Give one up for good"),
+        (["snapshot", "verify"], "Check every chunk"), (["dc"], "Kill, burn and rebuild"),
+        (["restore"], "Rebuild a burnt"),
+    ):  # fmt: skip
+        with pytest.raises(SystemExit):
+            parser().parse_args([*words, "--help"])
+        assert f"\n\n{says}" in capsys.readouterr().out
+
+
+def test_a_log_that_is_not_reachable_names_the_next_step() -> None:
+    (line,) = text.of_problem(LogUnavailable())
+    page = (ROOT / "docs/operations.md").read_text()
+    assert line == "  next: start the log's Valkey: docs/operations.md, A Valkey is down"
+    assert "\n## A Valkey is down\n" in page
