@@ -204,7 +204,7 @@ async def test_a_damaged_segment_that_every_snapshot_needs_is_named_and_nothing_
         (one,) = found.json["damages"]
         assert (one["object"], one["snapshots"]) == (name, [world.older, world.newer])
         assert one["lane"] in ("fra/0.0", "iad/0.0")
-        assert one["next"].startswith("copy this lane's segments of seqs ")
+        assert one["next"].startswith("move this one away, then copy this lane's segments of seqs ")
     verified = await planb("snapshot", "verify", "--config", spare.config, "--json")
     assert verified.json["damages"] == [one], "verify knows what it costs, too"
     assert not spare.written()
