@@ -80,8 +80,12 @@ LOG_CONNECTIONS_MAX = 8
 """Connections of one process to the log server."""
 LOG_TAIL_BYTES_MAX = 2_097_152
 """Bodies of a lane's newest records that a process keeps, so that followers need not ask the log server for them."""
+LOG_TAIL_RECORDS_MAX = 8_192
+"""The same in records, whose bodies may be tiny."""
 FOLLOW_LOOK_MS = 250
 """How soon a follower of the log sees what another process has written."""
+LOG_TAIL_TRUST_MS = 500
+"""How long after a look at the log the kept records are given out without asking it."""
 APPLY_QUEUE_MAX = 8_192
 PULL_RECORDS_MAX = 2_000
 PULL_BYTES_MAX = 4_194_304
@@ -207,6 +211,8 @@ STREAMS_OF_SESSION_MAX = 16
 """Websockets of one session in one process."""
 STREAMS_OF_USER_MAX = 64
 """The same of one user."""
+STREAMS_LEAVING_MAX = 16
+"""Websockets of one user that are being closed because others took their places."""
 RESUME_UPDATES_MAX = 500
 """Updates sent at connect to a client that comes back; beyond it, it asks POST /v1/updates."""
 CLOSE_S_MAX = 5
@@ -361,7 +367,9 @@ assert PEER_CONNECTIONS_MAX * DC_MAX <= SYS_CONNECTIONS_MAX
 assert HEAD_WAIT_S_MAX <= KEEP_ALIVE_S
 assert RESUME_UPDATES_MAX < CONNECTION_QUEUE_MAX
 assert STREAMS_OF_SESSION_MAX <= STREAMS_OF_USER_MAX
-assert 100 * STREAMS_OF_USER_MAX <= CONNECTIONS_MAX
+assert 100 * (STREAMS_OF_USER_MAX + STREAMS_LEAVING_MAX) <= CONNECTIONS_MAX
+assert 2 * FOLLOW_LOOK_MS <= LOG_TAIL_TRUST_MS
+assert LANE_BATCH_MAX <= PULL_RECORDS_MAX <= LOG_TAIL_RECORDS_MAX
 # The longest control frame, masked.
 assert (125 + 6) * STREAM_CLIENT_FRAMES_MAX <= STREAM_CLIENT_BYTES_MAX <= STREAM_RECEIVED_BYTES_MAX
 assert CURSOR_CHARS_MAX < STREAM_RECEIVED_BYTES_MAX

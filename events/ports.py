@@ -74,7 +74,13 @@ class EventLog(LogReader, Protocol):
 
     async def read(self, lane: int, after: int, limit: int) -> list[Record]:
         """Up to `limit` records with seq > `after`, in order; [] at the end. Raises `Trimmed` if `after + 1` was
-        trimmed away."""
+        trimmed away.
+
+        What this process wrote itself, and saw the log take, may be given without asking the log again, until
+        LOG_TAIL_TRUST_MS after the last look at it: for so long, records that another process has trimmed may still be
+        given, and records that a log has lost which lost its end. Other bytes than the log took there are never
+        given. After `tops`, nothing of a lost end is given; who must not go beyond the log's end asks it first, and
+        reads no further."""
         ...
 
     async def tops(self) -> dict[int, Top]:

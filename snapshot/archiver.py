@@ -135,7 +135,7 @@ class Archiver:
             await self._check_against_log(top, lane, end)
             self._checked.add(lane)
         sealed = 0
-        while top.seq < end.seq and (records := await self._take(lane, top)):
+        while top.seq < end.seq and (records := await self._take(lane, top, end)):
             span, data = await asyncio.to_thread(encode_segment, top, records)
             if not await self._objects.put_new(span.key, data):
                 await self._check_same(span, records)
@@ -144,13 +144,14 @@ class Archiver:
             self._note(span)
         return sealed
 
-    async def _take(self, lane: int, top: Top) -> list[Record]:
-        """The next segment's records: as many as there are and fit."""
+    async def _take(self, lane: int, top: Top, end: Top) -> list[Record]:
+        """The next segment's records: as many as there are and fit, and none beyond the log's `end`. Forked if the log
+        gives another record there than its end tells."""
         records: list[Record] = []
         size = 0
         after = top.seq
-        while len(records) < self._records_max and size < limits.SEGMENT_BYTES_MAX:
-            want = min(limits.PULL_RECORDS_MAX, self._records_max - len(records))
+        while len(records) < self._records_max and size < limits.SEGMENT_BYTES_MAX and after < end.seq:
+            want = min(limits.PULL_RECORDS_MAX, self._records_max - len(records), end.seq - after)
             try:
                 found = await self._log.read(lane, after, want)
             except Trimmed as error:
@@ -167,6 +168,8 @@ class Archiver:
                 if size >= limits.SEGMENT_BYTES_MAX:
                     break
             after = records[-1].seq
+        if after == end.seq and records[-1].hash != end.hash:
+            raise Forked(f"lane {lane}: the log ends with another record at seq {after} than it gives")
         return records
 
     async def _check_against_log(self, top: Top, lane: int, end: Top) -> None:

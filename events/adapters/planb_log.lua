@@ -1,4 +1,4 @@
-#!lua name=planb_log_2
+#!lua name=planb_log_3
 -- The writes of the event log's Valkey adapter. A lane is a stream whose entries have the ids `seq-0`; its end is in the
 -- hash of tops as `seq|id|hash`; who ever opened it is in a list, the present owner first.
 --
@@ -46,16 +46,17 @@ local function refusal(tops, stream, lane, first, last, top, args, at)
   return nil
 end
 
--- Appends those of the records that the lane does not have yet.
+-- Appends those of the records that the lane does not have yet. Returns the seq where it ended before.
 local function write(tops, stream, lane, first, last, top, args, at)
   local have = top_seq(tops, lane)
   if last <= have then
-    return
+    return number(have)
   end
   for seq = math.max(first, have + 1), last do
     redis.call('XADD', stream, number(seq) .. '-0', 'r', args[at + seq - first])
   end
   redis.call('HSET', tops, lane, top)
+  return number(have)
 end
 
 -- keys: tops, owners of the lane, owners of each lane to retire. args: lane, owner. Returns the lane's end, or 'lost'.
@@ -76,7 +77,8 @@ local function open(keys, args)
   return redis.call('HGET', keys[1], args[1]) or ''
 end
 
--- keys: tops, owners of the lane, the lane. args: owner, lane, first seq, count, the new end, the records.
+-- keys: tops, owners of the lane, the lane. args: owner, lane, first seq, count, the new end, the records. Returns
+-- 'ok' and the seq where the lane ended before, 'lost', or a refusal.
 local function append(keys, args)
   if args[1] == RETIRED or redis.call('LINDEX', keys[2], 0) ~= args[1] then
     return 'lost'
@@ -87,12 +89,11 @@ local function append(keys, args)
   if why then
     return why
   end
-  write(keys[1], keys[3], lane, first, last, top, args, 6)
-  return 'ok'
+  return 'ok ' .. write(keys[1], keys[3], lane, first, last, top, args, 6)
 end
 
 -- keys: tops, then owners and stream of each lane. args: per lane: lane, first seq, count, the new end, the
--- records.
+-- records. Returns 'ok' and the seq where each lane ended before, or a refusal.
 local function store(keys, args)
   local groups = {}
   local at = 1
@@ -109,10 +110,11 @@ local function store(keys, args)
     groups[#groups + 1] = group
     at = at + 4 + count
   end
+  local answer = 'ok'
   for _, group in ipairs(groups) do
-    write(unpack(group))
+    answer = answer .. ' ' .. write(unpack(group))
   end
-  return 'ok'
+  return answer
 end
 
 -- keys: tops. args: per lane: lane, its end.
@@ -123,7 +125,7 @@ local function seed(keys, args)
   return 'ok'
 end
 
-redis.register_function('planb_log_open_2', open)
-redis.register_function('planb_log_append_2', append)
-redis.register_function('planb_log_store_2', store)
-redis.register_function('planb_log_seed_2', seed)
+redis.register_function('planb_log_open_3', open)
+redis.register_function('planb_log_append_3', append)
+redis.register_function('planb_log_store_3', store)
+redis.register_function('planb_log_seed_3', seed)

@@ -17,15 +17,16 @@ from hiredis import ReplyError
 
 from core.errors import ConfigError, Corrupt, Forked, LaneLost, LogUnavailable, OutcomeUnknown
 from core.ids import earlier_lives
-from core.limits import FOLLOW_LOOK_MS, LOG_CONNECTIONS_MAX
+from core.limits import FOLLOW_LOOK_MS, LOG_CONNECTIONS_MAX, LOG_TAIL_TRUST_MS
 from events.adapters.tail import Tail
 from events.adapters.valkey_wire import Command, NotSent, Unanswered, Wire
 from events.ports import Top, Trimmed
 from events.record import GENESIS, Record, check_lane, decode, dense_by_lane, encode
 
-_LIBRARY = "planb_log_2"
+_LIBRARY = "planb_log_3"
 _REFUSALS = {"OOM", "MISCONF", "READONLY", "BUSY", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "NOPERM"}
 """Error replies that a server gives instead of running a command."""
+_EMPTY = Top(0, 0, GENESIS)
 
 
 @cache
@@ -44,6 +45,8 @@ class ValkeyLog:
         self._lane = f"{prefix}:lane:"
         self._owners = f"{prefix}:owners:"
         self._tail = Tail()
+        self._tail_until = 0.0
+        """Loop time until which the tail is given out: it was held against the log a moment ago."""
         self._ends: dict[int, Top] = {}
         """The ends of all lanes as a follower last saw them, with what was written here since."""
         self._writes = 0
@@ -89,8 +92,8 @@ class ValkeyLog:
             return
         check_lane(lane, records)
         keys = [self._tops, f"{self._owners}{lane}", f"{self._lane}{lane}"]
-        _judge(await self._call("append", keys, [owner, *_arguments(lane, records)]))
-        self._note({lane: records})
+        found = _judge(await self._call("append", keys, [owner, *_arguments(lane, records)]))
+        self._note({lane: records}, found)
 
     async def store(self, records: Sequence[Record]) -> None:
         lanes = dense_by_lane(records)
@@ -101,8 +104,7 @@ class ValkeyLog:
         for lane, group in lanes.items():
             keys += [f"{self._owners}{lane}", f"{self._lane}{lane}"]
             arguments += _arguments(lane, group)
-        _judge(await self._call("store", keys, arguments))
-        self._note(lanes)
+        self._note(lanes, _judge(await self._call("store", keys, arguments)))
 
     async def seed(self, tops: Mapping[int, Top]) -> None:
         arguments = [part for lane, top in tops.items() if top.seq for part in (lane, _write_top(top))]
@@ -110,7 +112,7 @@ class ValkeyLog:
             _judge(await self._call("seed", [self._tops], arguments))
 
     async def read(self, lane: int, after: int, limit: int) -> list[Record]:
-        if kept := self._tail.after(lane, after, limit):
+        if asyncio.get_running_loop().time() < self._tail_until and (kept := self._tail.after(lane, after, limit)):
             return kept
         stream = f"{self._lane}{lane}"
         # The top first: records that come between the two commands are then more than expected, not fewer.
@@ -128,8 +130,11 @@ class ValkeyLog:
         return records
 
     async def tops(self) -> dict[int, Top]:
+        before = self._writes
         (answer,) = await self._ask(("HGETALL", self._tops))
-        return _read_tops(answer)
+        ends = _read_tops(answer)
+        self._cut_tail(ends, before)
+        return ends
 
     async def follow(self) -> AsyncIterator[Mapping[int, Top]]:
         loop = asyncio.get_running_loop()
@@ -150,24 +155,55 @@ class ValkeyLog:
                     async with asyncio.timeout_at(look_at):
                         await event.wait()
 
-    def _note(self, written: Mapping[int, Sequence[Record]]) -> None:
-        """Followers learn of our own writes, and of what was written, without asking the server."""
+    def _note(self, written: Mapping[int, Sequence[Record]], found: Sequence[int]) -> None:
+        """Followers learn of our own writes, and of what was written, without asking the server. `found`: where each
+        lane ended before."""
         self._writes += 1
-        for lane, records in written.items():
-            known, top = self._ends.get(lane), Top.of(records[-1])
-            if known is not None and records[0].seq == known.seq + 1:  # a repeat may be of what nobody can compare
-                self._tail.add(lane, records)
+        for (lane, records), end in zip(written.items(), found, strict=True):
+            top = Top.of(records[-1])
+            if top.seq < end:  # a repeat, maybe of what was trimmed: nobody could compare it
+                continue
+            if fresh := records[max(0, end + 1 - records[0].seq) :]:
+                self._tail.add(lane, fresh)
             self._written[lane] = self._writes
-            if top.seq >= self._ends.get(lane, top).seq:  # a repeated append may end before
+            if top.seq >= self._ends.get(lane, top).seq:  # answers may overtake each other
                 self._ends[lane] = top
         self._grown.set()
         self._grown = asyncio.Event()
 
     async def _look(self) -> None:
-        """Sees what other processes have written. Our own writes of meanwhile may be newer than the answer."""
-        before = self._writes
-        ends = await self.tops()
+        """Sees what other processes have written and trimmed. Our own writes of meanwhile may be newer than the
+        answer."""
+        before, begun = self._writes, asyncio.get_running_loop().time()
+        spans = self._tail.spans()
+        oldest = (
+            ("XRANGE", f"{self._lane}{lane}", f"{first}-0", f"{last}-0", "COUNT", 1)
+            for lane, (first, last) in spans.items()
+        )
+        tops, *found = await self._ask(("HGETALL", self._tops), *oldest)
+        ends = _read_tops(tops)
         self._ends = ends | {lane: self._ends[lane] for lane, write in self._written.items() if write > before}
+        self._cut_tail(ends, before)
+        for lane, entries in zip(spans, found, strict=True):
+            self._begin_tail(lane, entries)
+        self._tail_until = begun + LOG_TAIL_TRUST_MS / 1000
+
+    def _cut_tail(self, ends: Mapping[int, Top], before: int) -> None:
+        """Nothing is kept that does not lie within the log as it was after our write number `before`. Lanes that we
+        wrote to since then ended where the tail ends."""
+        for lane in self._tail.spans():
+            if self._written.get(lane, 0) <= before:
+                self._tail.end(lane, ends.get(lane, _EMPTY))
+
+    def _begin_tail(self, lane: int, entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> None:
+        """`entries`: the oldest record of the tail that the log still has."""
+        for place, (_, data) in entries:
+            seq = int(place.partition(b"-")[0])
+            kept = self._tail.after(lane, seq - 1, 1)
+            if kept and encode(kept[0]) == data:
+                self._tail.forget(lane, seq - 1)
+                return
+        self._tail.clear(lane)
 
     async def trim(self, lane: int, through: int) -> None:
         self._tail.forget(lane, through)
@@ -178,7 +214,7 @@ class ValkeyLog:
 
     async def _call(self, function: str, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
         """One function call that may write."""
-        command = ("FCALL", f"planb_log_{function}_2", len(keys), *keys, *arguments)
+        command = ("FCALL", f"planb_log_{function}_3", len(keys), *keys, *arguments)
         answer = await self._send(command)
         if isinstance(answer, ReplyError) and "Function not found" in str(answer):
             await self._load()  # the server came back without its functions
@@ -234,10 +270,10 @@ def _unless_error(answer: Any) -> Any:
     raise Corrupt("the log server holds something unexpected", private=str(answer))
 
 
-def _judge(answer: bytes) -> None:
-    """Raises what a function's answer means; see planb_log.lua."""
-    if answer == b"ok":
-        return
+def _judge(answer: bytes) -> list[int]:
+    """Raises what a function's answer means, see planb_log.lua; else the seqs where the lanes ended before."""
+    if answer.startswith(b"ok"):
+        return [int(seq) for seq in answer.split(b" ")[1:]]
     if answer == b"lost":
         raise LaneLost
     why, lane, seq = answer.decode().split(" ")
@@ -259,7 +295,7 @@ def _write_top(top: Top) -> str:
 
 def _read_top(text: bytes | None) -> Top:
     if not text:
-        return Top(0, 0, GENESIS)
+        return _EMPTY
     seq, id, digest = text.decode().split("|")
     return Top(int(seq), int(id), bytes.fromhex(digest))
 

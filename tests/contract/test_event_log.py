@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -11,6 +12,7 @@ from core.errors import ConfigError, Corrupt, Forked, LaneLost, LogUnavailable, 
 from core.limits import FOLLOW_LOOK_MS
 from events.adapters.memory import MemoryLog
 from events.adapters.valkey import ValkeyLog
+from events.adapters.valkey_wire import Command
 from events.ports import EventLog, Top, Trimmed
 from tests.contract.event_log import LANE, NEXT_OWNER, OTHER, OWNER, EventLogContract, all_of, opened, soon
 from tests.support.lanes import EMPTY, records_after
@@ -66,8 +68,10 @@ class TestValkeyLogsTail:
     """What was written a moment ago is read without the server."""
 
     async def test_what_follows_close_behind_is_not_asked_of_the_server(
-        self, server: ValkeyServer, valkey_log: ValkeyLog
+        self, server: ValkeyServer, valkey_log: ValkeyLog, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr("events.adapters.valkey.LOG_TAIL_TRUST_MS", 60_000)
+        await soon(valkey_log.follow())  # a look at the log
         records = await opened(valkey_log, count=2)
         foreign = records_after(EMPTY, OTHER, 4)
         await valkey_log.store(foreign[:2])
@@ -85,7 +89,8 @@ class TestValkeyLogsTail:
         await other.close()
         server.kill()
         assert await valkey_log.read(LANE, 4, 9) == records[4:]
-        for lane, after in ((LANE, 8), (OTHER, 2)):
+        assert await valkey_log.read(OTHER, 1, 9) == foreign[1:]
+        for lane, after in ((LANE, 8), (OTHER, 4)):
             with pytest.raises(LogUnavailable):
                 await valkey_log.read(lane, after, 9)
 
@@ -265,15 +270,16 @@ class TestValkeyServerFailures:
     ) -> None:
         records = await opened(valkey_log, count=1)
         more = records_after(Top.of(records[-1]), LANE, 1)
-        old = await valkey_log.tops()
 
-        async def slow() -> dict[int, Top]:
+        async def slow(*commands: Command) -> list[Any]:
             monkeypatch.undo()
+            answers = await valkey_log._ask(*commands)
             await valkey_log.append(LANE, OWNER, more)
-            return old
+            return answers
 
-        monkeypatch.setattr(valkey_log, "tops", slow)
+        monkeypatch.setattr(valkey_log, "_ask", slow)
         assert await soon(valkey_log.follow()) == {LANE: Top.of(more[-1])}
+        assert valkey_log._tail.after(LANE, 0, 9) == records + more
 
     async def test_a_lane_that_went_back_is_named(self, server: ValkeyServer, valkey_log: ValkeyLog) -> None:
         await opened(valkey_log, count=1)

@@ -251,6 +251,38 @@ async def test_an_archive_that_begins_later_knows_the_place_before_it() -> None:
 # -- contradictions
 
 
+class Lost(MemoryLog):
+    """Its end was lost, as `tops` tells, and it still gives what lay beyond."""
+
+    async def tops(self) -> dict[int, Top]:
+        return {lane: Top.of((await self.read(lane, 39, 1))[0]) for lane in await super().tops()}
+
+
+async def test_nothing_beyond_the_log_s_end_is_archived() -> None:
+    log, objects = Lost(), MemoryObjects()
+    await grow(log, LANE, 60)
+    archiver = Archiver(log, objects, records_max=25)
+    assert await archiver.seal() == 40
+    assert archiver.tops() == await log.tops()
+    assert archiver.troubles == {}
+
+
+class Other(MemoryLog):
+    """Gives another record at its end than it tells."""
+
+    async def tops(self) -> dict[int, Top]:
+        return {lane: end._replace(hash=bytes(32)) for lane, end in (await super().tops()).items()}
+
+
+async def test_a_log_that_gives_another_end_than_it_tells_is_an_alarm() -> None:
+    log, objects = Other(), MemoryObjects()
+    await grow(log, LANE, 30)
+    archiver = Archiver(log, objects, records_max=20)
+    assert await archiver.seal() == 0
+    assert isinstance(archiver.troubles[LANE], Forked)
+    assert archiver.tops()[LANE].seq == 20
+
+
 async def test_a_log_that_contradicts_the_archive_is_an_alarm_and_other_lanes_go_on() -> None:
     log, objects = await log_of(l2051=5), MemoryObjects()
     await Archiver(log, objects).seal()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from events.adapters.tail import Tail
+from events.ports import Top
 from events.record import GENESIS, KIND_EVENT, Record
 
 LANE, OTHER = 645, 646
@@ -48,6 +49,37 @@ def test_it_is_bounded_by_the_bytes_of_bodies() -> None:
     assert tail.after(LANE, 999, 9) == []
     tail.add(LANE, records(1_001, 1_001, size=100))
     assert len(tail.after(LANE, 1_000, 9)) == 1
+
+
+def test_it_is_bounded_by_records_too() -> None:
+    tail = Tail(records_max=10)
+    for seq in range(1, 100):
+        tail.add(LANE, records(seq, seq, size=0))
+        first, last = tail.spans()[LANE]
+        assert last == seq
+        assert min(seq, 5) <= last + 1 - first <= 10
+
+
+def test_nothing_is_kept_beyond_the_log_s_end() -> None:
+    tail = Tail(bytes_max=100)
+    tail.add(LANE, records(3, 10))
+    for end in (records(11, 11), records(10, 10)):
+        tail.end(LANE, Top.of(end[0]))
+        assert tail.spans() == {LANE: (3, 10)}
+    tail.end(LANE, Top.of(records(6, 6)[0]))
+    assert tail.spans() == {LANE: (3, 6)}
+    tail.add(LANE, records(7, 12))  # ten bodies: what went no longer counts
+    assert tail.spans() == {LANE: (3, 12)}
+    tail.end(OTHER, Top(0, 0, GENESIS))
+    tail.end(LANE, Top.of(records(2, 2)[0]))
+    assert tail.spans() == {}
+
+
+def test_a_log_that_holds_another_record_at_its_end_holds_none_of_ours_for_sure() -> None:
+    tail = Tail()
+    tail.add(LANE, records(3, 10))
+    tail.end(LANE, Top.of(records(6, 6)[0])._replace(hash=bytes([1]) * 32))
+    assert tail.spans() == {}
 
 
 def test_what_was_trimmed_is_forgotten() -> None:
