@@ -176,7 +176,9 @@ class Secrets(pydantic.BaseModel):
 class Settings(BaseSettings):
     """All settings of one datacenter."""
 
-    model_config = SettingsConfigDict(env_prefix="PLANB_", env_nested_delimiter="__", extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="PLANB_", env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True
+    )
     dc: Dc
     public: Public
     sys: Listen

@@ -55,6 +55,10 @@ class S3Place:
     credentials_file: Path | None = field(default=None, repr=False)
     """As AWS's tools write it, profile `default`; None: what the environment and the machine give (boto3's chain)."""
 
+    def __post_init__(self) -> None:
+        """ConfigError for an endpoint that names a user: errors quote endpoints."""
+        _check_endpoint(self.endpoint_url)
+
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}" if self.prefix else f"s3://{self.bucket}"
 
@@ -265,9 +269,18 @@ def _client(place: S3Place) -> Any:
     keys = _keys(place.credentials_file) if place.credentials_file else {}
     session = botocore.session.get_session()
     session.register_component("data_loader", _descriptions())
-    return boto3.session.Session(botocore_session=session).client(
+    client = boto3.session.Session(botocore_session=session).client(
         "s3", endpoint_url=place.endpoint_url, region_name=place.region, config=config, **keys
     )
+    _check_endpoint(client.meta.endpoint_url)  # it may come from the environment, or a file of AWS's tools
+    return client
+
+
+def _check_endpoint(url: str | None) -> None:
+    if "@" in (url or ""):
+        raise ConfigError(
+            "the endpoint of S3 names a user in its URL: credentials belong into secrets.s3_credentials_file"
+        )
 
 
 @functools.cache

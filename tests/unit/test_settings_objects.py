@@ -1,5 +1,6 @@
 """Where objects are is said once, and what it is said with makes sense."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from cli import objects
 from cli import settings as configuration
 from core.errors import ConfigError
 from stores.adapters.s3_calls import S3Place
+from stores.adapters.s3_objects import S3Objects
 
 REST = """
 data_dir = "/data"
@@ -95,4 +97,21 @@ def test_what_makes_no_sense_is_named(tmp_path: Path, lines: list[str], named: s
     with pytest.raises(ConfigError) as raised:
         loaded(tmp_path, *lines)
     assert named in str(raised.value)
-    assert "user:secret" not in str(raised.value)
+    assert "user:secret" not in str(raised.value) + str(raised.value.__cause__)
+
+
+def test_an_endpoint_that_names_a_user_is_refused_and_not_quoted() -> None:
+    with pytest.raises(ConfigError, match="names a user in its URL") as raised:
+        S3Place("planb-fra", endpoint_url="http://user:secret@127.0.0.1:9")
+    assert "secret@" not in repr(raised.value) + raised.value.private
+
+
+async def test_nor_is_one_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://user:secret@127.0.0.1:9")
+    keys = tmp_path / "keys"
+    keys.write_text("[default]\naws_access_key_id=A\naws_secret_access_key=S\n")
+    store = S3Objects(S3Place("planb-fra", region="eu-west-1", credentials_file=keys), os.urandom)
+    with pytest.raises(ConfigError, match="names a user in its URL") as raised:
+        await store.check()
+    await store.close()
+    assert "secret@" not in repr(raised.value) + raised.value.private
