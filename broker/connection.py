@@ -13,6 +13,7 @@ from broker.outgoing import Outgoing
 from core import limits
 
 TOO_MUCH = "more than a client may send: a hello, and a ping now and then"
+REPLACED = "replaced: another stream of this session took this one's place"
 LINGER_S = limits.STREAM_LINGER_MS / 1000
 
 
@@ -61,6 +62,10 @@ class Connection:
     def flooded(self) -> None:
         """The client sends more than it may."""
         self.end(Close.TOO_MUCH, TOO_MUCH)
+
+    def displaced(self) -> None:
+        """Another stream took its place."""
+        self.end(Close.REPLACED, REPLACED)
 
     async def read(self, inbound: Inbound) -> None:
         """Until the connection is over. Anything but a ping ends it, and too many of them do."""

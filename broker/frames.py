@@ -22,6 +22,7 @@ class Close(IntEnum):
     REVOKED = 4003
     SLOW = 4008
     REFUSED = 4400
+    REPLACED = 4409
     TOO_MUCH = 4429
     UNAUTHENTICATED = 4401
 

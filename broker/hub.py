@@ -357,6 +357,7 @@ COUNTERS = (
     "closed_refused",
     "closed_unauthenticated",
     "closed_flooding",
+    "closed_replaced",
     "closed_other",
 )
 """The names of `Hub.metrics`, besides its gauges. `frames` counts those of closed connections."""
@@ -367,6 +368,7 @@ _ENDED = {
     Close.MOVE: "closed_moved",
     Close.REFUSED: "closed_refused",
     Close.TOO_MUCH: "closed_flooding",
+    Close.REPLACED: "closed_replaced",
     Close.UNAUTHENTICATED: "closed_unauthenticated",
 }
 

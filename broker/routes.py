@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 from broker import frames
-from broker.connection import TOO_MUCH, Connection
+from broker.connection import REPLACED, TOO_MUCH, Connection
 from broker.deps import BrokerDeps
 from broker.frames import Close
 from broker.greeting import Greeting
 from broker.hub import Hub
 from broker.inbound import Flooded, Inbound, Metered
-from broker.places import Places
+from broker.places import Visit
 from broker.tickets import Holder, Tickets
 from core import limits
 from core.action import Position
@@ -120,16 +120,18 @@ class _Stream:
         if transport is None:
             return
         cut = Cut(socket)
-        meter, inbound = Metered(transport, cut.begin), Inbound(socket)
+        visit.ended_by(cut.displaced)
+        meter, inbound = Metered(transport, cut.flooded), Inbound(socket)
         try:
             hello = await self._hello(inbound)
             meter.greeted()
             holder = await self._agreed(hello, holder)
             visit.take(holder)
             position = self._position(hello, holder.user)
+            if visit.displaced:
+                return
         except Flooded:
-            cut.begin()
-            await cut.finish()
+            cut.flooded()
             return
         except TooMany as error:
             await socket.close(code=Close.TOO_MUCH, message=_reason(error))
@@ -144,9 +146,12 @@ class _Stream:
             log.warning("a stream can't be opened: %s %s", error, error.private)
             await socket.close(code=Close.TRY_LATER, message=_reason(error))
             return
+        finally:
+            await cut.finish()
         id = urlsafe_b64encode(self._deps.entropy(9)).decode()
         connection = Connection(id, holder.user, holder.session, holder.token, socket, transport, self._hub.budget)
         meter.flooded = connection.flooded
+        visit.ended_by(connection.displaced)
         self._hub.add(connection)
         try:
             await self._greet(connection, position)
@@ -203,39 +208,28 @@ class _Stream:
         return Position(at.dc, at.epoch, at.pts, position.v if position else {}, at.channels)
 
 
-class Visit:
-    """One stream's place, from when it is known whose it is."""
-
-    def __init__(self, places: Places) -> None:
-        self._places = places
-        self._holder: Holder | None = None
-
-    def take(self, holder: Holder) -> None:
-        """Repeatable. TooMany."""
-        if self._holder is None:
-            self._places.take(holder)
-            self._holder = holder
-
-    def leave(self) -> None:
-        if self._holder is not None:
-            self._places.leave(self._holder)
-
-
 class Cut:
-    """Closes a websocket that sent too much before its hello was understood."""
+    """Closes a websocket whose hello was not understood yet."""
 
     def __init__(self, socket: web.WebSocketResponse) -> None:
         self._socket = socket
         self._closing: asyncio.Task[bool] | None = None
 
-    def begin(self) -> None:
-        """Repeatable; waits for nothing."""
+    def flooded(self) -> None:
+        """The client sends more than it may. Waits for nothing."""
+        self._begin(Close.TOO_MUCH, TOO_MUCH)
+
+    def displaced(self) -> None:
+        """Another stream took its place. Waits for nothing."""
+        self._begin(Close.REPLACED, REPLACED)
+
+    def _begin(self, code: Close, reason: str) -> None:
         if self._closing is None:
-            close = self._socket.close(code=Close.TOO_MUCH, message=TOO_MUCH.encode(), drain=False)
-            self._closing = asyncio.create_task(close, name="close a flood")
+            close = self._socket.close(code=code, message=reason.encode(), drain=False)
+            self._closing = asyncio.create_task(close, name="close before the hello")
 
     async def finish(self) -> None:
-        """Returns when it is closed."""
+        """Returns when it is closed, if it was begun."""
         if self._closing is not None:
             await self._closing
 

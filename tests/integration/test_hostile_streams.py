@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from broker import frames
+from broker.connection import REPLACED
 from broker.frames import Close
 from core import limits
 from tests.integration.test_broker import Peer, World, served
@@ -162,10 +163,10 @@ async def refused(world: World, token: str) -> int:
 async def test_streams_of_one_session_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STREAMS_OF_SESSION_MAX", 3)
     mine = await streams(world, "Uada", "s1", 3)
-    assert await refused(world, "Uada/s1") == Close.TOO_MUCH
-    with pytest.raises(aiohttp.WSServerHandshakeError) as early:
-        await world.raw(Authorization="Bearer Uada/s1")
-    assert early.value.status == 429
+    mine += await streams(world, "Uada", "s1", 2)
+    assert [await ended(peer) for peer in mine[:2]] == [Close.REPLACED] * 2
+    del mine[:2]
+    await until(lambda: not world.hub.places.leaving)
     others = [await streams(world, "Uada", "s2", 1), await streams(world, "Ubob", "s3", 3)]
     await mine[0].socket.close()
     await until(lambda: world.hub.metrics()["sockets"] == 6)
@@ -182,7 +183,10 @@ async def test_streams_of_one_user_are_bounded_whatever_his_sessions(
     with pytest.raises(aiohttp.WSServerHandshakeError) as early:
         await world.raw(Authorization="Bearer Uada/s9")
     assert early.value.status == 429
+    here.append(await streams(world, "Uada", "s3", 1))  # who has one may have another instead
+    assert await ended(here[3][0]) == Close.REPLACED
     here.append(await streams(world, "Ubob", "s1", 5))
+    await until(lambda: world.hub.metrics()["sockets"] == 10)
     assert world.hub.metrics()["sockets"] == 10
 
 
@@ -190,11 +194,49 @@ async def test_streams_that_are_known_before_their_hello_count_from_then_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "STREAMS_OF_SESSION_MAX", 2)
-    silent = [await world.raw(Authorization="Bearer Uada/s1") for _ in range(2)]
-    with pytest.raises(aiohttp.WSServerHandshakeError) as early:
-        await world.raw(Authorization="Bearer Uada/s1")
-    assert early.value.status == 429
+    silent = [await world.raw(Authorization="Bearer Uada/s1") for _ in range(3)]
+    assert await silent[0].closed() == (Close.REPLACED, REPLACED)
+    silent += await streams(world, "Uada", "s1", 1)
+    assert await silent[1].closed() == (Close.REPLACED, REPLACED)
     for peer in silent:
         await peer.socket.close()
+    await nobody(world)
+
+
+async def nobody(world: World) -> None:
+    """Nothing is left of anybody's streams."""
     await until(lambda: world.hub.metrics()["sockets"] == 0)
-    assert not world.hub.places.of_user and not world.hub.places.of_session
+    places = world.hub.places
+    assert not places.of_user and not places.of_session and not places.leaving
+
+
+async def half_open(world: World) -> asyncio.StreamWriter:
+    """Says hello, then neither reads nor answers any more, and never closes: a phone that left the WLAN."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(world.url.rpartition(":")[2]))
+    head = (
+        "GET /v1/stream HTTP/1.1",
+        "Host: x",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==",
+        "Authorization: Bearer Uada/s1",
+    )
+    writer.write("\r\n".join((*head, "", "")).encode())
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(frame(TEXT, b'{"type":"hello"}'))
+    await writer.drain()
+    return writer
+
+
+async def test_a_device_whose_link_flaps_is_let_in_at_once_and_what_it_left_is_closed(world: World) -> None:
+    gone = [await half_open(world) for _ in range(limits.STREAMS_OF_SESSION_MAX)]
+    await until(lambda: world.hub.metrics()["connections"] == len(gone))
+    (peer,) = await streams(world, "Uada", "s1", 1)
+    await until(lambda: not world.hub.places.leaving)
+    assert world.hub.metrics()["closed_replaced"] == 1
+    assert world.hub.metrics()["sockets"] == limits.STREAMS_OF_SESSION_MAX
+    await peer.socket.close()
+    for writer in gone:
+        writer.close()
+    await nobody(world)

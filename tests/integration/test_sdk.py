@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from planb_sdk import ApiError, Client, Draft, Options, Receipt, Unauthenticated, Unreachable, Update
+from planb_sdk import ApiError, Client, Draft, Options, Receipt, Replaced, Unauthenticated, Unreachable, Update
 from tests.support.fake_region import FakeRegion, Fault, clock_of
 from tests.support.markdown import ROOT, blocks
 
@@ -309,6 +309,20 @@ async def test_a_stream_that_is_cut_goes_on_where_it_was(fra: FakeRegion, ada: C
     assert texts(got) == [f"{n} {how}" for n in range(6) for how in ("said", "meanwhile")]
     assert ada.stats.reconnects >= 5
     assert [hello["at"]["pts"] for hello in fra.hellos][:2] == [0, 1]
+
+
+async def test_a_stream_whose_place_another_one_took_does_not_take_it_back(fra: FakeRegion, ada: Client) -> None:
+    with pytest.raises(Replaced, match="took this one's place"):
+        async with followed(ada):
+            await until(lambda: len(fra.sockets) == 1)
+            await fra.drop(4409, "replaced: another stream of this session took this one's place")
+            await until(lambda: not ada._follower.following)
+    assert len(fra.hellos) == 1
+    async with followed(ada) as got:  # when the user turns to it
+        await until(lambda: len(fra.hellos) == 2)
+        await until(lambda: len(fra.sockets) == 1)
+        await fra.say(fra.happen())
+        await until(lambda: len(got) == 1)
 
 
 async def test_a_stream_that_falls_silent_is_opened_again(fra: FakeRegion, ada: Client) -> None:

@@ -4,7 +4,7 @@ It knows the wire (docs/client-protocol.md, docs/websocket.md) and nothing of th
 """
 
 from planb_sdk.client import Client
-from planb_sdk.errors import ApiError, Closed, OutboxFull, PlanBError, Unauthenticated, Unreachable
+from planb_sdk.errors import ApiError, Closed, OutboxFull, PlanBError, Replaced, Unauthenticated, Unreachable
 from planb_sdk.model import Chat, Dialog, Draft, Member, Message, Position, Profile, Receipt, Session, Update
 from planb_sdk.options import Options
 from planb_sdk.state import State
@@ -25,6 +25,7 @@ __all__ = [
     "Position",
     "Profile",
     "Receipt",
+    "Replaced",
     "Session",
     "State",
     "Stats",

@@ -23,6 +23,11 @@ class Unauthenticated(ApiError):
     """The token is not valid, has expired, or its session was revoked: log in again."""
 
 
+class Replaced(ApiError):
+    """The session has all the streams that it can have, and a newer one took this one's place. Following again takes
+    another one's: do so when the user turns to this client."""
+
+
 class Unreachable(PlanBError):
     """No region answered within the time given. A write stays in the outbox under its key and is sent later; give
     the same `key` if you call again yourself."""

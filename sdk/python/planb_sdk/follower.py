@@ -199,7 +199,8 @@ class Follower:
     # -- following
 
     async def updates(self) -> AsyncGenerator[Update, None]:
-        """Until the client is closed or its session ends (Unauthenticated)."""
+        """Until the client is closed, its session ends (Unauthenticated), or another stream of the session takes its
+        place (Replaced)."""
         if self.following:
             raise PlanBError("the updates are being followed already")
         self.following = self.wanted = True

@@ -7,12 +7,12 @@ from typing import Any
 
 import aiohttp
 
-from planb_sdk.errors import ApiError, Unauthenticated
+from planb_sdk.errors import ApiError, Replaced, Unauthenticated
 from planb_sdk.model import Position
 from planb_sdk.transport import Transport
 
 Json = dict[str, Any]
-REVOKED, REFUSED, UNAUTHENTICATED = 4003, 4400, 4401
+REVOKED, REFUSED, UNAUTHENTICATED, REPLACED = 4003, 4400, 4401, 4409
 OPEN_S = 10.0
 FRAME_BYTES_MAX = 16_777_216
 
@@ -35,8 +35,8 @@ class Stream:
         self.region = ""
 
     async def frames(self, cursor: str, at: Position) -> AsyncGenerator[Json, None]:
-        """The server's frames, its hello first. Raises Ended; Unauthenticated when the session is over, and
-        ApiError when the hello is refused."""
+        """The server's frames, its hello first. Raises Ended; Unauthenticated when the session is over,
+        ApiError when the hello is refused, and Replaced when a newer stream of the session took its place."""
         self.region = region = self._transport.region
         try:
             async with asyncio.timeout(OPEN_S):
@@ -75,6 +75,8 @@ class Stream:
             raise Unauthenticated(401, {"code": "unauthenticated", "detail": reason})
         if code == REFUSED:  # coming again with the same hello would change nothing
             raise ApiError(400, {"code": "invalid", "detail": f"the stream was refused: {reason}"})
+        if code == REPLACED:  # each would take the other's place, without end
+            raise Replaced(429, {"code": "too_many_requests", "detail": reason})
         # Other 4xxx: the server is well and said why; everything else looks like a server that went away.
         raise Ended(f"closed: {code} {reason}", failed=code is None or code < 4000)
 
