@@ -157,3 +157,17 @@ async def test_a_log_that_lost_its_end_gives_nothing_beyond_it(
         await (a.tops() if by == "tops" else looked(a))
         assert await a.read(LANE, 1, 9) == again[1:]
         assert len(a._tail.after(LANE, 0, 9)) == left
+
+
+async def test_a_log_that_was_written_anew_beyond_what_is_kept_gives_what_it_holds(
+    valkey_server: ValkeyFactory,
+) -> None:
+    server = valkey_server("always")
+    async with AsyncExitStack() as stack:
+        a, b = await connected(stack, server.url), await connected(stack, server.url)
+        await written(a)
+        await a._ask(("FLUSHALL",))
+        again = records_after(EMPTY, LANE, 8, "else")
+        await b.store(again)
+        await looked(a)
+        assert await a.read(LANE, 1, 9) == again[1:]
