@@ -112,8 +112,8 @@ def planted(bug: EngineBug) -> Iterator[None]:
 @contextmanager
 def _patched(where: str, edited: Edit) -> Iterator[None]:
     if where == "hot":
-        source, digest = valkey_hot._library()
-        with patch.object(valkey_hot, "_library", lambda: (edited(source).replace(digest, "planted"), "planted")):
+        source = valkey_hot._source()
+        with patch.object(valkey_hot, "_source", lambda: edited(source)):
             yield
     elif where == "log":
         text = valkey_log._source()
