@@ -106,9 +106,9 @@ class Reader:
             shown, rest = await self._take(wanted, limit - len(found), budget)
             found += shown
             if rest:
-                return Page(found, wanted[-1 - rest])
+                return Page(_in_order(found, older), wanted[-1 - rest])
             id = page[-1] if page else id
-        return Page(found, id if more else 0)
+        return Page(_in_order(found, older), id if more else 0)
 
     async def _take(self, wanted: Sequence[int], room: int, budget: Budget) -> tuple[list[Message], int]:
         """Those of them that are shown, as far as there is room, and how many were not looked at."""
@@ -130,6 +130,13 @@ class Reader:
     async def _not_hidden(self, wanted: list[int]) -> list[int]:
         hidden = await self._view.hidden(self.user, wanted)
         return [id for id in wanted if id not in hidden]
+
+
+def _in_order(found: Sequence[Message], older: bool) -> list[Message]:
+    """Each once, by the ids they have by now: between the look at ids and the reading of messages a copy with a smaller
+    id may have come, and then the message stands there."""
+    once = {message.id: message for message in found}
+    return [once[id] for id in sorted(once, reverse=older)]
 
 
 def _bytes_of(message: Message) -> int:
