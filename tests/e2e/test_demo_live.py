@@ -286,11 +286,16 @@ async def test_what_dies_by_itself_is_named_and_started_again(demo: Demo) -> Non
     await demo.says("fra log ended with -9", "fra was started again")
 
 
-async def test_a_killed_demo_leaves_no_process_behind(demo: Demo) -> None:
-    children = demo.children()
-    assert len(children) >= SERVERS
-    demo.process.kill()
-    await demo.ended()
+async def test_a_killed_demo_leaves_no_process_behind(tmp_path: Path) -> None:
+    """Of its own, so that the tests of the one that is shared may run in any order."""
+    demo = await piped("--home", str(tmp_path))
+    try:
+        await demo.says(f"planb dc --demo {demo.process.pid} kill nrt")
+        children = demo.children()
+        assert len(children) >= SERVERS
+    finally:
+        demo.kill()
+        await demo.ended()
     await gone(children)
     left = await planb("dc", "list", "--demo", str(demo.process.pid))
     assert left.code == 4
