@@ -161,6 +161,9 @@ RESULTS_OF_USER_MAX = 1_024
 """Results of one user that the hot store keeps, those of his newest writes; up to 1/LIST_TRIM_SHARE more are there."""
 RESULTS_OF_SYSTEM_MAX = 100_000
 """The same of the customer's own system, which is one actor and writes for all users."""
+HOT_FREED_S_MAX = 30
+"""How long the beginning of an epoch waits until the hot store's server has freed what it emptied; then the rebuild
+ends, and is tried again."""
 CONFLICTS_KEPT_S = 30 * 86_400
 """How long a write that lost is listed as a conflict. Rows from which conflicts are computed are kept so long and until
 every DC has them."""

@@ -111,8 +111,12 @@ class ValkeyHot:
             )
         await self._call("pb_begin", str(epoch), "run", facts["run_id"], *self._bounds)
         # Emptied at once, but freed in the background: until then a full server would refuse what is to be built.
-        while (await _facts(self._batcher.call))["lazyfree_pending_objects"] != "0":  # noqa: ASYNC110
-            await asyncio.sleep(FREED_LOOK_S)
+        try:
+            async with asyncio.timeout(limits.HOT_FREED_S_MAX):
+                while (await _facts(self._batcher.call))["lazyfree_pending_objects"] != "0":  # noqa: ASYNC110
+                    await asyncio.sleep(FREED_LOOK_S)
+        except TimeoutError as error:
+            raise StoreUnavailable("the hot store's server does not get to freeing what it held") from error
 
     async def publish_epoch(self, epoch: int, frontier: Frontier, trimmed: Mapping[int, int]) -> None:
         await self._call("pb_publish", str(epoch), hot_wire.pack_floor(frontier, trimmed))

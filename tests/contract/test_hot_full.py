@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from core import limits
 from core.errors import StoreUnavailable
 from stores.adapters import valkey_hot
 from stores.adapters.valkey_hot import ValkeyHot
@@ -83,6 +84,21 @@ async def test_an_epoch_can_be_begun_and_filled(hot: ValkeyHot) -> None:
         with pytest.raises(StoreUnavailable):
             for n in range(100, 2_000):
                 await hot.apply(batch(epoch, n))
+
+
+async def test_a_server_that_does_not_get_to_freeing_is_waited_for_and_then_told(
+    hot: ValkeyHot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = valkey_hot._facts
+
+    async def busy(send: valkey_hot.Send) -> dict[str, str]:
+        return await facts(send) | {"lazyfree_pending_objects": "1"}
+
+    monkeypatch.setattr(valkey_hot, "_facts", busy)
+    monkeypatch.setattr(limits, "HOT_FREED_S_MAX", 0.1)
+    with pytest.raises(StoreUnavailable, match="free"):
+        await hot.begin(EPOCH + 1)
+    assert await hot.epoch() is None, "who tries again begins anew"
 
 
 async def test_an_epoch_that_was_built_to_the_brim_can_be_published(hot: ValkeyHot, server: ValkeyServer) -> None:
