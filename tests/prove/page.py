@@ -7,6 +7,8 @@ from tests.prove.figures import Figures
 from tests.prove.stages import CYCLES, HISTORIES, KEYS, ON_ENGINES
 
 Told = Mapping[str, Any]
+FACTS = ("| | |", "|---|---|")
+"""The head of a table of names and figures."""
 
 
 def page(told: Told) -> str:
@@ -34,8 +36,7 @@ def _head(run: Told, stages: Told) -> Iterator[str]:
     else:
         yield f"Scale {scale:g}: what `make prove` runs by itself is scale 1."
     yield ""
-    yield "| | |"
-    yield "|---|---|"
+    yield from FACTS
     changes = ", with changes that were not committed" if run["dirty"] else ""
     yield f"| commit | `{run['commit'][:12]}`{changes} |"
     yield f"| ended | {run['ended']} UTC |"
@@ -46,10 +47,6 @@ def _head(run: Told, stages: Told) -> Iterator[str]:
         f"{name} ({one['done']} of {one['parts']})" for name, one in stages.items() if one["done"] < one["parts"]
     ]
     yield f"| not run to the end | {', '.join(unfinished) or 'nothing'} |"
-
-
-def _unfinished(stages: Told) -> list[tuple[str, Told]]:
-    return [(name, one) for name, one in stages.items() if one["done"] < one["parts"]]
 
 
 def _group(counts: Mapping[str, int], group: str) -> dict[str, int]:
@@ -71,8 +68,7 @@ def _histories(stage: Told) -> Iterator[str]:
     faults = _group(counts, "fault")
     yield "## A simulated planet"
     yield ""
-    yield "| | |"
-    yield "|---|---|"
+    yield from FACTS
     yield f"| histories | {figures['histories']:,} |"
     yield f"| with a broken invariant | {len(figures['failed']):,} |"
     yield f"| simulated time | {figures['simulated_s'] / 3_600:,.1f} h |"
@@ -112,8 +108,7 @@ def _on_engines(stage: Told) -> Iterator[str]:
     counts = figures["counts"]
     yield "## The same histories on Valkey and SQLite"
     yield ""
-    yield "| | |"
-    yield "|---|---|"
+    yield from FACTS
     yield f"| histories | {counts['histories']:,} |"
     yield f"| that were answered differently | {len(figures['failed']):,} |"
     yield f"| lives of datacenters in them | {counts.get('datacenters', 0):,} |"
@@ -127,8 +122,7 @@ def _faults(stage: Told) -> Iterator[str]:
     figures: Figures = stage["figures"]
     yield "## Real faults on real processes"
     yield ""
-    yield "| | |"
-    yield "|---|---|"
+    yield from FACTS
     yield f"| cycles | {sum(figures['fired'].values()):,} |"
     yield f"| planets of three datacenters | {figures['planets']:,} |"
     yield f"| planets in which a promise was broken, or something did not come back | {len(figures['failed']):,} |"
@@ -169,8 +163,7 @@ def _requests(stage: Told) -> Iterator[str]:
     figures: Figures = stage["figures"]
     yield "## Hostile clients"
     yield ""
-    yield "| | |"
-    yield "|---|---|"
+    yield from FACTS
     yield f"| requests | {figures['requests']:,} |"
     yield f"| answered with an error of the server's (5xx but 503) | {figures['server_errors']:,} |"
     yield f"| findings of any kind | {len(figures['findings'])} |"

@@ -5,7 +5,7 @@
 --plant NAME        with a planted bug, until it is caught; `--plant all`; exit code 1 if one is not
 --kinds a,b         only these faults
 --cover             exit code 1 as well if a fault, crash point or action never came (of itself from 300 histories on)
---report FILE       writes the figures as JSON; with --plant, those of the bugs; a FILE that is no .json: a page of both
+--report FILE       writes the figures as JSON; with --plant, those of the bugs
 --json              the outcome as one JSON object on the last line
 """
 

@@ -7,10 +7,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import PARTS, PublicDeps, create_public_app
 from core.system import entropy, wall_clock_ms
+from tests.simulation.shown import everything
 from tests.support.crash_site import ACTIONS, Life
 
 KEY = b"a key that nobody else has"
-LIMIT = 100
 
 
 async def shown_to(users: Sequence[str], life: Life) -> dict[str, Any]:
@@ -43,23 +43,6 @@ async def _shown(client: Any, token: str) -> dict[str, Any]:
             assert answer.status == 200, (path, await answer.text())
             return await answer.json()
 
-    dialogs: list[Any] = []
-    after = ""
-    while True:
-        page = await get(f"/v1/dialogs?limit={LIMIT}{after}")
-        dialogs += page["dialogs"]
-        if not page["after"]:
-            break
-        after = f"&after={page['after']}"
-    histories = {}
-    for dialog in dialogs:
-        name, before, found = dialog["conversation"], "", []
-        while True:
-            page = await get(f"/v1/dialogs/{name}/messages?limit={LIMIT}{before}")
-            found = page["messages"] + found
-            if not page["next_before"]:
-                break
-            before = f"&before={page['next_before']}"
-        histories[name] = found
+    dialogs, histories = await everything(get)
     order = [dialog["conversation"] for dialog in dialogs if dialog["present"]]
     return {"order": order, "dialogs": {dialog["conversation"]: dialog for dialog in dialogs}, "messages": histories}

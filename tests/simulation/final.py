@@ -31,6 +31,7 @@ from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.network import Session
 from tests.simulation.oracle import FIELDS, Oracle
 from tests.simulation.poison import hopeless
+from tests.simulation.shown import everything
 from tests.simulation.watching import registry_effects
 
 ROUNDS_MAX = 10
@@ -340,25 +341,7 @@ def _as_told(oracle: Oracle, user: str, shown: dict[str, Any]) -> None:
 
 async def _fetched(world: Any, user: Any, region: str) -> dict[str, Any]:
     """Dialogs and histories of one region."""
-    dialogs: list[Any] = []
-    after = ""
-    while True:
-        page = await _get(world, user, region, f"/v1/dialogs?limit={limits.PAGE_MAX}" + after)
-        dialogs += page["dialogs"]
-        if not page["after"]:
-            break
-        after = f"&after={page['after']}"
-    histories = {}
-    for dialog in dialogs:
-        name, before, found = dialog["conversation"], "", []
-        while True:
-            path = f"/v1/dialogs/{name}/messages?limit={limits.PAGE_MAX}" + before
-            page = await _get(world, user, region, path)
-            found = page["messages"] + found
-            if not page["next_before"]:
-                break
-            before = f"&before={page['next_before']}"
-        histories[name] = found
+    dialogs, histories = await everything(lambda path: _get(world, user, region, path))
     order = [dialog["conversation"] for dialog in dialogs]
     return {"order": order, "dialogs": {dialog["conversation"]: dialog for dialog in dialogs}, "messages": histories}
 

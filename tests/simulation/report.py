@@ -1,4 +1,4 @@
-"""The figures of many histories: nothing in them is written by hand. JSON for `make prove`, or a page."""
+"""The figures of many histories, as JSON: nothing in them is written by hand. `make prove` makes a page of them."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -119,56 +119,3 @@ class Run:
             "never": self.never,
             "pending": dict(pending),
         }
-
-
-def page(run: Run, caught: list[Caught], pending: Mapping[str, str]) -> str:
-    """The page, in Markdown."""
-    shown = run.shown(pending)
-    share = {name: f"{one['share_of_histories']:.1%}" for name, one in shown["faults"].items()}
-    lines = [
-        "# Proof",
-        "",
-        "Made by `make prove`; every figure is from that one run. What is simulated: [simulation.md](simulation.md).",
-        "",
-        "| | |",
-        "|---|---|",
-        f"| histories | {run.histories:,} |",
-        f"| with a broken invariant | {len(run.failed):,} |",
-        f"| simulated time | {run.simulated_s / 3_600:,.1f} h |",
-        f"| steps of the event loop | {run.steps:,} |",
-        f"| things that people did | {sum(shown['acts'].values()):,} |",
-        f"| faults | {sum(one['times'] for one in shown['faults'].values()):,} |",
-        f"| planted bugs caught | {sum(bool(one.by) for one in caught)} of {len(caught)} |",
-        f"| never came | {', '.join(run.never) or 'nothing'} |",
-        f"| not simulated | {', '.join(f'{what}: {why}' for what, why in pending.items())} |",
-        "",
-        "## Faults",
-        "",
-        "| fault | times | in how many histories |",
-        "|---|---|---|",
-        *(f"| {name} | {one['times']:,} | {share[name]} |" for name, one in shown["faults"].items()),
-        "",
-        "## Where crashes fell",
-        "",
-        f"{run.counts['crashes']:,} crashes found tasks at {len(run.places):,} different lines of production code.",
-        "",
-        "| step | times |",
-        "|---|---|",
-        *(f"| {name} | {n:,} |" for name, n in shown["crash_points"].items()),
-        "",
-        "## Actions",
-        "",
-        "| action | events |",
-        "|---|---|",
-        *(f"| {name} | {n:,} |" for name, n in shown["actions"].items()),
-        "",
-        "## Planted bugs",
-        "",
-        "| bug | caught by history | budget |",
-        "|---|---|---|",
-        *(f"| {one.bug} | {one.seeds if one.by else 'not caught'} | {one.budget} |" for one in caught),
-        "",
-    ]
-    if run.failed:
-        lines += ["## Broken", "", *(f"- seed {seed}: {what[:300]}" for seed, what in run.failed.items()), ""]
-    return "\n".join(lines)
