@@ -90,8 +90,7 @@ class StoreView:
             return kept.roll
         generation = self._generation
         roll = kept.roll.told({user: await self.membership(chat, user) for user in tuple(kept.stale)})
-        if generation == self._generation:
-            self._cache.keep(("roll", chat), _KeptRoll(roll, {}))
+        self._keep(generation, ("roll", chat), _KeptRoll(roll, {}))
         return roll
 
     async def _whole_roll(self, chat: str) -> "_KeptRoll":
@@ -112,8 +111,8 @@ class StoreView:
         over = ("adds_over", chat)
         generation = self._generation
         heir = await crowd.heir_of(self._relational, chat, self._cache.get(over, 0))
-        if heir.over and generation == self._generation:
-            self._cache.keep(over, heir.over)
+        if heir.over:
+            self._keep(generation, over, heir.over)
         return heir.user
 
     async def members(self, chat: str, after: str, limit: int) -> tuple[dict[str, Membership], str | None]:
@@ -183,10 +182,9 @@ class StoreView:
             return
         generation = self._generation
         rows = await self._relational.some("dialogs", {"user": user}, "conversation", missing)
-        if generation == self._generation:
-            found = {row["conversation"]: registers.dialog_view(row) for row in rows}
-            for one in missing:
-                self._cache.keep(("dialogs", user, one), found.get(one) or _unset(user, one))
+        found = {row["conversation"]: registers.dialog_view(row) for row in rows}
+        for one in missing:
+            self._keep(generation, ("dialogs", user, one), found.get(one) or _unset(user, one))
 
     async def sessions_of(self, user: str, now_ms: int, limit: int) -> list[SessionView]:
         """The newest sessions that are neither over nor revoked, the newest first."""
@@ -277,9 +275,13 @@ class StoreView:
             return cast(T, cache[key])
         generation = self._generation
         value = await load()
-        if generation == self._generation:
-            cache.keep(key, value)
+        self._keep(generation, key, value)
         return value
+
+    def _keep(self, generation: int, key: tuple[str, ...], value: Any) -> None:
+        """What was read since `generation`, unless something was invalidated meanwhile."""
+        if generation == self._generation:
+            self._cache.keep(key, value)
 
     async def _one(self, table: str, key: str, value: str, build: Callable[[dict[str, Any]], T]) -> T | None:
         place = table, value

@@ -76,8 +76,7 @@ class Reader:
 
     async def before(self, id: int, limit: int, budget: Budget) -> Page:
         """The newest messages with ids below `id`."""
-        page = await self._walk(id, limit, budget, older=True)
-        return Page(page.messages[::-1], page.next)
+        return await self._walk(id, limit, budget, older=True)
 
     async def after(self, id: int, limit: int, budget: Budget) -> Page:
         """The oldest messages with ids above `id`."""
@@ -92,7 +91,7 @@ class Reader:
     async def _walk(
         self, id: int, limit: int, budget: Budget, *, older: bool, known: dict[int, int] | None = None
     ) -> Page:
-        """In the order in which they are come upon."""
+        """Those that are come upon first."""
         found: list[Message] = []
         more = True
         while more and len(found) < limit and not budget.spent:
@@ -106,9 +105,9 @@ class Reader:
             shown, rest = await self._take(wanted, limit - len(found), budget)
             found += shown
             if rest:
-                return Page(_in_order(found, older), wanted[-1 - rest])
+                return Page(_in_order(found), wanted[-1 - rest])
             id = page[-1] if page else id
-        return Page(_in_order(found, older), id if more else 0)
+        return Page(_in_order(found), id if more else 0)
 
     async def _take(self, wanted: Sequence[int], room: int, budget: Budget) -> tuple[list[Message], int]:
         """Those of them that are shown, as far as there is room, and how many were not looked at."""
@@ -132,11 +131,11 @@ class Reader:
         return [id for id in wanted if id not in hidden]
 
 
-def _in_order(found: Sequence[Message], older: bool) -> list[Message]:
+def _in_order(found: Sequence[Message]) -> list[Message]:
     """Each once, by the ids they have by now: between the look at ids and the reading of messages a copy with a smaller
     id may have come, and then the message stands there."""
     once = {message.id: message for message in found}
-    return [once[id] for id in sorted(once, reverse=older)]
+    return [once[id] for id in sorted(once)]
 
 
 def _bytes_of(message: Message) -> int:

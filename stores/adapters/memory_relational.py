@@ -43,7 +43,7 @@ class MemoryRelationalStore:
         for result in batch.results:
             self._results[result.event] = result
         if batch.results:
-            expired = ids.make_id(ids.tick_at(self._clock() - limits.RESULT_KEPT_S * 1000), 0)
+            expired = self._expired()
             self._results = {event: kept for event, kept in self._results.items() if event >= expired}
         for parked in batch.parked:
             self._parked[parked.lane, parked.seq] = parked
@@ -75,6 +75,10 @@ class MemoryRelationalStore:
         found.sort(key=lambda row: (row[by], *(row[part] for part in law.key)), reverse=scan.newest_first)
         return found[: scan.limit]
 
+    def _expired(self) -> int:
+        """Results of smaller ids are kept no longer."""
+        return ids.make_id(ids.tick_at(self._clock() - limits.RESULT_KEPT_S * 1000), 0)
+
     def _found(self, table: str, law: Table, where: Mapping[str, Any]) -> list[dict[str, Any]]:
         by = next(name for name in (next(iter(law.key)), *_indexed(law)) if name in where)
         found = []
@@ -85,7 +89,7 @@ class MemoryRelationalStore:
         return found
 
     async def result(self, actor: str, key: str) -> Result | None:
-        expired = ids.make_id(ids.tick_at(self._clock() - limits.RESULT_KEPT_S * 1000), 0)
+        expired = self._expired()
         known = [one for one in self._results.values() if (one.actor, one.key) == (actor, key) and one.event >= expired]
         return min(known, key=lambda one: one.event, default=None)
 

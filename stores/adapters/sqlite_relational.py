@@ -55,7 +55,7 @@ class SqliteRelationalStore:
 
     async def apply(self, batch: RelationalBatch) -> None:
         fold = Fold().effects(batch.effects)
-        expired = ids.make_id(ids.tick_at(self._clock() - limits.RESULT_KEPT_S * 1000), 0)
+        expired = self._expired()
 
         def work(connection: sqlite3.Connection) -> None:
             _merge(connection, fold)
@@ -103,13 +103,17 @@ class SqliteRelationalStore:
         shape = (scan.by, scan.beyond is not None, scan.newest_first, scan.known is not None)
         return await self._rows(table, schema.select_scan(table, names, empty, *shape), [*values, scan.limit])
 
+    def _expired(self) -> int:
+        """Results of smaller ids are kept no longer."""
+        return ids.make_id(ids.tick_at(self._clock() - limits.RESULT_KEPT_S * 1000), 0)
+
     async def _rows(self, table: str, sql: str, values: Sequence[Any]) -> list[dict[str, Any]]:
         shown = schema.READERS[table].shown
         found = await self._file.read(lambda connection: connection.execute(sql, values).fetchall())
         return [shown(row) for row in found]
 
     async def result(self, actor: str, key: str) -> Result | None:
-        expired = ids.make_id(ids.tick_at(self._clock() - limits.RESULT_KEPT_S * 1000), 0)
+        expired = self._expired()
 
         def work(connection: sqlite3.Connection) -> Result | None:
             row = connection.execute(SELECT_RESULT, (actor, key, expired)).fetchone()
