@@ -20,6 +20,7 @@ from cli.operate import equal_frontiers
 from cli.planet import Planet, Site
 from cli.sys_client import SysClient
 from cli.waiting import until
+from core import limits
 from core.errors import Conflict
 from events.adapters.valkey import ValkeyLog
 from events.record import GENESIS, chain
@@ -104,9 +105,14 @@ async def request(
         return Told(-1, type(error).__name__, {}, {})
 
 
+LATE = limits.RESULTS_OF_USER_MAX // 2
+"""Messages after which one of unknown outcome is asked for again: docs/client-protocol.md, Idempotency-Key."""
+
+
 @dataclass
 class Load:
-    """Writers that never stop: every message is tried once, and what was said about it is kept."""
+    """Writers that never stop: every message is tried once, and what was said about it is kept. One whose outcome is
+    not known is asked for again, before so much more was written that its answer may be forgotten."""
 
     url: str
     token: str
@@ -115,6 +121,8 @@ class Load:
     acknowledged: dict[str, str] = field(default_factory=dict)
     """key -> id"""
     unknown: set[str] = field(default_factory=set)
+    _waiting: dict[str, int] = field(default_factory=dict)
+    """Those of unknown outcome that nobody is asking for: how many were acknowledged before them."""
     nothing: set[str] = field(default_factory=set)
     said: Counter[str] = field(default_factory=Counter)
     """Status and code of the answers that were no."""
@@ -135,7 +143,9 @@ class Load:
     async def _write(self, session: aiohttp.ClientSession) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            key = str(uuid.uuid4())
+            late = next((key for key, before in self._waiting.items() if len(self.acknowledged) - before > LATE), "")
+            acknowledged = self._waiting.pop(late, len(self.acknowledged))
+            key = late or str(uuid.uuid4())
             self.unknown.add(key)  # also when we are cancelled in the midst of it
             began_s = loop.time()
             told = await request(session, "POST", f"{self.url}/v1/messages", self.token, self.message(key), key)
@@ -147,9 +157,11 @@ class Load:
                 self.said[f"{told.status} {told.code}"] += 1
                 if told.status > 0 and not told.polite:
                     self.impolite.append(told)
-                if told.nothing_happened:
+                if told.nothing_happened and not late:
                     self.unknown.discard(key)
                     self.nothing.add(key)
+                else:
+                    self._waiting[key] = acknowledged
             await asyncio.sleep(PACE_S)  # a pace, not a condition
 
     def message(self, key: str) -> dict[str, Any]:
@@ -195,7 +207,8 @@ class Load:
         assert not {key for key, count in counts.items() if count > 1}, "shown twice"
         assert not self.nothing & counts.keys(), "it was said that nothing happened"
         ids = {message.key: message.id for message in found}
-        assert all(ids[key] == id for key, id in self.acknowledged.items()), "an acknowledged id changed"
+        changed = {key: (id, ids[key]) for key, id in self.acknowledged.items() if ids[key] != id}
+        assert not changed, f"of {len(ids)} messages ids that were acknowledged changed: {changed}"
         assert not self.impolite, self.impolite[:3]
 
 
