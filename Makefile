@@ -44,7 +44,7 @@ install:
 lock: ## resolve requirements.lock again; ARGS="--upgrade" takes newer versions
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(PYTHON) -m venv "$$dir" && \
 	"$$dir/bin/python" -m pip install --quiet --disable-pip-version-check uv && \
-	"$$dir/bin/uv" pip compile --quiet --extra dev --universal --python-version 3.11 --generate-hashes \
+	"$$dir/bin/uv" pip compile --quiet --extra dev --extra engines --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url --output-file requirements.lock $(ARGS) pyproject.toml
 
 servers: $(STAMP) ## real servers for the tests that need them, into .servers/ (once): docs/servers.md
