@@ -9,6 +9,7 @@ import pytest
 from tests.support.valkey import ValkeyFactory, servers
 
 if TYPE_CHECKING:
+    from deploy.local.etcd import Etcd
     from deploy.local.seaweedfs import SeaweedFS
 
 
@@ -35,4 +36,14 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SeaweedFS"]
     from tests.support.s3 import seaweedfs_at  # boto3 is slow to import, and few tests need it
 
     with seaweedfs_at(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Etcd"]:
+    """An etcd for all tests of this worker: use a key prefix of your own per test, and leave it running. Who kills it
+    starts one of his own with `tests.support.etcd.etcd_at`."""
+    from tests.support.etcd import etcd_at
+
+    with etcd_at(tmp_path_factory.mktemp("etcd")) as server:
         yield server

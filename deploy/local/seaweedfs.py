@@ -15,13 +15,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.servers import Child, free_ports
-from cli.waiting import until
-from core.errors import Unavailable
 from deploy.local import install
+from deploy.local.starting import Process
 
 READY_S_MAX = 60.0
 """It takes 5 s on an idle machine."""
 REGION = "us-east-1"
+BUCKET = "planb"
 VOLUME_MB_MAX = 64
 VOLUMES_MAX = 100
 """Each bucket takes 7 volumes: files that grow up to their size, not made so long beforehand."""
@@ -34,13 +34,14 @@ class Credentials(NamedTuple):
     secret_key: str
 
 
-class SeaweedFS:
+class SeaweedFS(Process):
     """`start`, then it answers at `url` to its credentials only. A bucket that was not made is not there."""
 
     def __init__(self, folder: Path, name: str = "seaweedfs") -> None:
         """NotFound, saying what to do, if it is not installed. `start` makes `folder`: a fresh one."""
         self.credentials = Credentials("planb", secrets.token_hex(16))
         self._folder = folder
+        self._bucket = BUCKET
         options = [f"{part}.{port}" for part in _PARTS for port in ("port", "port.grpc")]
         ports = dict(zip(options, free_ports(len(options)), strict=True))
         self.port = ports["s3.port"]
@@ -54,13 +55,13 @@ class SeaweedFS:
         ]  # fmt: skip
         # It looks for settings in the home folder, too. With the key it can encrypt (SSE-S3).
         env = {"HOME": str(folder), "WEED_S3_SSE_KEK": secrets.token_hex(32)}
-        self.child = Child(name, command, folder / "server.log", env)
+        super().__init__(Child(name, command, folder / "server.log", env))
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def start(self, bucket: str) -> None:
+    async def start(self, bucket: str = BUCKET) -> None:
         """Returns when this bucket is there and takes objects: its S3 side answers before its volumes have found
         their master, and a bucket's first object waits for its volumes to be made. Unavailable with its last words if
         it ends before, or is too slow."""
@@ -72,24 +73,20 @@ class SeaweedFS:
             ],
             "actions": ["Admin"],
         }
+        self._bucket = bucket
         self._identities.touch(mode=0o600)
         self._identities.write_text(json.dumps({"identities": [identity]}))
-        self.child.start()
-        why = ""
+        await self._begin(self._look, READY_S_MAX)
 
-        async def takes() -> bool:
-            nonlocal why
-            if not self.child.running:
-                raise Unavailable(self.child.why_ended())
-            try:
-                await asyncio.to_thread(self._make, bucket)
-            except (BotoCoreError, ClientError) as error:
-                why = str(error)
-                return False
-            return True
-
-        if not await until(takes, READY_S_MAX):
-            raise Unavailable(f"{self.child.name} does not answer after {READY_S_MAX:.0f} s: {why}")
+    @property
+    def found(self) -> dict[str, str]:
+        return {
+            "objects_url": f"s3://{self._bucket}",
+            "endpoint_url": self.url,
+            "region": REGION,
+            "aws_access_key_id": self.credentials.access_key,
+            "aws_secret_access_key": self.credentials.secret_key,
+        }
 
     def client(self) -> Any:
         """A boto3 client, for whoever looks at what is really there. It tries once."""
@@ -102,11 +99,15 @@ class SeaweedFS:
             config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
         )
 
-    def kill(self) -> None:
-        self.child.kill()
+    async def _look(self) -> str:
+        try:
+            await asyncio.to_thread(self._make)
+        except (BotoCoreError, ClientError) as error:
+            return str(error)
+        return ""
 
-    def _make(self, bucket: str) -> None:
-        client = self.client()
+    def _make(self) -> None:
+        client, bucket = self.client(), self._bucket
         try:
             client.create_bucket(Bucket=bucket)
         except ClientError as error:

@@ -9,34 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
-import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from core.errors import NotFound
-from deploy.local import install
 from deploy.local.seaweedfs import REGION, SeaweedFS
 from stores.adapters.s3_calls import S3Place
+from tests.support.servers import needs
 
 BUCKET = "planb-test"
 _prefixes = itertools.count()
 
 
-def needs(server: str, program: str) -> None:
-    """Skips who asks where the server is not installed; where it has to be (CI), that is a failure."""
-    try:
-        install.program(server, program)
-    except NotFound as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
-
-
 @contextlib.contextmanager
 def seaweedfs_at(folder: Path) -> Iterator[SeaweedFS]:
     """One with BUCKET."""
-    needs("seaweedfs", "weed")
+    needs("seaweedfs")
     server = SeaweedFS(folder)
     try:
         asyncio.run(server.start(BUCKET))
