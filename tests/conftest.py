@@ -6,27 +6,33 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.valkey import ValkeyFactory, servers
+from tests.support.valkey import ValkeyFactory, binary, servers
 
 if TYPE_CHECKING:
     from deploy.local.etcd import Etcd
     from deploy.local.seaweedfs import SeaweedFS
 
 
+@pytest.fixture(scope="module")
+def server_program(request: pytest.FixtureRequest) -> str:
+    """What `valkey_server` starts. Suites that run on every kind of server are parametrised by it."""
+    return binary(getattr(request, "param", "valkey"))
+
+
 @pytest.fixture
-def valkey_server(tmp_path: Path) -> Iterator[ValkeyFactory]:
+def valkey_server(tmp_path: Path, server_program: str) -> Iterator[ValkeyFactory]:
     """`valkey_server(appendfsync="always")` starts a private server; `None` (the default) is one without a log.
 
     Further arguments are the server's own options, e.g. `valkey_server(None, "--maxmemory", "3mb")`.
     """
-    with servers(tmp_path) as make:
+    with servers(tmp_path, server_program) as make:
         yield make
 
 
 @pytest.fixture(scope="module")
-def shared_valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyFactory]:
+def shared_valkey_server(tmp_path_factory: pytest.TempPathFactory, server_program: str) -> Iterator[ValkeyFactory]:
     """The same for a whole module: use a key prefix of your own per test, and leave the server running."""
-    with servers(tmp_path_factory.mktemp("valkey")) as make:
+    with servers(tmp_path_factory.mktemp("valkey"), server_program) as make:
         yield make
 
 

