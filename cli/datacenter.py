@@ -22,7 +22,7 @@ from api.internal_auth import InternalAuth
 from api.operations import Other
 from api.sys_status import Status
 from broker.description import described as stream_described
-from cli import internal_side, objects, public_side
+from cli import internal_side, objects, public_side, stores
 from cli import settings as configuration
 from cli.clock_watch import ClockWatch
 from cli.disks import Disks
@@ -57,8 +57,6 @@ from snapshot.past import LogWithPast
 from snapshot.restore import ANCHORS, SERVE_AFTER
 from snapshot.target import unfinished
 from snapshot.trimmer import Trimmer
-from stores.adapters.sqlite_messages import SqliteMessageStore
-from stores.adapters.sqlite_relational import SqliteRelationalStore
 from stores.adapters.valkey_hot import ValkeyHot
 from stores.apply import Applier
 from stores.digest import digest
@@ -152,7 +150,7 @@ class Datacenter:
         try:
             missing = await objects.are_missing(self.settings)
         except StoreUnavailable as error:
-            if not self.settings.stores.relational_file.exists():
+            if not await stores.remembers(self.settings):
                 raise
             log.warning("object storage does not answer: %s", error)
             self._objects_unchecked = True
@@ -166,9 +164,8 @@ class Datacenter:
                 )
 
     async def _open_stores(self) -> None:
-        stores = self.settings.stores
-        stores.make_data_dir()
-        self.relational = await SqliteRelationalStore.open(stores.relational_file, clock=wall_clock_ms)
+        stores.make_ready(self.settings)
+        self.relational = await stores.relational(self.settings)
         self._closers.append(self.relational.close)
         unfinished_restore = await unfinished(self.relational)
         if unfinished_restore is not None:
@@ -179,11 +176,11 @@ class Datacenter:
             self.settings, create=first, unchecked=self._objects_unchecked and not first
         )
         self._closers.append(close)
-        self.messages = await SqliteMessageStore.open(stores.messages_file)
+        self.messages = await stores.messages(self.settings)
         self._closers.append(self.messages.close)
-        self.hot = ValkeyHot(stores.hot_url)
+        self.hot = ValkeyHot(self.settings.stores.hot_url)
         self._closers.append(self.hot.close)
-        self.log = await ValkeyLog.connect(stores.log_url)
+        self.log = await ValkeyLog.connect(self.settings.stores.log_url)
         self._closers.append(self.log.close)
 
     async def _build_state(self) -> None:
@@ -250,9 +247,9 @@ class Datacenter:
             entropy=entropy,
         )
         self.watch = ClockWatch(self.clocks, self.clock, self.replicator.names, self.applier.far_ahead, period_s=TICK_S)
-        stores = self.settings.stores
+        folders = self.settings.stores
         self.disks = Disks(
-            {"data_dir": stores.data_dir} | ({"objects_dir": stores.objects_dir} if stores.objects_dir else {})
+            {"data_dir": folders.data_dir} | ({"objects_dir": folders.objects_dir} if folders.objects_dir else {})
         )
         self.trimmer = Trimmer(
             self.log,

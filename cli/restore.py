@@ -14,6 +14,7 @@ import aiohttp
 
 from api.internal_auth import InternalAuth
 from cli import settings as configuration
+from cli import stores
 from cli.damages import described
 from cli.objects import there
 from cli.progress import Bar
@@ -29,8 +30,6 @@ from snapshot import restore as restoring
 from snapshot.archive import Archive
 from snapshot.manifest import list_snapshots
 from snapshot.target import check_room, interrupted
-from stores.adapters.sqlite_messages import SqliteMessageStore
-from stores.adapters.sqlite_relational import SqliteRelationalStore
 from stores.ports import ObjectStore
 
 ASK_S_MAX = 3.0
@@ -71,16 +70,16 @@ async def _restored(args: argparse.Namespace, settings: Settings, objects: Objec
         peer_lanes=peer_lanes,
         progress=bar,
     )
-    settings.stores.check_data_dir()
+    stores.check(settings)
     check_room(planned.snapshot, *_room(settings.stores.data_dir))
     skipped = planned.skipped
     if not args.dry_run:
-        async with opened(settings) as stores, _told_to_repeat():
+        async with opened(settings) as here, _told_to_repeat():
             planned = await restoring.restore(
                 planned.snapshot.id,
-                relational=stores.relational,
-                messages=stores.messages,
-                log=stores.log,
+                relational=here.relational,
+                messages=here.messages,
+                log=here.log,
                 archive=archive,
                 objects=objects,
                 number=number,
@@ -118,17 +117,15 @@ async def _told_to_repeat() -> AsyncIterator[None]:
 
 
 async def _interrupted(settings: Settings, snapshot: str | None) -> str | None:
-    """`target.interrupted`, of a datacenter whose files need not be there: none is made."""
-    files = settings.stores
+    """`target.interrupted`, of a datacenter whose stores need not be there: none is made."""
     async with contextlib.AsyncExitStack() as stack:
         log = await ValkeyLog.connect(settings.stores.log_url)
         stack.push_async_callback(log.close)
-        relational = messages = None
-        if files.relational_file.exists():
-            relational = await SqliteRelationalStore.open(files.relational_file, clock=wall_clock_ms)
+        relational = await stores.relational_if_there(settings)
+        if relational is not None:
             stack.push_async_callback(relational.close)
-        if files.messages_file.exists():
-            messages = await SqliteMessageStore.open(files.messages_file)
+        messages = await stores.messages_if_there(settings)
+        if messages is not None:
             stack.push_async_callback(messages.close)
         return await interrupted(relational, messages, log, snapshot)
 

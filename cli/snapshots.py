@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cli import settings as configuration
+from cli import stores
 from cli.damages import described
 from cli.objects import setting, there, where
 from cli.progress import Bar
@@ -24,9 +25,7 @@ from snapshot.archive import Archive
 from snapshot.damage import spoiled
 from snapshot.manifest import Manifest, Site, list_snapshots, show
 from stores.adapters.object_keys import is_key
-from stores.adapters.sqlite_messages import SqliteMessageStore
-from stores.adapters.sqlite_relational import SqliteRelationalStore
-from stores.ports import ObjectStore
+from stores.ports import MessageStore, ObjectStore, RelationalStore
 
 WORLD = "main"
 SHOWN = 5
@@ -37,20 +36,19 @@ SHOWN = 5
 class Opened:
     """The stores of a DC whose process we are not."""
 
-    relational: SqliteRelationalStore
-    messages: SqliteMessageStore
+    relational: RelationalStore
+    messages: MessageStore
     log: EventLog
 
 
 @contextlib.asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Opened]:
-    """Opens the SQLite files and the log of a datacenter; makes files that are missing."""
-    files = settings.stores
-    files.make_data_dir()
+    """Opens the stores and the log of a datacenter; makes stores that are missing."""
+    stores.make_ready(settings)
     async with contextlib.AsyncExitStack() as stack:
-        relational = await SqliteRelationalStore.open(files.relational_file, clock=wall_clock_ms)
+        relational = await stores.relational(settings)
         stack.push_async_callback(relational.close)
-        messages = await SqliteMessageStore.open(files.messages_file)
+        messages = await stores.messages(settings)
         stack.push_async_callback(messages.close)
         log = await ValkeyLog.connect(settings.stores.log_url)
         stack.push_async_callback(log.close)
@@ -84,8 +82,8 @@ async def _snapshot(args: argparse.Namespace, settings: Settings, objects: Objec
 
 async def _create(settings: Settings, objects: ObjectStore) -> dict[str, Any]:
     bar = Bar()
-    async with opened(settings) as stores:
-        meta = stores.relational.meta
+    async with opened(settings) as here:
+        meta = here.relational.meta
         site = Site(
             WORLD,
             settings.dc.name,
@@ -94,8 +92,8 @@ async def _create(settings: Settings, objects: ObjectStore) -> dict[str, Any]:
             int(await meta(restoring.EPOCH) or 0),
         )
         manifest = await dump.create(
-            relational=stores.relational,
-            messages=stores.messages,
+            relational=here.relational,
+            messages=here.messages,
             archive=Archive(objects),
             objects=objects,
             site=site,
