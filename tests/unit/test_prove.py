@@ -1,13 +1,17 @@
 """A long run keeps what each part told, goes on after one that fails, and is taken up where it was interrupted."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.faults.kinds import KINDS as FAULTS
+from tests.prove.__main__ import about, main
 from tests.prove.figures import last_object, merged
-from tests.prove.running import result, run_stage
+from tests.prove.running import Kept, kept_at, result, run_stage
 from tests.prove.stages import Part, Stage, stages
+from tests.simulation.plan import KINDS
 
 
 def saying(name: str, text: str, code: int = 0) -> Part:
@@ -61,3 +65,30 @@ def test_the_scale_says_how_much_is_run(scale: float, histories: int, tmp_path: 
     words = [part.command for part in first.parts]
     assert sum(int(one[one.index("--seeds") + 1]) for one in words) == histories
     assert len({one[one.index("--first") + 1] for one in words}) == len(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("faults", {"fired": {kind.__name__: 2 for kind in FAULTS}}),
+        ("histories", {"counts": {f"fault: {kind}": 2 for kind in KINDS}}),
+    ],
+)
+def test_a_kind_of_fault_that_never_fired_fails_the_run(
+    name: str, kept: dict[str, dict[str, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.prove.__main__.page", lambda told: "")  # it wants every figure
+    scale = 0.0001
+    (tmp_path / "commit").write_text(about(scale)["commit"])
+    (stage,) = (one for one in stages(scale, tmp_path) if one.name == name)
+    words = ("--scale", str(scale), "--only", name, "--folder", str(tmp_path), "--no-page")
+
+    def keep(figures: dict[str, dict[str, int]]) -> None:
+        for part in stage.parts:
+            kept_at(tmp_path, stage, part).write_text(json.dumps(Kept(0, 1.0, figures, "")._asdict()))
+
+    keep(kept)
+    assert main(words) == 0
+    ((what, fired),) = kept.items()
+    keep({what: {kind: times for kind, times in fired.items() if kind != min(fired)}})
+    assert main(words) == 1
