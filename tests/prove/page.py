@@ -203,7 +203,8 @@ def _failed(stages: Told) -> Iterator[str]:
     failed = [(name, one) for name, stage in stages.items() for one in stage["failed"]]
     silent = [(name, kind) for name, stage in stages.items() for kind in stage.get("silent", ())]
     if not failed and not silent:
-        yield "Nothing."
+        unrun = any(stage["done"] < stage["parts"] for stage in stages.values())
+        yield "Nothing of what was run to its end; what was not is named at the top." if unrun else "Nothing."
     for name, one in failed:
         words = " ".join(one["words"].split())[-300:].replace("|", "/").replace("`", "'")
         yield f"- {name}, part {one['part']} (exit code {one['code']}): `{words}`"
