@@ -1,9 +1,8 @@
 """Counters of one process in Prometheus' text format; a few dict operations per request, no library."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 
-BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+from core.durations import Durations
 
 Gauge = Callable[[], float]
 Series = Callable[[], Mapping[str, float]]
@@ -16,8 +15,8 @@ class Metrics:
     def __init__(self) -> None:
         self.in_flight = 0
         self._requests: dict[tuple[str, int], int] = {}
-        self._latency: dict[str, list[int]] = {}
-        self._seconds: dict[str, float] = {}
+        self._latency: dict[str, Durations] = {}
+        self._stages: dict[str, Durations] = {}
         self._gauges: dict[str, tuple[str, Gauge]] = {}
         self._series: dict[str, tuple[str, str, Series]] = {}
 
@@ -32,11 +31,27 @@ class Metrics:
     def observe(self, route: str, status: int, seconds: float) -> None:
         """One answered request. `route` is a template ("POST /v1/messages"), never a path with ids."""
         self._requests[(route, status)] = self._requests.get((route, status), 0) + 1
-        counts = self._latency.get(route)
-        if counts is None:
-            counts = self._latency[route] = [0] * (len(BUCKETS_S) + 1)
-        counts[bisect_left(BUCKETS_S, seconds)] += 1
-        self._seconds[route] = self._seconds.get(route, 0.0) + seconds
+        latency = self._latency.get(route)
+        if latency is None:
+            latency = self._latency[route] = Durations()
+        latency.note(seconds)
+
+    def stage(self, stage: str, durations: Durations) -> None:
+        """How long a step takes that others measure."""
+        self._stages[stage] = durations
+
+    def answered(self) -> tuple[int, int]:
+        """Requests so far, and those of them that ended with a status of 500 and more."""
+        failed = sum(count for (_, status), count in self._requests.items() if status >= 500)
+        return sum(self._requests.values()), failed
+
+    def latency(self) -> Durations:
+        """Of all routes together."""
+        found = Durations()
+        for one in self._latency.values():
+            found.counts = [sum(pair) for pair in zip(found.counts, one.counts, strict=True)]
+            found.seconds += one.seconds
+        return found
 
     def text(self) -> str:
         return "\n".join(self._lines()) + "\n"
@@ -49,15 +64,11 @@ class Metrics:
         yield "# HELP planb_http_requests_in_flight Requests being worked on."
         yield "# TYPE planb_http_requests_in_flight gauge"
         yield f"planb_http_requests_in_flight {self.in_flight}"
-        yield "# HELP planb_http_request_seconds Time from the request's head to its answer."
-        yield "# TYPE planb_http_request_seconds histogram"
-        for route, counts in sorted(self._latency.items()):
-            total = 0
-            for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), counts, strict=True):
-                total += count
-                yield f'planb_http_request_seconds_bucket{{route="{route}",le="{bound}"}} {total}'
-            yield f'planb_http_request_seconds_sum{{route="{route}"}} {self._seconds[route]:.6f}'
-            yield f'planb_http_request_seconds_count{{route="{route}"}} {total}'
+        yield from _histogram(
+            "planb_http_request_seconds", "From a request's head to its answer.", "route", self._latency
+        )
+        if self._stages:
+            yield from _histogram("planb_stage_seconds", "Of a batch: see docs/operations.md.", "stage", self._stages)
         for name, (help, read) in sorted(self._gauges.items()):
             yield f"# HELP {name} {help}"
             yield f"# TYPE {name} gauge"
@@ -67,3 +78,14 @@ class Metrics:
             yield f"# TYPE {name} gauge"
             for of, value in sorted(values().items()):
                 yield f'{name}{{{label}="{of}"}} {value:g}'
+
+
+def _histogram(name: str, help: str, label: str, all_: Mapping[str, Durations]) -> Iterator[str]:
+    yield f"# HELP {name} {help}"
+    yield f"# TYPE {name} histogram"
+    for of, durations in sorted(all_.items()):
+        count = 0
+        for bound, count in durations.cumulated():
+            yield f'{name}_bucket{{{label}="{of}",le="{bound}"}} {count}'
+        yield f'{name}_sum{{{label}="{of}"}} {durations.seconds:.6f}'
+        yield f'{name}_count{{{label}="{of}"}} {count}'

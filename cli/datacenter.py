@@ -22,12 +22,13 @@ from api.internal_auth import InternalAuth
 from api.operations import Other
 from api.sys_status import Status
 from broker.description import described as stream_described
-from cli import internal_side, objects, public_side, stores
+from cli import internal_side, objects, public_side, series, stores
 from cli import settings as configuration
 from cli.clock_watch import ClockWatch
 from cli.disks import Disks
 from cli.file_limit import make_room
 from cli.listeners import SHUTDOWN_S_MAX, open_public, open_sys, runner_of
+from cli.measuring import Measuring
 from cli.serving import Serving
 from cli.settings import Listen, Settings
 from cli.writer_lane import WriterLane, who_knows
@@ -102,6 +103,9 @@ class Datacenter:
             self._spawn("archiver", self.archiver.run())
             self._spawn("tick", self._tick())
             self._spawn("disks", self.disks.run())
+            if self.measuring:
+                self._spawn("measuring", self.measuring.sampler.run())
+                self._spawn("series", self.measuring.writer.run())
             await self.serving.opened()
         except BaseException:
             await self.stop()
@@ -294,6 +298,7 @@ class Datacenter:
         self.sys_metrics = internal_side.log_metrics(
             self.trimmer, self.past, self.collector, self.replicator, self.archiver, self.disks
         )
+        self._measure()
         status = Status(
             dc=dc.name,
             incarnation=self._own.incarnation,
@@ -301,7 +306,14 @@ class Datacenter:
             progress=self.applier.progress,
             replicator=self.replicator,
             figures=internal_side.figures(
-                self.applier, self.writer, self.replicator, self.archiver, self.trimmer, self.watch, self.disks
+                self.applier,
+                self.writer,
+                self.replicator,
+                self.archiver,
+                self.trimmer,
+                self.watch,
+                self.disks,
+                self.measuring,
             ),
             now_ms=wall_clock_ms,
         )
@@ -319,6 +331,28 @@ class Datacenter:
             digest=self._digest,
             metrics=self.sys_metrics,
         )
+
+    def _measure(self) -> None:
+        metrics = self.sys_metrics
+        metrics.stage("log", self.writer.append_times)
+        metrics.stage("rows", self.applier.row_times)
+        metrics.stage("hot", self.applier.hot_times)
+        store = series.opened(self.settings)
+        self.measuring: Measuring | None = None
+        if store is not None:
+            self.measuring = Measuring(
+                store,
+                self.settings.dc.name,
+                applier=self.applier,
+                writer=self.writer,
+                replicator=self.replicator,
+                hub=self.hub,
+                public=self.public[PARTS].metrics,
+                now_ms=wall_clock_ms,
+                steady_ms=steady_clock_ms,
+            )
+            self.measuring.add_metrics(metrics)
+            self._closers.append(self.measuring.close)
 
     def _link(self, name: str, url: str) -> HttpLink:
         return HttpLink(self._session, name, url, self.auth)

@@ -15,6 +15,7 @@ from api.sys_status import Figures, Status
 from api.sys_writes import SysCalls, SysWriteRoutes
 from cli.clock_watch import ClockWatch
 from cli.disks import Disks
+from cli.measuring import Measuring
 from events.codec import Codec
 from events.lane_writer import LaneWriter
 from events.ports import LogReader
@@ -83,6 +84,7 @@ def figures(
     trimmer: Trimmer,
     watch: ClockWatch,
     disks: Disks,
+    series: Measuring | None,
 ) -> Figures:
     """What the status shows of one process."""
 
@@ -95,7 +97,11 @@ def figures(
     return Figures(
         log_first=lambda: trimmer.first,
         queues=lambda: {"lane": writer.pending, "apply": applier.queued},
-        stores=lambda: {"stores": "applying fails" if writer.stumbling else "ok", "archive": archive()},
+        stores=lambda: {
+            "stores": "applying fails" if writer.stumbling else "ok",
+            "archive": archive(),
+            "series": series.state() if series else "off",
+        },
         disks=disks.shown,
         clock=watch.shown,
         counters=lambda: {"events": applier.applied_events, "lost_writes": applier.lost_writes},

@@ -13,6 +13,7 @@ from typing import Any
 
 from cli.ending import Ended
 from core.errors import Invalid, PlanBError
+from stores.series import MEASURES
 
 Command = Callable[[argparse.Namespace], Awaitable[Any]]
 
@@ -83,6 +84,12 @@ async def _status(args: argparse.Namespace) -> Any:
     from cli import operate
 
     return await operate.status(args)
+
+
+async def _series(args: argparse.Namespace) -> Any:
+    from cli import series
+
+    return await series.run(args)
 
 
 async def _import(args: argparse.Namespace) -> Any:
@@ -163,6 +170,18 @@ def parser() -> argparse.ArgumentParser:
         _config(verb)
         _output(verb)
     parked.set_defaults(run=_parked)
+
+    series = _command(commands, "series", "what was measured over the last hours: lag, rates, presence, latency")
+    verbs = series.add_subparsers(dest="verb", required=True)
+    listing = _command(verbs, "list", "what there is, and since when")
+    showing = _command(verbs, "show", "one kind of measurement, as a line over time; --json has every figure")
+    showing.add_argument("kind", choices=tuple(MEASURES), metavar="KIND", help=", ".join(MEASURES))
+    showing.add_argument("--since", default="1h", metavar="SPAN", help="how far back: 30m, 12h, 7d (1h)")
+    showing.add_argument("--dc", metavar="DC", help="of one datacenter only (default: of all that the store has)")
+    for verb in (listing, showing):
+        _config(verb)
+        _output(verb)
+    series.set_defaults(run=_series)
 
     importing = _command(commands, "import", "send an IRC log's conversations to running datacenters")
     importing.add_argument("files", nargs="+", type=Path, metavar="LOG", help="of mIRC, irssi or weechat")

@@ -37,7 +37,7 @@ def _clock(status: Mapping[str, Any]) -> Iterator[str]:
 
 def _stores(status: Mapping[str, Any]) -> Iterator[str]:
     for name, state in status["stores"].items():
-        if state != "ok":
+        if state not in ("ok", "off"):
             yield f"{name}: {state}"
 
 

@@ -158,6 +158,22 @@ class Stores(pydantic.BaseModel):
         raise ConfigError(f"stores.data_dir: {self.data_dir} is not usable: {reason}")
 
 
+class Series(pydantic.BaseModel):
+    """What a datacenter measures of itself over time, for `planb series`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    enabled: bool = True
+    retention_days: int = pydantic.Field(7, ge=1, le=3_650)
+    """Of SQLite, which loses its oldest points earlier when its file is full (SERIES_BYTES_MAX), and of a database that
+    is made in TDengine."""
+    tdengine_url: str | None = pydantic.Field(None, pattern=r"^https?://[^\s/@?#]+/?$")
+    """Of its REST interface. Without it, a SQLite file in `stores.data_dir`."""
+    tdengine_user: str = pydantic.Field("planb", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    """Its password: `secrets.tdengine_password_file`."""
+    tdengine_database: str = pydantic.Field("planb", pattern=r"^[a-z][a-z0-9_]{0,31}$")
+    """Datacenters may share one."""
+
+
 class Secrets(pydantic.BaseModel):
     """Files that hold keys."""
 
@@ -171,6 +187,8 @@ class Secrets(pydantic.BaseModel):
     s3_credentials_file: Path | None = None
     """As AWS's tools write it, its profile `default`. Without it, what AWS's tools would find: environment, ~/.aws, the
     machine's own role."""
+    tdengine_password_file: Path | None = None
+    """One line."""
 
 
 class Settings(BaseSettings):
@@ -184,6 +202,7 @@ class Settings(BaseSettings):
     sys: Listen
     stores: Stores
     secrets: Secrets
+    series: Series = Series()
     peers: dict[str, Peer] = {}
 
     @classmethod
@@ -223,6 +242,8 @@ def load(path: Path) -> Settings:
     except pydantic.ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path}: {problems}") from error
+    if settings.series.tdengine_url and not settings.secrets.tdengine_password_file:
+        raise ConfigError(f"{path}: series.tdengine_url goes with secrets.tdengine_password_file")
     numbers = [settings.dc.number, *(peer.number for peer in settings.peers.values())]
     if len(set(numbers)) != len(numbers) or settings.dc.name in settings.peers:
         raise ConfigError(f"{path}: every datacenter of the map needs a name and a number of its own")
@@ -238,3 +259,14 @@ def secret(path: Path, size_min: int = 32) -> bytes:
     if len(key) < size_min:
         raise ConfigError(f"{path}: a key of at least {size_min} bytes is needed")
     return key
+
+
+def password(path: Path) -> str:
+    """One line of text from its file."""
+    try:
+        lines = secret(path, 1).decode().splitlines()
+    except UnicodeDecodeError:
+        lines = []
+    if len(lines) != 1 or not lines[0]:
+        raise ConfigError(f"{path}: one line of text is needed")
+    return lines[0]

@@ -1,20 +1,18 @@
 """Answers as text, for whoever sits at a terminal: what is wrong comes first, then what was asked for."""
 
 import argparse
-import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from cli import damages, irc
+from cli import damages, irc, series_text
+from cli.tables import cell, instant, table
 from cli.units import size
 from core.errors import LogUnavailable, PlanBError
 
 Answer = dict[str, Any]
 FITTED_COLUMNS_MIN = 40
 """A narrower terminal breaks lines as it likes."""
-_NUMBER = re.compile(r"[0-9.,]*( [kMGT]?B)?")
 
 
 def of(args: argparse.Namespace, answer: Answer) -> str:
@@ -44,31 +42,6 @@ def fitted(text: str, columns: int) -> str:
     return "\n".join(lines)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    """Columns as wide as they need to be; numbers stand right. "none" if there is no row."""
-    cells = [[_cell(value) for value in row] for row in rows]
-    if not cells:
-        return ["  none"]
-    right = [all(_NUMBER.fullmatch(text) for text in column) for column in zip(*cells, strict=True)]
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-    return [
-        "  " + "  ".join(f"{text:>{width}}" if side else f"{text:<{width}}" for text, width, side in
-                         zip(row, widths, right, strict=True))
-        for row in (head, *cells)
-    ]  # fmt: skip
-
-
-def instant(ms: int) -> str:
-    """Unix milliseconds as a time, UTC."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return str(value)
-
-
 def _any(answer: Answer) -> list[str]:
     """Whatever it is."""
     lines = []
@@ -79,7 +52,7 @@ def _any(answer: Answer) -> list[str]:
         elif isinstance(value, dict) and value:
             lines += [f"{name}:", *table(("", ""), value.items())[1:]]
         elif not isinstance(value, dict | list):
-            lines.append(f"{name}: {_cell(value)}")
+            lines.append(f"{name}: {cell(value)}")
         else:
             lines.append(f"{name}: {'none' if not value else ', '.join(map(str, value))}")
     return lines
@@ -133,7 +106,7 @@ def _clock(clock: Answer) -> str:
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_cell(value)}" for name, value in values.items())
+    return ", ".join(f"{name.replace('_', ' ')} {cell(value)}" for name, value in values.items())
 
 
 def _verify(answer: Answer) -> list[str]:
@@ -302,6 +275,8 @@ _TEXTS: dict[tuple[str, str], Callable[[Answer], list[str]]] = {
     ("snapshot", "show"): _snapshot_show,
     ("snapshot", "verify"): _snapshot_verify,
     ("restore", ""): _restore,
+    ("series", "list"): series_text.listed,
+    ("series", "show"): series_text.drawn,
     ("parked", "list"): _parked,
     ("parked", "retry"): _retried,
     ("parked", "drop"): _dropped,

@@ -305,6 +305,22 @@ S3_BYTES_PER_S_MIN = 1_048_576
 S3_ASK_S_MAX = 5
 """The same where somebody only asks whether it is there."""
 
+SERIES_INTERVAL_MS = 5_000
+"""How often the figures of a process are noted."""
+SERIES_WAITING_MAX = 10_000
+"""Points that wait for their store; beyond it the oldest are dropped."""
+SERIES_BATCH_MAX = 1_000
+"""Points in one write."""
+SERIES_WINDOWS_MAX = 1_000
+"""Stretches of time that a question is answered by, of each series."""
+SERIES_TAG_CHARS_MAX = 64
+SERIES_BYTES_MAX = 268_435_456
+"""Of the embedded store's file; beyond it the oldest points go, before their days are over."""
+SERIES_ANSWER_S_MAX = 5
+"""TDengine, when it is silent for so long, does not answer."""
+SERIES_CLOSE_S_MAX = 2
+"""How long a process that ends tries to bring away what waits."""
+
 DC_MAX = 31
 INCARNATION_MAX = 15
 WORKER_MAX = 127
@@ -382,3 +398,4 @@ assert SESSIONS_ENDED_MAX < SESSIONS_OF_USER_MAX <= PAGE_MAX
 # A page of dialogs that are all to be searched: each looks at some.
 assert 10 * PAGE_MAX <= SCAN_DIALOGS_MAX
 assert MESSAGE_BYTES_MAX < HISTORY_BYTES_MAX
+assert SERIES_BATCH_MAX <= SERIES_WAITING_MAX

@@ -12,10 +12,12 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from core import limits
 from core.clock import HybridClock
+from core.durations import Durations
 from core.errors import (
     Corrupt,
     LaneLost,
@@ -94,6 +96,8 @@ class LaneWriter:
         self._stumbling = False
         """The last apply failed."""
         self._lost: PlanBError | None = None
+        self.append_times = Durations()
+        """Of appends that the log took at once: from the call to its answer."""
 
     @property
     def top(self) -> Top:
@@ -264,7 +268,9 @@ class LaneWriter:
         while True:
             try:
                 if not (self._in_doubt and await self._landed(batch)):
+                    began = perf_counter()
                     await self._log.append(self.lane, self._owner, batch.records)
+                    self.append_times.note(perf_counter() - began)
                 break
             except (LaneLost, Corrupt) as error:
                 self._lose(batch, error)

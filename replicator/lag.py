@@ -6,6 +6,7 @@ than 0. The newest LAG_SAMPLES_MAX per origin DC are kept.
 """
 
 from collections import deque
+from collections.abc import Collection
 from typing import NamedTuple
 
 from core import limits
@@ -20,26 +21,48 @@ class LagSummary(NamedTuple):
     max_ms: int
 
 
+class _Origin:
+    __slots__ = ("noted", "samples")
+
+    def __init__(self) -> None:
+        self.samples: deque[int] = deque(maxlen=limits.LAG_SAMPLES_MAX)
+        self.noted = 0
+        """Events so far."""
+
+
 class LagMeter:
     """By origin DC."""
 
     def __init__(self) -> None:
-        self._samples: dict[str, deque[int]] = {}
+        self._origins: dict[str, _Origin] = {}
 
     def note(self, dc: str, id: int, now_ms: int) -> None:
         """An event of `dc` was applied now."""
-        samples = self._samples.get(dc)
-        if samples is None:
-            samples = self._samples[dc] = deque(maxlen=limits.LAG_SAMPLES_MAX)
-        samples.append(max(0, now_ms - time_ms_of(id)))
+        origin = self._origins.get(dc)
+        if origin is None:
+            origin = self._origins[dc] = _Origin()
+        origin.samples.append(max(0, now_ms - time_ms_of(id)))
+        origin.noted += 1
 
     def summary(self) -> dict[str, LagSummary]:
         """Per origin DC that anything came from."""
-        found = {}
-        for dc, samples in self._samples.items():
-            ordered = sorted(samples)
-            last = len(ordered) - 1
-            found[dc] = LagSummary(
-                len(ordered), ordered[last * 50 // 100], ordered[(last * 99 + 99) // 100], ordered[last]
-            )
-        return found
+        return {dc: _summary(origin.samples) for dc, origin in self._origins.items()}
+
+    def noted(self, dc: str) -> int:
+        """Events of `dc` so far."""
+        origin = self._origins.get(dc)
+        return origin.noted if origin else 0
+
+    def since(self, dc: str, noted: int) -> LagSummary:
+        """Of the events of `dc` after the first `noted` ones; of the newest LAG_SAMPLES_MAX where they are more."""
+        origin = self._origins.get(dc)
+        fresh = min(origin.noted - noted, len(origin.samples)) if origin else 0
+        if origin is None or fresh <= 0:
+            return LagSummary(0, 0, 0, 0)
+        return _summary(list(origin.samples)[-fresh:])
+
+
+def _summary(samples: Collection[int]) -> LagSummary:
+    ordered = sorted(samples)
+    last = len(ordered) - 1
+    return LagSummary(len(ordered), ordered[last * 50 // 100], ordered[(last * 99 + 99) // 100], ordered[last])

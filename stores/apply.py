@@ -16,10 +16,12 @@ What becomes of what was parked is in parking.py and drops.py.
 import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from time import perf_counter
 
 from core import limits
 from core.action import Action
 from core.clock import HybridClock
+from core.durations import Durations
 from core.errors import Corrupt, Overloaded, StoreUnavailable
 from core.system import Clock
 from events.codec import Codec
@@ -96,6 +98,8 @@ class Applier:
         )
         self._queue = ApplyQueue(self._batch)
         self.applied_events = 0
+        self.row_times, self.hot_times = Durations(), Durations()
+        """How long the rows of a batch take, and its hot state."""
         self.far_ahead: dict[int, int] = {}
         """lane -> events of others, since the start, that were stamped too far ahead to move our clock: an alarm."""
         view.promise = self._parking.promise
@@ -229,11 +233,15 @@ class Applier:
         if parked and sum(map(len, self.progress.parked.values())) + len(parked) > limits.PARKED_MAX:
             raise _TooManyParked(f"more than {limits.PARKED_MAX} events are parked: retry them first")
         reached = {**self.progress.applied, **marks}
+        began = perf_counter()
         effects = await self._rows.write(planned, parked, reached)
+        written = perf_counter()
         places = [(item.lane, item.seq, item.id) for item in parked]
         v_after = self.progress.v_after(marks, places)
         progress = self.progress
         feeds, pts = await self._hot.write(planned, marks, progress.applied, progress.v(), v_after)
+        self.row_times.note(written - began)
+        self.hot_times.note(perf_counter() - written)
         for place in places:
             progress.park(*place)
         ahead = set()
