@@ -7,7 +7,7 @@ from typing import Any
 
 from cli import settings as configuration
 from cli.settings import Settings
-from core.errors import Invalid, NotFound
+from core.errors import ConfigError, Invalid, NotFound
 from core.system import Clock, wall_clock_ms
 from stores.adapters.sqlite_series import SqliteSeries
 from stores.series import MEASURES, Series, SeriesStore, Window
@@ -34,8 +34,10 @@ def opened(settings: Settings, now_ms: Clock = wall_clock_ms) -> SeriesStore | N
         return None
     if not series.tdengine_url:
         return SqliteSeries(_file(settings), now_ms=now_ms, kept_ms=series.retention_days * DAY_MS)
-    from stores.adapters.tdengine_series import TDenginePlace, TDengineSeries  # its driver takes its time
-
+    try:
+        from stores.adapters.tdengine_series import TDenginePlace, TDengineSeries  # its driver takes its time
+    except ModuleNotFoundError as error:
+        raise ConfigError(f'series.tdengine_url needs {error.name}: pip install "planb[engines]"') from error
     password_file = settings.secrets.tdengine_password_file
     return TDengineSeries(
         TDenginePlace(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core import limits
-from core.errors import StoreUnavailable
+from core.errors import Corrupt, StoreUnavailable
 from core.system import Clock
 from stores.adapters.sqlite_file import SqliteFile, check_version
 from stores.series import MEASURES, Held, Point, Series, Window, check, check_windows, newest
@@ -50,7 +50,12 @@ class SqliteSeries:
 
     async def write(self, points: Sequence[Point]) -> None:
         check(points)
-        await (await self._opened()).write(lambda connection: self._write(connection, points))
+        file = await self._opened()
+        try:
+            await file.write(lambda connection: self._write(connection, points))
+        except Corrupt:
+            await self._give_up(file)
+            raise
 
     async def held(self) -> list[Held]:
         return await (await self._opened()).read(lambda connection: sorted(_held(connection))) if self._there else []
@@ -92,6 +97,13 @@ class SqliteSeries:
             if self._file is None:
                 self._file = await SqliteFile.open(self._path, self._prepare)
             return self._file
+
+    async def _give_up(self, file: SqliteFile) -> None:
+        """Whoever puts a sound one in its place, or none, needs no restart."""
+        async with self._opening:
+            if self._file is file:
+                self._file = None
+        await file.close()
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         check_version(connection, self._path, VERSION)

@@ -96,6 +96,24 @@ class TestSqliteSeries(SeriesContract, Forgetful):
             with pytest.raises(Corrupt, match=r"series\.db is damaged"):
                 await use
 
+    async def test_a_file_that_is_damaged_while_it_is_open_can_be_replaced(
+        self, store: SeriesStore, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "series.db"
+        await store.write([rate(at, 1.0) for at in range(1_000)])
+        other = SqliteSeries(path, now_ms=lambda: NOW_MS, kept_ms=KEPT_MS)
+        await store.close()
+        await other.write([rate(0, 1.0)])
+        with path.open("r+b") as file:
+            file.seek(100)
+            file.write(b"\xff" * (path.stat().st_size - 100))
+        with pytest.raises(Corrupt):
+            await other.write([rate(at, 2.0) for at in range(1_000)])
+        path.unlink()
+        await other.write([rate(0, 3.0)])
+        assert await values(other) == [(0, 3.0)]
+        await other.close()
+
     async def test_a_newer_file_is_refused(
         self, store: SeriesStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

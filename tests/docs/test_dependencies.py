@@ -44,7 +44,7 @@ PARTS = {"hiredis", "botocore", "urllib3"}
 """Of redis and of boto3: where these have their parser, their errors and their connections."""
 BROUGHT = {"greenlet"}
 """Imported by SQLAlchemy for us."""
-COMING = {"acsylla", "alembic", "asyncmy", "cassandra-driver", "etcd3gw", "pulsar-client", "taospy"}
+COMING = {"acsylla", "alembic", "asyncmy", "cassandra-driver", "etcd3gw", "pulsar-client"}
 """Drivers whose adapters are not written yet: each leaves with its adapter."""
 SAID_ELSEWHERE = {"atheris": "Apache-2.0"}
 """Packages whose metadata is silent -> what the LICENSE of their repository says."""
