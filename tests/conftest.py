@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.servers import needs, started
+from tests.support.shared import CassandraNode, PulsarCluster, folder_of, shared
 from tests.support.valkey import ValkeyFactory, binary, servers
 
 if TYPE_CHECKING:
     from deploy.local.etcd import Etcd
+    from deploy.local.mariadb import MariaDB
     from deploy.local.seaweedfs import SeaweedFS
 
 
@@ -53,3 +56,45 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Etcd"]:
 
     with etcd_at(tmp_path_factory.mktemp("etcd")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator["MariaDB"]:
+    """A MariaDB for all tests of this worker: make a database of your own per test, and leave it running. Who kills it
+    starts one of his own with `tests.support.servers.started`."""
+    from deploy.local.mariadb import MariaDB
+
+    needs("mariadb")
+    with started(MariaDB(tmp_path_factory.mktemp("mariadb"))) as server:
+        yield server
+
+
+# The servers that take long to start are shared by all tests of a run: names of your own, and leave them running.
+
+
+@pytest.fixture(scope="session")
+def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraNode]:
+    """One node: make a keyspace of your own."""
+    with shared("cassandra", folder_of(tmp_path_factory)) as found:
+        yield CassandraNode(**found)
+
+
+@pytest.fixture(scope="session")
+def cassandra_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[CassandraNode]]:
+    """Two nodes of one cluster, each in a datacenter of its own: make a keyspace of your own."""
+    with shared("cassandra-pair", folder_of(tmp_path_factory)) as found:
+        yield [CassandraNode(**node) for node in found["nodes"]]
+
+
+@pytest.fixture(scope="session")
+def pulsar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulsarCluster]:
+    """One cluster: make a namespace of your own in the tenant `public`, or a tenant of your own."""
+    with shared("pulsar", folder_of(tmp_path_factory)) as found:
+        yield PulsarCluster(**found)
+
+
+@pytest.fixture(scope="session")
+def pulsar_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[PulsarCluster]]:
+    """Two clusters that know each other: make a tenant of your own on both."""
+    with shared("pulsar-pair", folder_of(tmp_path_factory)) as found:
+        yield [PulsarCluster(**cluster) for cluster in found.values()]

@@ -19,6 +19,7 @@ from core.errors import NotFound, Unavailable
 from deploy.local import install
 from deploy.local.catalog import LOCKS, SERVERS, Server
 from deploy.local.sources import Debian, Maven, Wheels
+from tests.support.servers import needs
 
 
 class Fetched:
@@ -112,6 +113,19 @@ def test_a_missing_server_is_named_with_what_to_do(tmp_path: Path) -> None:
         program = next(iter(server.programs))
         with pytest.raises(NotFound, match=rf"^{name} {server.version} is not installed: `make servers`$"):
             install.program(name, program, tmp_path)
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_a_suite_whose_server_is_missing_is_skipped_and_fails_in_ci(
+    ci: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(server: str, name: str) -> Path:
+        raise NotFound(f"{server} with {name} is not installed: `make servers`")
+
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(install, "program", missing)
+    with pytest.raises(outcome, match=r"^pulsar with lib is not installed: `make servers`$"):
+        needs("pulsar", "java")
 
 
 # -- wheels
