@@ -11,8 +11,9 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import NamedTuple, cast
+from typing import cast
 
+import msgspec
 from aiohttp import web
 
 from api.door import Door
@@ -32,47 +33,64 @@ HEADERS = (
 )  # fmt: skip
 """The headers of a plain request; one with any other is the framework's."""
 
-_NAMES = {name.lower(): name for name in HEADERS} | {name: name for name in HEADERS}
-_HEAD = re.compile(r"POST (/[A-Za-z0-9/]+) HTTP/1\.1\r\n((?:[A-Za-z-]+: [\x20-\x7e]*\r\n)+)", re.ASCII)
+_NAMES = {name.lower(): name for name in HEADERS}
+_START = re.compile(rb"POST (/[A-Za-z0-9/]+) HTTP/1\.1")
+_LINE = re.compile(rb"([A-Za-z-]+): ([\x20-\x7e]*)")
 _HEAD_BYTES_MAX = 8_190
+KNOWN_LINES_MAX = 8_192
+_KNOWN_LINE_BYTES_MAX = 512
 _LENGTH_DIGITS_MAX = 7
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True, gc=False):
     path: str
     headers: dict[str, str]
     body: bytes
 
 
-def read(data: bytes) -> Request | None:
-    """The one plain request that these bytes are; None for anything else."""
-    end = data.find(b"\r\n\r\n", 0, _HEAD_BYTES_MAX) + 2
-    if end < 2:
-        return None
-    try:
-        match = _HEAD.fullmatch(data[:end].decode("ascii"))
-    except UnicodeDecodeError:
-        return None
-    if match is None:
-        return None
-    headers: dict[str, str] = {}
-    lines = match[2].split("\r\n")
-    lines.pop()
-    for line in lines:
-        given, _, value = line.partition(": ")
-        name = _NAMES.get(given) or _NAMES.get(given.lower())
-        if name is None or name in headers:
+class Reader:
+    """Reads plain requests. A client says nearly the same with each one, so lines of heads are remembered as read."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, tuple[str, str]] = {}
+        """A line -> the header's name in `HEADERS`, and its value."""
+
+    def read(self, data: bytes) -> Request | None:
+        """The one plain request that these bytes are; None for anything else."""
+        end = data.find(b"\r\n\r\n", 0, _HEAD_BYTES_MAX)
+        if end < 0:
             return None
-        headers[name] = value.strip(" ")
-    if "Host" not in headers:  # the framework refuses it
-        return None
-    length = headers.get("Content-Length", "")
-    if not length.isdigit() or len(length) > _LENGTH_DIGITS_MAX or len(data) != end + 2 + int(length):
-        return None
-    if headers.get("Connection", "keep-alive").lower() != "keep-alive":
-        return None
-    return Request(match[1], headers, data[end + 2 :])
+        lines = data[:end].split(b"\r\n")
+        start = _START.fullmatch(lines.pop(0))
+        if start is None:
+            return None
+        headers: dict[str, str] = {}
+        for line in lines:
+            found = self.known.get(line) or self._header(line)
+            if found is None or found[0] in headers:
+                return None
+            headers[found[0]] = found[1]
+        if "Host" not in headers:  # the framework refuses it
+            return None
+        length = headers.get("Content-Length", "")
+        if not length.isdigit() or len(length) > _LENGTH_DIGITS_MAX or len(data) != end + 4 + int(length):
+            return None
+        if headers.get("Connection", "keep-alive").lower() != "keep-alive":
+            return None
+        return Request(start[1].decode(), headers, data[end + 4 :])
+
+    def _header(self, line: bytes) -> tuple[str, str] | None:
+        match = _LINE.fullmatch(line)
+        name = _NAMES.get(match[1].decode().lower()) if match else None
+        if match is None or name is None:
+            return None
+        found = name, match[2].decode().strip(" ")
+        if name != "Idempotency-Key" and len(line) <= _KNOWN_LINE_BYTES_MAX:  # a key comes once
+            if len(self.known) >= KNOWN_LINES_MAX:
+                self.known.clear()
+            self.known[line] = found
+        return found
 
 
 def ok(body: bytes, headers: Mapping[str, str]) -> Wire:
@@ -105,6 +123,7 @@ class Front:
         """`routes`: path of a POST -> who answers it. `framework` makes the protocol of one connection, watched by the
         `door`. `serves` says whether requests are let in; while they are not, the framework says why."""
         self.door = door
+        self._reader = Reader()
         self._routes = {path: (f"POST {path}", handler) for path, handler in routes.items()}
         self._guard = guard
         self._framework = framework
@@ -145,7 +164,7 @@ class Front:
         """The request, if it is answered here."""
         if not self._guard.takes_plain or not self._serves():
             return None
-        request = read(data)
+        request = self._reader.read(data)
         return request if request is not None and request.path in self._routes else None
 
     async def answer(self, request: Request) -> bytes:

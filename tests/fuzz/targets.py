@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 import zstandard
 from aiohttp.http_parser import HttpRequestParser
+from msgspec.structs import replace
 
 from api import decoding, front
 from api.clock_header import ClockHeader
@@ -108,7 +109,7 @@ def chained(found: Sequence[Record]) -> list[Record]:
     hash, made = GENESIS, []
     for one in found:
         hash = records.chain(hash, one.lane, one.seq, one.id, one.kind, one.body)
-        made.append(one._replace(hash=hash))
+        made.append(replace(one, hash=hash))
     return made
 
 
@@ -249,7 +250,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 @target(bytes_max=2_048)
 def plain_request(data: bytes) -> None:
     """A request that is answered past the framework is, to the framework, that one request and no other."""
-    read = front.read(data)
+    read = front.Reader().read(data)
     if read is None:
         return
     parser = HttpRequestParser(

@@ -19,9 +19,14 @@ def request(*headers: bytes, body: bytes = BODY, first: bytes = b"POST /v1/messa
     return b"\r\n".join((*lines, b"Content-Length: %d" % len(body), b"", body))
 
 
+EXPERIENCED = front.Reader()
+"""Remembers lines of all requests of these tests."""
+
+
 async def check_alike(data: bytes) -> None:
-    """What `read` takes is one request for aiohttp too, with the same parts."""
-    found = front.read(data)
+    """What `read` takes is one request for aiohttp too, with the same parts. What was read before changes nothing."""
+    found = front.Reader().read(data)
+    assert EXPERIENCED.read(data) == found
     if found is None:
         return
     loop = asyncio.get_running_loop()
@@ -80,7 +85,7 @@ def test_whatever_the_front_takes_the_framework_reads_the_same(data: bytes) -> N
     ],
 )
 async def test_a_plain_request_is_taken(data: bytes) -> None:
-    assert front.read(data) is not None
+    assert front.Reader().read(data) is not None
     await check_alike(data)
 
 
@@ -119,4 +124,15 @@ async def test_a_plain_request_is_taken(data: bytes) -> None:
     ],
 )
 def test_everything_else_is_left_to_the_framework(data: bytes) -> None:
-    assert front.read(data) is None
+    assert front.Reader().read(data) is None
+
+
+def test_few_lines_are_remembered_no_long_ones_and_no_keys() -> None:
+    reader = front.Reader()
+    for number in range(front.KNOWN_LINES_MAX + 10):
+        assert reader.read(request(b"User-Agent: %d" % number, b"Idempotency-Key: k%d" % number)) is not None
+        assert len(reader.known) <= front.KNOWN_LINES_MAX
+    lines = len(reader.known)
+    assert reader.read(request(b"Idempotency-Key: another")) is not None
+    assert reader.read(request(b"User-Agent: " + b"x" * 600)) is not None
+    assert len(reader.known) == lines
