@@ -140,9 +140,9 @@ RECENT_KEPT_MAX = 500
 HOT_WAITING_MAX = 128
 """Updates of one owner from which his dialogs were not drawn yet, and messages of one conversation that are not in its
 window yet; both are done for many at once, or when somebody looks."""
-MESSAGE_LINGER_MS = 50
+MESSAGE_LINGER_MS = 200
 """Message rows may follow their event's answer by this much."""
-MESSAGE_WRITE_ROWS = 512
+MESSAGE_WRITE_ROWS = 1_024
 """So many queued message rows are written at once, without lingering."""
 MESSAGE_QUEUE_ROWS_MAX = 20_000
 """Message rows that wait to be written; beyond it `ready` waits, and so does who would put more."""

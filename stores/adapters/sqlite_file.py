@@ -29,6 +29,9 @@ BUSY_MS = 5_000
 """Another process may hold the file for a moment (a snapshot tool, a second worker)."""
 WRITER_CACHE_KIB = 32_768
 READER_CACHE_KIB = 8_192
+WAL_PAGES = 4_000
+"""Of 4 KiB, in the WAL before they go into the file: a page that is written often goes there once. SQLite's own choice,
+1,000, is reached by some batches of messages."""
 WAL_BYTES_KEPT = 64 * 1024 * 1024
 
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -152,6 +155,7 @@ class SqliteFile:
                 found.execute("PRAGMA journal_mode=WAL")
                 found.execute("PRAGMA synchronous=NORMAL")
                 found.execute("PRAGMA secure_delete=OFF")
+                found.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
                 found.execute(f"PRAGMA journal_size_limit={WAL_BYTES_KEPT}")
                 found.create_function("canonical", 1, canonical_text, deterministic=True)
             else:
