@@ -142,7 +142,7 @@ def valkey(name: str, port: int, folder: Path, output: Path, *, synced: bool) ->
         "appendfsync": "always" if synced else "no",
         "daemonize": "no",
         # Appending to a list moves its last node, and C's allocator moves 8 KB, the default, dearly.
-        "list-max-listpack-size": "-1",
+        "list-max-listpack-size": "16",
     }
     command = [str(get_binary_path())]
     for option, value in options.items():

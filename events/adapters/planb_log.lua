@@ -13,7 +13,7 @@ local OWNERS_KEPT = 1000
 local RETIRED = ''
 
 local function number(seq)
-  return string.format('%.0f', seq)
+  return string.format('%d', seq)
 end
 
 local function top_seq(tops, lane)
