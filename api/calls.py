@@ -11,8 +11,8 @@
 
 import ipaddress
 from collections.abc import Mapping
-from typing import NamedTuple
 
+import msgspec
 from aiohttp import web
 
 from api.clock_header import HEADER as X_CLOCK
@@ -29,7 +29,7 @@ _RETRY_AFTER_S = 1.0
 NOBODY = Caller("", "", 0)
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True, gc=False):
     caller: Caller
     position: Position | None
     """From X-Cursor."""
@@ -64,7 +64,7 @@ class Calls:
     async def enter(self, request: web.Request, *, public: bool = False) -> Call:
         """As `of`, for a request of the framework."""
         call = await self.of(request.headers, public=public)
-        return call._replace(address=self._address(request)) if public else call
+        return msgspec.structs.replace(call, address=self._address(request)) if public else call
 
     def _address(self, request: web.Request) -> str:
         """The nearest one that is none of our proxies: whatever stands before it, anybody may have written."""

@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from core.errors import KeyReused, OutcomeUnknown
 from core.tables import canonical
@@ -15,7 +17,7 @@ Slot = tuple[str, str]
 """(actor, key)."""
 
 
-class Done(NamedTuple):
+class Done(msgspec.Struct, frozen=True, gc=False):
     """What a write came to."""
 
     id: int

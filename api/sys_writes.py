@@ -2,6 +2,7 @@
 system, proven by its signature; the events say "sys"."""
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from api.calls import Call, Calls
 from api.clock_header import ClockHeader
@@ -18,7 +19,7 @@ class SysCalls(Calls):
 
     async def enter(self, request: web.Request, *, public: bool = False) -> Call:
         """As `Calls.enter`, for the customer's own system."""
-        return (await super().enter(request, public=True))._replace(caller=SYSTEM)
+        return replace(await super().enter(request, public=True), caller=SYSTEM)
 
 
 class SysWriteRoutes(WriteRoutes):
@@ -33,5 +34,5 @@ class SysWriteRoutes(WriteRoutes):
         body = answer.body
         if "expires_ms" in body:
             token = self._tokens.issue(body["session"], body["user"], body["expires_ms"])
-            answer = answer._replace(body={**body, "token": token})
+            answer = replace(answer, body={**body, "token": token})
         return super().answer(answer, call)

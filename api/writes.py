@@ -6,8 +6,9 @@ become a second event; it is accepted everywhere as an alias of the first (docs/
 """
 
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+import msgspec
 import pydantic
 
 from api.intentions import Done, Running, Slot, fingerprint, fingerprint_key, require_same
@@ -51,7 +52,7 @@ class Results(Protocol):
     async def result(self, actor: str, key: str) -> Result | None: ...
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     id: int
     """The event."""
     body: dict[str, Any]

@@ -45,7 +45,7 @@ class Args(msgspec.Struct, frozen=True, kw_only=True):
     """
 
 
-class Touch(NamedTuple):
+class Touch(msgspec.Struct, frozen=True, gc=False):
     """What an update tells a client to look at again; it is rendered in its *present* state when sent.
 
     type       ref
@@ -62,7 +62,7 @@ class Touch(NamedTuple):
     ref: tuple[str | int, ...]
 
 
-class Audience(NamedTuple):
+class Audience(msgspec.Struct, frozen=True, gc=False):
     """Whom an event concerns. Users get it in their own updates, a supergroup in the supergroup's.
 
     `conversation` with `knew`: besides `users`, the local members of that group whose add the origin had not
@@ -71,7 +71,7 @@ class Audience(NamedTuple):
 
     users: tuple[str, ...] = ()
     conversation: str | None = None
-    knew: dict[int, int] = {}  # noqa: RUF012
+    knew: dict[int, int] = {}
     channel: str | None = None
 
 
@@ -186,7 +186,7 @@ class View(Protocol):
         ...
 
 
-class Origin(NamedTuple):
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """What `resolve` gets besides the request: who calls, where, when; and the view."""
 
     actor: str

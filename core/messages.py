@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
 
-class Row(NamedTuple):
+
+class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One row of `message_rows`."""
 
     event: int

@@ -147,7 +147,7 @@ MESSAGE_TABLE = Table(
 ALL_TABLES = TABLES | {MESSAGE_ROWS: MESSAGE_TABLE}
 
 
-class Effect(NamedTuple):
+class Effect(msgspec.Struct, frozen=True, gc=False):
     """One mergeable change of one row. The stamp is the event's id.
 
     `key` holds the key parts in the table's order. `basis` gives, for an lww column, the stamp of the value
@@ -157,7 +157,7 @@ class Effect(NamedTuple):
     table: str
     key: tuple[str | int, ...]
     columns: dict[str, Any]
-    basis: dict[str, int] = {}  # noqa: RUF012  (never mutated)
+    basis: dict[str, int] = {}
 
 
 def canonical(value: Any) -> bytes:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from core import limits
 from core.errors import OutcomeUnknown, PlanBError
 from core.event import Event
@@ -71,7 +73,7 @@ class Batch:
                 hash = chain(hash, lane, seq, id, group.kind, body)
                 self.records.append(Record(lane, seq, id, group.kind, body, hash, b""))
                 self.entries.append(Entry(lane, seq, id, event))
-        self.records[-1] = self.records[-1]._replace(signature=signer.sign(hash))
+        self.records[-1] = replace(self.records[-1], signature=signer.sign(hash))
 
     def __len__(self) -> int:
         return len(self.records)

@@ -187,7 +187,8 @@ class LaneWriter:
         OutcomeUnknown, at the latest LANE_ANSWER_MS_MAX after its append began.
         """
         self._admit(1)
-        id, body, event = self._encoded(Write(action, version, actor, key, fingerprint, args))
+        id = self._clock.take(self.lane)
+        body, event = self._encoded(Event(id, action, version, actor, key, fingerprint, args))
         await self._group((id,), (body,), (event,))
         return event
 
@@ -196,16 +197,18 @@ class LaneWriter:
         if not writes:
             return []
         self._admit(len(writes))
-        ids, bodies, events = zip(*map(self._encoded, writes), strict=True)
+        ids = [self._clock.take(self.lane) for _ in writes]
+        bodies, events = zip(
+            *(self._encoded(Event(id, *write)) for id, write in zip(ids, writes, strict=True)), strict=True
+        )
         await self._group(ids, bodies, events)
         return list(events)
 
-    def _encoded(self, write: Write) -> tuple[int, bytes, Event]:
-        """Takes an id for it."""
-        id = self._clock.take(self.lane)
-        body = self._codec.encode(Event(id, *write))
-        # What we apply is what every other DC will decode; args that don't survive it never get into the log.
-        return id, body, self._codec.decode(body)
+    def _encoded(self, event: Event) -> tuple[bytes, Event]:
+        """Its body, and the event as it will be applied: what every other DC will decode. Args that don't survive it
+        never get into the log."""
+        body = self._codec.encode(event)
+        return body, self._codec.decode(body)
 
     async def _group(self, ids: Sequence[int], bodies: Sequence[bytes], events: Sequence[Event]) -> None:
         """Returns when they are durable and applied."""

@@ -8,7 +8,8 @@ The wire form is described in docs/wire-formats.md.
 import hashlib
 import struct
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from core.errors import Corrupt
 from core.event import Event
@@ -25,7 +26,7 @@ _HEADER = struct.Struct(">BBHQQI")  # wire version, kind, lane, seq, id, body le
 WIRE_VERSION = 1
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     lane: int
     seq: int
     """Dense from 1."""
@@ -40,7 +41,7 @@ class Record(NamedTuple):
         return _HEADER.pack(WIRE_VERSION, self.kind, self.lane, self.seq, self.id, len(self.body))
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A record as `apply` takes it: its place, and its event decoded."""
 
     lane: int

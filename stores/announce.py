@@ -71,11 +71,12 @@ class Announcer:
         former = await self._former(planned, sent)
         updates = _Updates()
         deliveries: list[tuple[str, int, int | None]] = []
-        for owner, event, entry, _ in feeds.feeds:
+        for feed in feeds.feeds:
+            owner = feed.owner
             if owner in at:
                 at[owner] += 1
-                fetch = event in former and owner in former[event]
-                deliveries.append((owner, at[owner], None if fetch else updates.place(owner, entry)))
+                fetch = feed.event in former and owner in former[feed.event]
+                deliveries.append((owner, at[owner], None if fetch else updates.place(owner, feed.entry)))
         deliveries.extend((owner, pts[owner], None) for owner in back_fed if owner in pts)
         revoked = [
             str(effect.key[0])

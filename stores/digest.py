@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from msgspec.structs import asdict
+
 from core.messages import Row
 from core.tables import ALL_TABLES, MESSAGE_ROWS, TABLES, Kind, Law, Table, canonical
 from stores.ports import MessageStore, RelationalStore
@@ -149,7 +151,7 @@ def _total(tables: dict[str, TableDigest]) -> Digest:
 
 
 def _add_messages(sums: Sums, rows: Iterable[Row]) -> None:
-    sums.add(row._asdict() for row in rows)
+    sums.add(asdict(row) for row in rows)
 
 
 async def digest(relational: RelationalStore, messages: MessageStore) -> Digest:

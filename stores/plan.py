@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from core.action import Action, Audience, Touch
 from core.event import Event
 from core.messages import Row
@@ -11,7 +13,7 @@ from events.record import Entry
 from stores.ports import Change, Recent, Result, Stamped
 
 
-class Planned(NamedTuple):
+class Planned(msgspec.Struct, frozen=True, gc=False):
     """One event with everything that follows from it."""
 
     entry: Entry

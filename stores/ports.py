@@ -7,6 +7,8 @@ outcome is not certain; a frontier is written with or after what it covers.
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from core.messages import Row
 from core.tables import Effect
 
@@ -28,7 +30,7 @@ class Stamped(NamedTuple):
     effect: Effect
 
 
-class Result(NamedTuple):
+class Result(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What (actor, key) led to; kept in every DC so that a retry gets the same answer."""
 
     actor: str
@@ -224,7 +226,7 @@ class Change(NamedTuple):
     stamp: int
 
 
-class Feed(NamedTuple):
+class Feed(msgspec.Struct, frozen=True, gc=False):
     """One update for one user's (or supergroup's) list. `entry` is what `updates` gives back."""
 
     owner: str
@@ -236,7 +238,7 @@ class Feed(NamedTuple):
     owner's top there."""
 
 
-class Recent(NamedTuple):
+class Recent(msgspec.Struct, frozen=True, gc=False):
     """A message for the window over which unread counts are computed."""
 
     conversation: str

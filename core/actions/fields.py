@@ -49,8 +49,9 @@ def _message_text(text: str) -> str:
         raise ValueError("must not be empty")
     if "\0" in text:
         raise ValueError("must not hold NUL")
-    if len(text) > limits.MESSAGE_BYTES_MAX or len(_encodable(text).encode()) > limits.MESSAGE_BYTES_MAX:
-        raise TooLarge(f"text: at most {limits.MESSAGE_BYTES_MAX} bytes of UTF-8")
+    most = limits.MESSAGE_BYTES_MAX
+    if len(text) > most or (not text.isascii() and len(_encodable(text).encode()) > most):
+        raise TooLarge(f"text: at most {most} bytes of UTF-8")
     return text
 
 

@@ -5,7 +5,6 @@ Lua's cmsgpack does not know msgpack's type for bytes; the updates follow as arg
 many owners it has. An id is 19 zero-padded digits, a lane 5 (a Lua number is a double).
 """
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,15 +18,18 @@ _pack_json = msgspec.json.Encoder().encode
 _unpack_result = msgspec.json.Decoder(tuple[str, bytes, Any]).decode
 
 
-@functools.lru_cache(maxsize=4_096)  # an id stands in about six places of its batch
-def digits(id: int) -> str:
-    """19 digits. ValueError for what is no id: a sign or a 20th digit would break the order of strings."""
+def checked(id: int) -> int:
+    """ValueError for what is no id: a sign or a 20th digit would break the order of strings."""
     if not 0 <= id <= ids.ID_MAX:
         raise ValueError(f"{id} is not a 63-bit id")
-    return "%019d" % id  # noqa: UP031  (half the time of an f-string with a format)
+    return id
 
 
-@functools.lru_cache(maxsize=1_024)
+def digits(id: int) -> str:
+    """19 digits; errors as `checked`."""
+    return "%019d" % checked(id)  # noqa: UP031  (half the time of an f-string with a format)
+
+
 def lane_digits(lane: int) -> str:
     return "%05d" % lane  # noqa: UP031
 
@@ -38,11 +40,8 @@ def score(id: int) -> int:
 
 
 def _element(feed: Feed) -> bytes:
-    conversation = feed.conversation.encode()
-    return b"%bf%b%c%b%b" % (
-        digits(feed.event).encode(), lane_digits(feed.event & 0xFFFF).encode(), len(conversation), conversation,
-        feed.entry,
-    )  # fmt: skip
+    id, conversation = checked(feed.event), feed.conversation.encode()
+    return b"%019df%05d%c%b%b" % (id, id & 0xFFFF, len(conversation), conversation, feed.entry)
 
 
 def entry_of(element: bytes) -> bytes:
@@ -55,38 +54,39 @@ class _Entries:
 
     def __init__(self) -> None:
         self.elements: list[bytes] = []
-        self._index: dict[tuple[int, bytes, str], int] = {}
+        self._places: dict[tuple[int, bytes, str], int] = {}
 
     def by_owner(self, feeds: Sequence[Feed]) -> list[Any]:
         """owner, [indices from 1], owner, ..."""
         owners: dict[str, list[int]] = {}
-        update: tuple[int, bytes, str] | None = None
-        at = 0
+        event, entry, conversation, at = -1, b"", "", 0
         for feed in feeds:
             # An update's owners mostly come one after the other.
-            if feed[1:] != update:
-                update = feed[1:]
-                at = self._place(feed, update)
+            if feed.event != event or feed.entry != entry or feed.conversation != conversation:
+                event, entry, conversation = feed.event, feed.entry, feed.conversation
+                at = self._place(feed)
             if (mine := owners.get(feed.owner)) is None:
                 owners[feed.owner] = [at]
             else:
                 mine.append(at)
         return [part for pair in owners.items() for part in pair]
 
-    def _place(self, feed: Feed, update: tuple[int, bytes, str]) -> int:
-        at = self._index.get(update)
+    def _place(self, feed: Feed) -> int:
+        update = feed.event, feed.entry, feed.conversation
+        at = self._places.get(update)
         if at is None:
             self.elements.append(_element(feed))
-            at = self._index[update] = len(self.elements)
+            at = self._places[update] = len(self.elements)
         return at
 
 
 def _recents(recents: Iterable[Recent]) -> list[Any]:
     by_conversation: dict[str, list[str]] = {}
-    for conversation, message, sender, class_, counts in recents:
-        if counts:
-            member = "%019d%05d%016x%s" % (message, message & 0xFFFF, class_, sender)  # noqa: UP031
-            by_conversation.setdefault(conversation, []).append(member)
+    for one in recents:
+        if one.counts:
+            id = one.message
+            member = "%019d%05d%016x%s" % (id, id & 0xFFFF, one.class_, one.sender)  # noqa: UP031
+            by_conversation.setdefault(one.conversation, []).append(member)
     return [part for pair in by_conversation.items() for part in pair]
 
 

@@ -7,6 +7,8 @@ that is not canonical is not one of its entries; its rows come with the canonica
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 
+from msgspec.structs import replace
+
 from core.errors import Undecodable
 from core.ids import lane_of
 from core.messages import Row
@@ -27,12 +29,12 @@ def checked(row: Row) -> Row:
 
 def as_read(row: Row) -> Row:
     """The row as every adapter gives it back: its body once through JSON."""
-    return row._replace(body=plain(Kind.JSON, row.body, "message_rows.body"))
+    return replace(row, body=plain(Kind.JSON, row.body, "message_rows.body"))
 
 
 def without_text(row: Row) -> Row:
     """What hot state needs of a row."""
-    return row._replace(body={name: value for name, value in row.body.items() if name != "text"})
+    return replace(row, body={name: value for name, value in row.body.items() if name != "text"})
 
 
 def sent(row: Row) -> Sent:
@@ -61,7 +63,7 @@ def shown(rows: Iterable[Row], known: Mapping[int, int] | None = None) -> list[R
             newest[row.message] = max(row.event, newest.get(row.message, 0))
     if not newest:
         return rows
-    return [row._replace(body={}) if row.kind == "edit" and row.event < newest[row.message] else row for row in rows]
+    return [replace(row, body={}) if row.kind == "edit" and row.event < newest[row.message] else row for row in rows]
 
 
 class MessageRows:

@@ -124,14 +124,16 @@ RECENT = _about("AND kind = 'recall'", FIELDS_BUT_TEXT)
 def bound(row: Row) -> tuple[Any, ...]:
     """The parameters of INSERT. Undecodable for a body that is not JSON."""
     try:
-        return (*row[:6], canonical(row.body).decode())
+        body = canonical(row.body).decode()
     except (TypeError, ValueError):  # e.g. a dict with keys that are no strings: still JSON, once through it
-        return (*row[:6], canonical(as_read(row).body).decode())
+        body = canonical(as_read(row).body).decode()
+    return row.event, row.conversation, row.message, row.kind, row.actor, row.class_, body
 
 
 def row(values: Sequence[Any]) -> Row:
     """What the driver gives for FIELDS -> a Row."""
-    return Row._make((*values[:6], msgspec.json.decode(values[6])))
+    event, conversation, message, kind, actor, class_, body = values
+    return Row(event, conversation, message, kind, actor, class_, msgspec.json.decode(body))
 
 
 def json_list(numbers: Iterable[int]) -> str:

@@ -227,8 +227,8 @@ def _frontier_rows(frontier: Frontier) -> Iterator[tuple[int, int, int]]:
 
 
 def _result(row: Sequence[Any]) -> Result:
-    *start, answer = row
-    return Result._make((*start, msgspec.json.decode(answer)))
+    actor, key, event, action, fingerprint, answer = row
+    return Result(actor, key, event, action, fingerprint, msgspec.json.decode(answer))
 
 
 def _result_row(result: Result) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
+from msgspec.structs import replace
 
 from core.errors import Corrupt, Forked, LaneLost
 from core.ids import Lane
@@ -40,7 +41,8 @@ class EventLogContract:
 
     async def test_what_was_appended_is_read_back_byte_by_byte(self, log: EventLog) -> None:
         records = await opened(log, count=5)
-        signed = records_after(Top.of(records[-1]), LANE, 1)[0]._replace(body=bytes(range(256)), signature=b"s" * 64)
+        (after,) = records_after(Top.of(records[-1]), LANE, 1)
+        signed = replace(after, body=bytes(range(256)), signature=b"s" * 64)
         await log.append(LANE, OWNER, [signed])
         assert await all_of(log) == [*records, signed]
         assert await log.tops() == {LANE: Top.of(signed)}
@@ -89,7 +91,7 @@ class EventLogContract:
     async def test_a_repeat_that_differs_only_in_its_signature_is_a_fork(self, log: EventLog) -> None:
         records = await opened(log, count=1)
         with pytest.raises(Forked):
-            await log.append(LANE, OWNER, [records[0]._replace(signature=b"x" * 64)])
+            await log.append(LANE, OWNER, [replace(records[0], signature=b"x" * 64)])
         assert await all_of(log) == records
 
     async def test_a_thousand_records_go_in_at_once_and_the_lane_grows_beyond_ten(self, log: EventLog) -> None:

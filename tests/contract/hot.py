@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from core import limits
 from core.ids import make_id
@@ -306,7 +307,7 @@ class UnreadContract:
     async def test_system_hidden_and_recalled_messages_do_not_count(self, hot: HotStore) -> None:
         await write(
             hot,
-            recents=[recent(at(n)) for n in range(1, 5)] + [recent(at(5))._replace(counts=False)],
+            recents=[recent(at(n)) for n in range(1, 5)] + [replace(recent(at(5)), counts=False)],
             recalls=[("D1", at(2)), ("D1", at(9))],
             hides=[("Ub", "D1", at(3)), ("Uc", "D1", at(4))],
         )
@@ -376,7 +377,7 @@ class ResultsContract:
         for n in range(RESULTS_KEPT - 1):
             await write(hot, results=[done(n)])
         await self.expire(hot, "Ua", "k0")
-        again = done(RESULTS_KEPT)._replace(key="k0")
+        again = replace(done(RESULTS_KEPT), key="k0")
         await write(hot, results=[again])
         for n in range(10, 10 + RESULTS_KEPT - 1):
             await write(hot, results=[done(n)])
@@ -385,7 +386,7 @@ class ResultsContract:
         assert await hot.result("Ua", "k0") is None
 
     async def test_a_result_that_gave_way_to_an_earlier_one_is_forgotten_in_its_turn(self, hot: HotStore) -> None:
-        early = done(0)._replace(event=at(0, NYC) - (1 << 30))
+        early = replace(done(0), event=at(0, NYC) - (1 << 30))
         await write(hot, results=[done(0)])
         await write(hot, results=[early])
         for n in range(1, RESULTS_KEPT):

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.ids import make_id
 from stores.ports import Feed, HotBatch, HotStore, Mark, Recent, Stale
@@ -70,7 +71,7 @@ class History:
         known = self.sent[-1 - step.target] if len(self.sent) > step.target else None
         if step.kind in ("send", "copy"):
             original = known if step.kind == "copy" and known else Recent(conversation, id, user, id % 1_000_003, True)
-            recent = original._replace(message=id)
+            recent = replace(original, message=id)
             self.sent.append(recent)
             fed = [Feed(owner, id, b"%d" % id, recent.conversation) for owner in owners]
             self.feeds += fed
@@ -87,7 +88,7 @@ class History:
             return batch._replace(tops=[*batch.tops, (user, conversation, id)])
         if step.kind == "back" and self.feeds:
             some = self.feeds[-1 - 3 * step.target :]
-            return batch._replace(back_feeds=[*batch.back_feeds, *(feed._replace(owner=user) for feed in some)])
+            return batch._replace(back_feeds=[*batch.back_feeds, *(replace(feed, owner=user) for feed in some)])
         return batch._replace(feeds=[*batch.feeds, *(Feed(owner, id, b"note") for owner in owners)])
 
     def take(self) -> HotBatch:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from core.errors import ConfigError, Corrupt, Forked, LaneLost, LogUnavailable, OutcomeUnknown
@@ -307,7 +308,7 @@ class TestValkeyServerFailures:
             await valkey_log.append(LANE, OWNER, records_after(EMPTY, LANE, 1))
 
     async def test_ids_keep_all_63_bits(self, server: ValkeyServer, valkey_log: ValkeyLog) -> None:
-        record = records_after(EMPTY, LANE, 1)[0]._replace(id=(1 << 63) - 1)
+        record = replace(records_after(EMPTY, LANE, 1)[0], id=(1 << 63) - 1)
         await valkey_log.open(LANE, OWNER)
         await valkey_log.append(LANE, OWNER, [record])
         assert (await valkey_log.tops())[LANE].id == (1 << 63) - 1

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
 from core import limits
 from core.errors import StoreUnavailable
@@ -21,7 +22,7 @@ def server(valkey_server: ValkeyFactory) -> ValkeyServer:
 
 
 def batch(epoch: int, n: int) -> HotBatch:
-    big = [feed(f"U{n}", at(n), "D1")._replace(entry=bytes(10_000))]
+    big = [replace(feed(f"U{n}", at(n), "D1"), entry=bytes(10_000))]
     recents = [Recent("D1", at(n), "Ua", n, True)]
     return HotBatch(epoch, {FRA: (n, Mark(n + 1, at(n)))}, feeds=big, recents=recents)
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import hiredis
 import pytest
 import uvloop
+from msgspec.structs import replace
 
 from cli.waiting import until
 from core.errors import ConfigError, Overloaded, StoreUnavailable
@@ -192,7 +193,7 @@ async def test_a_full_server_is_unavailable_and_nothing_is_written(valkey_server
     n = 0
     with pytest.raises(StoreUnavailable) as full:
         for n in range(500):
-            big = [feed(f"U{n}", at(n), "D1")._replace(entry=bytes(50_000))]
+            big = [replace(feed(f"U{n}", at(n), "D1"), entry=bytes(50_000))]
             recents = [Recent("D1", at(n), "Ua", n, True)]
             await store.apply(HotBatch(EPOCH, {FRA: (n, Mark(n + 1, at(n)))}, feeds=big, recents=recents))
     assert full.value.private.startswith("OOM")

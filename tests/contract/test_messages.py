@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core import limits
 from core.errors import Undecodable
@@ -12,7 +13,7 @@ from core.ids import class_of
 from core.messages import Row, fold
 from stores.adapters.message_rows import without_text
 from stores.ports import Mark, MessageStore, Sent
-from tests.support.stores import ADAPTERS, history, id_at, message_store
+from tests.support.stores import ADAPTERS, by_event, history, id_at, message_store
 
 DAY = 86_400
 
@@ -110,8 +111,8 @@ async def test_reads_see_rows_wherever_they_wait(store: MessageStore, flushed: i
     await store.flush()
     store.put(rows[flushed:], {})
     for asked in (first, copy, third):
-        assert await store.rows_of([asked.event]) == sorted(rows)
-    assert await history(store, "G1", limit=5) == sorted(rows)
+        assert await store.rows_of([asked.event]) == sorted(rows, key=by_event)
+    assert await history(store, "G1", limit=5) == sorted(rows, key=by_event)
 
 
 async def test_tops_are_the_greatest_sends(store: MessageStore) -> None:
@@ -144,7 +145,7 @@ async def test_recent_has_sends_and_recalls_also_of_what_has_not_come(store: Mes
 
 async def test_sent_since_gives_what_was_sent_under_a_key(store: MessageStore) -> None:
     sends = [send(at, conversation=f"G{at}") for at in range(4)]
-    nameless = send(2.5)._replace(body={"text": "hi", "key": ""})
+    nameless = replace(send(2.5), body={"text": "hi", "key": ""})
     store.put([*sends, nameless, about(sends[0].event, 9, "recall")], {})
     wanted = [Sent(one.event, one.conversation, "Ua", one.body["key"], b"\n" * 8) for one in sends]
     assert await store.sent_since(sends[1].event, 9) == wanted[2:]
@@ -166,7 +167,7 @@ async def test_the_same_rows_again_change_nothing(store: MessageStore) -> None:
 async def test_differing_rows_of_one_event_merge_to_one_end(store: MessageStore, tmp_path: Path) -> None:
     """It takes a fault to make them; still every store must end up the same: the greater encodings ("9" > "66")."""
     one = send(1)
-    two = one._replace(conversation="G2", body={"text": "a"}, message=one.message - (1 << 48), actor="a", class_=9)
+    two = replace(one, conversation="G2", body={"text": "a"}, message=one.message - (1 << 48), actor="a", class_=9)
     for first, second in ((one, two), (two, one)):
         (tmp_path / first.conversation).mkdir()
         for adapter in ADAPTERS:
@@ -209,7 +210,7 @@ async def test_a_dump_comes_in_pages_by_event_and_loads_anywhere(
 @pytest.mark.parametrize("fault", [{"class_": 1 << 63}, {"event": -1}, {"body": {"text": {1, 2}, "n": object()}}])
 async def test_a_row_that_no_store_could_hold_is_refused_at_once(store: MessageStore, fault: dict[str, Any]) -> None:
     with pytest.raises(Undecodable):
-        store.put([send(1), send(2)._replace(**fault)], {1: Mark(1, 10)})
+        store.put([send(1), replace(send(2), **fault)], {1: Mark(1, 10)})
     assert await history(store, "G1", limit=5) == []
     await store.flush()
     assert await store.frontier() == {}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import asdict, replace
 
 from core import limits
 from core.ids import class_of
@@ -14,7 +15,7 @@ from core.tables import MESSAGE_ROWS
 from stores.adapters.message_rows import sent, without_text
 from stores.digest import digest, digest_of
 from stores.ports import MessageStore
-from tests.support.stores import ADAPTERS, folder, history, id_at, message_store, relational_store
+from tests.support.stores import ADAPTERS, by_event, folder, history, id_at, message_store, relational_store
 
 pytestmark = pytest.mark.timeout(400)
 """A failing property takes minutes to shrink, as every example opens files; a passing one takes a second."""
@@ -39,14 +40,14 @@ def any_rows(draw: st.DrawFn) -> list[Row]:
             rows.append(Row(event, conversation, draw(st.sampled_from(IDS)), kind, "Ub", 0, {"n": event}))
     # An operation has the conversation of its message; a guess will do where that never comes.
     sends = {row.event: row.conversation for row in rows if row.kind == "send"}
-    return [row._replace(conversation=sends.get(row.message, row.conversation)) for row in rows]
+    return [replace(row, conversation=sends.get(row.message, row.conversation)) for row in rows]
 
 
 class Plain:
     """The contract, read literally over all rows."""
 
     def __init__(self, rows: list[Row]) -> None:
-        self.rows = sorted(rows)
+        self.rows = sorted(rows, key=by_event)
         self.sends = [row for row in self.rows if row.kind == "send"]
 
     def rows_of(self, messages: list[int], known: dict[int, int] | None = None) -> list[Row]:
@@ -56,8 +57,10 @@ class Plain:
             row for row in self.rows if row.message in ids and (row.kind in ("send", "recall") or within(row, known))
         ]
         edits = [row for row in rows if row.kind == "edit"]
-        replaced = [row for row in edits if any(row.message == other.message and row < other for other in edits)]
-        return [row._replace(body={}) if row in replaced else row for row in rows]
+        replaced = [
+            row for row in edits if any(row.message == other.message and row.event < other.event for other in edits)
+        ]
+        return [replace(row, body={}) if row in replaced else row for row in rows]
 
     def page(
         self,
@@ -133,17 +136,17 @@ def test_every_read_equals_the_contract_read_literally(data: st.DataObject) -> N
                         await store.flush()
                     await check(store, Plain(list({row.event: row for row in order[:end]}.values())), asked, limit)
                 tops = dict.fromkeys(sorted(row.conversation for row in rows), 0)
-                tops |= {row.conversation: row.event for row in sorted(rows) if row.kind == "send"}
+                tops |= {row.conversation: row.event for row in sorted(rows, key=by_event) if row.kind == "send"}
                 assert await store.tops("", 9) == list(tops.items())
                 assert await store.tops("", 1) == list(tops.items())[:1]
                 assert await store.tops(CONVERSATIONS[1], 9) == [one for one in tops.items() if one[0] == "G1"]
-                sends = [sent(row) for row in sorted(rows) if row.kind == "send" and row.event > asked[0]]
+                sends = [sent(row) for row in sorted(rows, key=by_event) if row.kind == "send" and row.event > asked[0]]
                 assert await store.sent_since(asked[0], 99) == sends
                 assert await store.sent_since(asked[0], limit) == sends[:limit]
-                assert [row async for page in store.dump() for row in page] == sorted(rows)
+                assert [row async for page in store.dump() for row in page] == sorted(rows, key=by_event)
                 return await digest(relational, store)
 
-    expected = digest_of({MESSAGE_ROWS: [row._asdict() for row in rows]})
+    expected = digest_of({MESSAGE_ROWS: [asdict(row) for row in rows]})
     for adapter in ADAPTERS:
         assert asyncio.run(run(adapter)) == expected
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core import ids, limits
 from core.messages import Row
@@ -65,7 +66,7 @@ async def test_a_rebuild_reads_pages_and_no_texts(
     async with message_store(adapter, tmp_path) as messages, relational_store(adapter, tmp_path) as relational:
         messages.put(rows, {})
         messages.put(
-            [row(300 + n, "edit", one.message)._replace(conversation=one.conversation) for n, one in enumerate(rows)],
+            [replace(row(300 + n, "edit", one.message), conversation=one.conversation) for n, one in enumerate(rows)],
             {},
         )
         await relational.apply(RelationalBatch((), done, (), (), {}))

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from api.internal_auth import InternalAuth
 from core.errors import LinkFailed
@@ -53,7 +54,7 @@ def upserts(count: int, first: int = 1, before: bytes = GENESIS, lane: int = AMS
         hash = chain(before, lane, seq, id, KIND_EVENT, body)
         records.append(Record(lane, seq, id, KIND_EVENT, body, hash, b""))
         before = hash
-    return [*records[:-1], records[-1]._replace(signature=Signer(SEEDS["ams"]).sign(before))]
+    return [*records[:-1], replace(records[-1], signature=Signer(SEEDS["ams"]).sign(before))]
 
 
 async def post(dc: ReplicatedDc, records: list[Record], origin: str | None = "ams") -> tuple[int, dict[str, Any]]:
@@ -98,7 +99,7 @@ REFUSALS: dict[str, tuple[Callable[[], tuple[list[Record], str | None]], int, st
     "signed by another DC": (lambda: (forged(GOOD, SEEDS["fra"]), "ams"), 403, "bad_signature"),
     "not signed at its end": (lambda: (GOOD[:3], "ams"), 403, "bad_signature"),
     "a body that was changed": (
-        lambda: ([GOOD[0], GOOD[1]._replace(body=GOOD[1].body + b"x"), *GOOD[2:]], "ams"),
+        lambda: ([GOOD[0], replace(GOOD[1], body=GOOD[1].body + b"x"), *GOOD[2:]], "ams"),
         403,
         "bad_signature",
     ),

@@ -81,7 +81,7 @@ class Traffic:
 async def shown(dc: OneDc) -> Any:
     await dc.messages.flush()
     rows = {table: [row async for page in dc.relational.dump(table) for row in page] for table in TABLES}
-    messages = sorted([row async for page in dc.messages.dump() for row in page])
+    messages = [row async for page in dc.messages.dump() for row in page]
     return rows, messages, await dc.relational.conflicts()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from msgspec.structs import replace
 
 from api.calls import Calls
 from api.clock_header import ClockHeader
@@ -369,7 +370,7 @@ class World:
 
 def forged(records: list[Record], seed: bytes) -> list[Record]:
     """The same records, the last one signed by another key."""
-    last = records[-1]._replace(signature=Signer(seed).sign(records[-1].hash))
+    last = replace(records[-1], signature=Signer(seed).sign(records[-1].hash))
     return [*records[:-1], last]
 
 

@@ -67,7 +67,7 @@ async def state(relational: RelationalStore, messages: MessageStore) -> State:
     found: State = {}
     for table in (*TABLES, OVERWRITES):
         found[table] = [row async for page in relational.dump(table) for row in page]
-    found["message_rows"] = sorted([row async for page in messages.dump() for row in page])
+    found["message_rows"] = [row async for page in messages.dump() for row in page]
     return found
 
 

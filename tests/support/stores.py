@@ -63,6 +63,11 @@ def folder() -> Iterator[Path]:
         yield Path(path)
 
 
+def by_event(row: Row) -> int:
+    """The order in which rows are read."""
+    return row.event
+
+
 def batch(effects: Iterable[Stamped] = (), frontier: Frontier | None = None) -> RelationalBatch:
     return RelationalBatch(tuple(effects), (), (), (), frontier or {})
 

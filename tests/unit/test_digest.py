@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from core.messages import Row
 from core.tables import ALL_TABLES, MESSAGE_ROWS, TABLES
@@ -25,7 +26,7 @@ def test_the_encoding_is_the_documented_one() -> None:
     assert encoding("users", row) == '["users",["Ué"],{"avatar":["",9],"name":["a\\"",7]}]'.encode()
     row = {"chat": "G1", "user": "Ua", "lane": 7, "knew": {"9": 1, "10": 2}, "knew_at": 5}
     assert encoding("member_adds", row) == b'["member_adds",["G1","Ua",7],{"knew":[{"10":2,"9":1},5]}]'
-    row = Row(5, "G1", 5, "send", "Ua", 8, {"text": "x", "key": "k"})._asdict()
+    row = asdict(Row(5, "G1", 5, "send", "Ua", 8, {"text": "x", "key": "k"}))
     assert encoding(MESSAGE_ROWS, row) == (
         b'["message_rows",[5],{"actor":"Ua","body":{"key":"k","text":"x"},"class_":8,"conversation":"G1",'
         b'"kind":"send","message":5}]'
@@ -108,7 +109,7 @@ def test_the_digest_of_a_store_is_that_of_the_fold_and_leaves_local_rows_out(dat
         messages.put([row], {})
         return await digest(relational, messages)
 
-    assert asyncio.run(run()) == digest_of(reference(effects) | {MESSAGE_ROWS: [row._asdict()]})
+    assert asyncio.run(run()) == digest_of(reference(effects) | {MESSAGE_ROWS: [asdict(row)]})
 
 
 async def test_which_writes_were_overwritten_does_not_count() -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core import limits
 from core.clock import HybridClock
@@ -449,7 +450,7 @@ async def test_a_lost_lane_stops_its_writer_for_good_and_says_so_once(rig: Rig) 
 
 async def test_other_bytes_at_our_seq_stop_the_writer(rig: Rig) -> None:
     record = (await rig.records())[0]
-    other = record._replace(seq=2, id=record.id + (1 << 20), hash=b"x" * 32)
+    other = replace(record, seq=2, id=record.id + (1 << 20), hash=b"x" * 32)
     await rig.log.append(LANE, b"one", [other])
     with pytest.raises(LaneLost):
         await rig.note("a")

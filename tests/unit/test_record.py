@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.errors import Corrupt
 from core.ids import ID_MAX
@@ -92,4 +93,4 @@ def test_a_record_whose_id_no_store_could_hold_is_none() -> None:
     sound = Record(2048, 1, ID_MAX, KIND_EVENT, b"", bytes(32), b"")
     assert decode(encode(sound))[0] == sound
     with pytest.raises(Corrupt):
-        decode(encode(sound._replace(id=ID_MAX + 1)))
+        decode(encode(replace(sound, id=ID_MAX + 1)))

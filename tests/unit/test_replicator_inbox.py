@@ -4,6 +4,7 @@ import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.ids import Lane, make_id
 from events.record import KIND_EVENT, Record, chain
@@ -56,7 +57,7 @@ def test_what_a_liar_adds_never_gets_in_and_does_not_keep_the_truth_out(
     lane = groups(sizes)
     false = [
         *groups(lies, tag="lie", seed=b"x" * 32),
-        *(record._replace(signature=b"") for record in groups(lies, tag="unsigned lie")),
+        *(replace(record, signature=b"") for record in groups(lies, tag="unsigned lie")),
     ]
     box = inbox()
     got: list[Record] = []
@@ -94,7 +95,7 @@ def test_a_wrong_signature_is_refused_and_the_right_one_still_taken() -> None:
     lane = groups([2])
     box = inbox()
     box.offer(lane[0])
-    box.offer(lane[1]._replace(signature=groups([2], seed=b"x" * 32)[1].signature))
+    box.offer(replace(lane[1], signature=groups([2], seed=b"x" * 32)[1].signature))
     assert box.drain() == []
     assert box.bad == 1
     box.offer(lane[1])
@@ -167,11 +168,11 @@ def test_an_id_of_another_lane_or_out_of_order_never_gets_in() -> None:
     def one(id: int) -> Record:
         body = b"x"
         hash = chain(EMPTY.hash, LANE, 1, id, KIND_EVENT, body)
-        record = groups([1])[0]._replace(id=id, body=body, hash=hash)
+        record = replace(groups([1])[0], id=id, body=body, hash=hash)
         from events.signing import Signer
         from tests.support.signed_lanes import SEED
 
-        return record._replace(signature=Signer(SEED).sign(hash))
+        return replace(record, signature=Signer(SEED).sign(hash))
 
     box = inbox()
     box.offer(one(make_id(5, Lane(2, 0, 0).number)))
@@ -219,7 +220,7 @@ def test_liars_who_come_first_do_not_keep_the_truth_out() -> None:
     truth = groups([1])
     box = inbox()
     for number in range(9):
-        box.offer(groups([1], tag=f"lie {number}")[0]._replace(signature=b""))
+        box.offer(replace(groups([1], tag=f"lie {number}")[0], signature=b""))
     box.offer(truth[0])
     assert box.size <= 4
     assert box.drain() == truth

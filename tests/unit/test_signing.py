@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.errors import ConfigError, Corrupt
 from core.ids import Lane
@@ -19,7 +20,7 @@ VERIFIER = Verifier({3: KEY.public, 4: OTHER.public})
 
 
 def signed(records: list[Record], *places: int, signer: Signer = SIGNER) -> list[Record]:
-    return [r._replace(signature=signer.sign(r.hash)) if i in places else r for i, r in enumerate(records)]
+    return [replace(r, signature=signer.sign(r.hash)) if i in places else r for i, r in enumerate(records)]
 
 
 LANE = signed(records_after(EMPTY, FRA, 6), 1, 3)
@@ -48,11 +49,11 @@ def test_a_dcs_signature_is_accepted() -> None:
     "forged",
     [
         LANE[0],
-        LANE[1]._replace(signature=b"x" * 64),
-        LANE[1]._replace(hash=LANE[2].hash),
+        replace(LANE[1], signature=b"x" * 64),
+        replace(LANE[1], hash=LANE[2].hash),
         signed(LANE, 1, signer=Signer(OTHER.private))[1],
-        LANE[1]._replace(lane=IAD),
-        LANE[1]._replace(lane=Lane(9, 0, 0).number),
+        replace(LANE[1], lane=IAD),
+        replace(LANE[1], lane=Lane(9, 0, 0).number),
     ],
     ids=["unsigned", "garbage", "another hash", "another DC's key", "another DC's lane", "an unknown DC"],
 )
@@ -91,7 +92,7 @@ def test_records_that_do_not_follow_what_is_here_are_refused() -> None:
 )
 def test_no_change_of_any_record_goes_unnoticed(at: int, change: dict[str, object]) -> None:
     records = list(LANE)
-    records[at] = records[at]._replace(**change)  # type: ignore[arg-type]
+    records[at] = replace(records[at], **change)  # type: ignore[arg-type]
     if records == LANE:
         return
     with pytest.raises(Corrupt):
