@@ -271,6 +271,10 @@ SCAN_FORMER_MAX = 1_000
 """Entries of the dialog index that are passed over for one page, because he is not in those groups any more."""
 HISTORY_BYTES_MAX = 524_288
 """Texts and reactions in one page of a history, before they are escaped; it may be exceeded by one message."""
+UPDATES_BYTES_MAX = 524_288
+"""JSON of the updates in one page of `POST /v1/updates`; it may be exceeded by one update."""
+READ_TOGETHER = 25
+"""Messages that are read in one go: a page that ends by its bytes has read no more for nothing."""
 
 SEGMENT_RECORDS_MAX = 5_000
 SEGMENT_BYTES_MAX = 16_777_216
@@ -398,4 +402,7 @@ assert SESSIONS_ENDED_MAX < SESSIONS_OF_USER_MAX <= PAGE_MAX
 # A page of dialogs that are all to be searched: each looks at some.
 assert 10 * PAGE_MAX <= SCAN_DIALOGS_MAX
 assert MESSAGE_BYTES_MAX < HISTORY_BYTES_MAX
+# Escaped; what is read for nothing is no more than a page.
+assert 6 * MESSAGE_BYTES_MAX < UPDATES_BYTES_MAX
+assert READ_TOGETHER * MESSAGE_BYTES_MAX <= UPDATES_BYTES_MAX
 assert SERIES_BATCH_MAX <= SERIES_WAITING_MAX

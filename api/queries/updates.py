@@ -5,9 +5,10 @@ whose event lies beyond the cursor's V. V is read before the lists, and pages ke
 what is applied during the search, or arrives late on a slow lane, is still beyond it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import pydantic
 
 from api import answers
@@ -93,8 +94,9 @@ class Updates:
                 "/v1/updates",
                 "Everything after my cursor",
                 "Nothing is missed and some may come twice, also after a change of datacenter: drop what shows a thing "
-                "as it was shown last, a message being known by its `class`. Take the new cursor whole. `reset` says "
-                "that something was trimmed beyond your cursor: begin again from GET /v1/dialogs.",
+                "as it was shown last, a message being known by its `class`. Take the new cursor whole. A page ends "
+                f"early, with `more`, with the update that brings it to {limits.UPDATES_BYTES_MAX:,} bytes. `reset` "
+                "says that something was trimmed beyond your cursor: begin again from GET /v1/dialogs.",
                 self.updates,
                 answers.Updates,
                 UpdatesRequest,
@@ -142,6 +144,10 @@ class Updates:
             return await self._reset(user, uncovered)
         if self._standpoint.epoch() != epoch:
             raise NotServing("hot state was just rebuilt; try again")
+        shown = await self._shown(user, page.found)
+        for left in reversed(page.found[len(shown) :]):  # no room for them: their lists are read on from there
+            positions[left.list.owner] = left.pts - 1
+            undrained.add(left.list.owner)
         reached_v = old.v if undrained else v
         fresh = Cursor(
             user,
@@ -155,7 +161,7 @@ class Updates:
         if undrained and not self._cursors.holds(fresh):
             return await self._reset(user, uncovered)
         return {
-            "updates": await self._shown(user, page.found),
+            "updates": shown,
             **self._cursors.shown(fresh),
             "more": bool(undrained),
             "reset": False,
@@ -237,9 +243,17 @@ class Updates:
             raise _Trimmed
         await self._check_trimmed(one, old)
 
-    async def _shown(self, user: str, found: list[_Found]) -> list[dict[str, Any]]:
-        rendered = await render_all(self._view, [one.entry for one in found], user)
-        return [
-            ({"pts": one.pts, "channel": one.list.owner} if one.list.channel else {"pts": one.pts}) | {"update": update}
-            for one, update in zip(found, rendered, strict=True)
-        ]
+    async def _shown(self, user: str, found: Sequence[_Found]) -> list[dict[str, Any]]:
+        """The first of them, as many as UPDATES_BYTES_MAX has room for, and the one that exceeds it."""
+        shown: list[dict[str, Any]] = []
+        room = limits.UPDATES_BYTES_MAX
+        for begin in range(0, len(found), limits.READ_TOGETHER):
+            part = found[begin : begin + limits.READ_TOGETHER]
+            rendered = await render_all(self._view, [one.entry for one in part], user)
+            for one, update in zip(part, rendered, strict=True):
+                place = {"pts": one.pts, "channel": one.list.owner} if one.list.channel else {"pts": one.pts}
+                shown.append(place | {"update": update})
+                room -= len(msgspec.json.encode(update))
+                if room <= 0:
+                    return shown
+        return shown

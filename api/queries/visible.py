@@ -13,8 +13,6 @@ from core.membership import Membership
 from core.messages import Message
 from stores.view import StoreView
 
-_PART = 25
-"""Messages that are read in one go: a page that ends by its bytes has read no more for nothing."""
 _SPARE = 8
 """Ids that are looked at beyond those there is room for: some are usually not shown."""
 
@@ -112,8 +110,8 @@ class Reader:
     async def _take(self, wanted: Sequence[int], room: int, budget: Budget) -> tuple[list[Message], int]:
         """Those of them that are shown, as far as there is room, and how many were not looked at."""
         found: list[Message] = []
-        for at in range(0, len(wanted), _PART):
-            part = wanted[at : at + _PART]
+        for at in range(0, len(wanted), limits.READ_TOGETHER):
+            part = wanted[at : at + limits.READ_TOGETHER]
             messages = await self._view.messages(part, self._former)
             copies = {id for message in messages.values() for id in message.ids[1:]}
             hidden = await self._view.hidden(self.user, copies)

@@ -1,6 +1,7 @@
 """What one request costs is bounded, whatever its user, or others, have piled up before it."""
 
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -278,6 +279,47 @@ async def test_a_page_of_a_history_ends_where_its_bytes_do(api: ApiDc, monkeypat
             newer = await ada.ok("GET", f"/v1/dialogs/Uada/messages?limit=100&after={newest}")
             ids, newest = ids + [message["id"] for message in newer["messages"]], newer["next_after"]
         assert ids == (sent[1:] if begin.startswith("after") else sent)
+
+
+# -- updates
+
+
+async def test_a_page_of_updates_ends_where_its_bytes_do(api: ApiDc) -> None:
+    """The longest messages that there are, in a list of one's own and in two supergroups."""
+    ada, grace = api.user("Uada"), api.user("Ugrace")
+    chats = [await chat_of(api, "supergroup", "Ugrace") for _ in range(2)]
+    cursor = (await grace.ok("GET", "/v1/state"))["cursor"]
+    sent = {
+        (await ada.send(to, f"{n % 10}" * limits.MESSAGE_BYTES_MAX)) for n in range(30) for to in ("Ugrace", *chats)
+    }
+    found: list[str] = []
+    here, pages, more = cursor, 0, True
+    while more:
+        reads = Reads(api.dc)
+        page = await grace.ok("POST", "/v1/updates", {"cursor": here, "limit": 100})
+        found += [one["update"]["message"]["id"] for one in page["updates"]]
+        here, more, pages = page["cursor"], page["more"], pages + 1
+        assert page["updates"], "each goes on"
+        assert len(json.dumps(page["updates"])) <= limits.UPDATES_BYTES_MAX + 2 * limits.MESSAGE_BYTES_MAX
+        assert reads["messages.bytes"] <= 2 * limits.UPDATES_BYTES_MAX
+    assert len(found) == len(sent) and set(found) == sent, "each comes once, and none is left out"
+    assert pages == 3
+    assert (await grace.updates(here))[0] == []
+
+
+async def test_what_a_page_of_updates_had_no_room_for_comes_to_a_client_from_elsewhere() -> None:
+    """Whose lists are searched by V: where the search goes on is in the cursor as well."""
+    async with two_dcs() as (fra, nyc):
+        chat = await chat_of(fra, "supergroup", "Ugrace")
+        cursor = (await fra.user("Ugrace").ok("GET", "/v1/state"))["cursor"]
+        ada = fra.user("Uada")
+        sent = [await ada.send(to, "x" * limits.MESSAGE_BYTES_MAX) for _ in range(40) for to in ("Ugrace", chat)]
+        await nyc.dc.pull(fra.dc)
+        grace = nyc.user("Ugrace")
+        found, after = await grace.updates(cursor)
+        shown = [one["update"]["message"]["id"] for one in found if one["update"]["type"] == "message"]
+        assert sorted(shown) == sorted(sent)
+        assert (await grace.updates(after))[0] == []
 
 
 # -- what one user piles up
