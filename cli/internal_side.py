@@ -104,7 +104,7 @@ def figures(
         },
         disks=disks.shown,
         clock=watch.shown,
-        counters=lambda: {"events": applier.applied_events, "lost_writes": applier.lost_writes},
+        counters=lambda: {"events": applier.applied_events, "superseded_writes": applier.superseded_writes},
     )
 
 

@@ -229,6 +229,8 @@ class Live:
         if verb == "start":
             if all(child.running for child in site.children):
                 return {"did": f"{site.name} runs already"}
+            if not site.disks.exists():
+                how = "is back, on empty disks: nothing was restored, all of it comes from the archive and the others"
             await site.start()
             await site.ready()
         else:

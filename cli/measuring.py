@@ -62,7 +62,7 @@ class Measuring:
     def add_metrics(self, metrics: Metrics) -> None:
         """Whether all that is measured is also kept."""
         metrics.gauge("planb_series_written_points", "Measured points stored.", lambda: self.writer.written)
-        metrics.gauge("planb_series_dropped_points", "Measured points lost.", lambda: self.writer.dropped)
+        metrics.gauge("planb_series_dropped_points", "Measured points given up.", lambda: self.writer.dropped)
         metrics.gauge("planb_series_waiting_points", "Measured points not stored yet.", lambda: self.writer.waiting)
 
     def state(self) -> str:
@@ -70,8 +70,8 @@ class Measuring:
         if self.sampler.error:
             return f"nothing is measured: {self.sampler.error}"
         if self.writer.error:
-            lost = f"{self.writer.dropped:,} points are lost so far"
-            return f"measurements are not kept, {lost} (clients notice nothing): {self.writer.error}"
+            dropped = f"{self.writer.dropped:,} points dropped so far, clients notice nothing"
+            return f"no measurements are kept ({dropped}): {self.writer.error}"
         return "ok"
 
     async def close(self) -> None:

@@ -137,9 +137,9 @@ class Applier:
         return self._hot.epoch
 
     @property
-    def lost_writes(self) -> int:
-        """lww writes that were older than what stood there when they came."""
-        return self._rows.lost_writes
+    def superseded_writes(self) -> int:
+        """lww writes that were older than what stood there when they came: no loss, the newer one counts everywhere."""
+        return self._rows.superseded_writes
 
     @property
     def queued(self) -> int:

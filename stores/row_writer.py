@@ -34,8 +34,8 @@ class RowWriter:
         self._view = view
         self._relational_at: Frontier = {}
         self._messages_at: Frontier = {}
-        self.lost_writes = 0
-        """lww writes that were older than what stood there when they came."""
+        self.superseded_writes = 0
+        """lww writes that were older than what stood there when they came: no loss, the newer one counts everywhere."""
 
     async def open(self) -> Frontier:
         """How far both stores have come."""
@@ -89,7 +89,7 @@ class RowWriter:
     async def _decide(self, effects: Sequence[Stamped]) -> None:
         wanted = changes(effects)
         if wanted:
-            self.lost_writes += sum(await self._hot.decide(wanted))
+            self.superseded_writes += sum(await self._hot.decide(wanted))
 
     async def _write_relational(
         self,

@@ -272,6 +272,10 @@ async def test_a_datacenter_is_killed_burnt_and_rebuilt_from_another_terminal(de
     assert (await demo.planb("dc", "burn", "nrt"))[0] == 0
     assert '"nrt": "burnt"' in (await demo.planb("dc", "list"))[1]
     assert (await demo.planb("dc", "burn", "nrt", "--text"))[1].startswith("nrt was burnt already (demo")
+    code, started = await demo.planb("dc", "start", "nrt", "--text")
+    assert (code, started.startswith("nrt is back, on empty disks: nothing was restored")) == (0, True), started
+    assert (await demo.planb("dc", "kill", "nrt"))[0] == 0
+    assert (await demo.planb("dc", "start", "nrt", "--text"))[1].startswith("nrt is back (demo"), "on its disks"
     words = ("dc", "rebuild", "nrt", "--demo", str(demo.process.pid), "--json")
     both = [await planb_process(*words) for _ in range(2)]  # from two terminals
     done, refused = sorted([await finished(one) for one in both], key=lambda ran: ran.code)

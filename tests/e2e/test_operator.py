@@ -74,6 +74,8 @@ async def test_status_names_lanes_links_and_stores(planet: Planet, config: tuple
     assert found.json["lanes"] == ["fra/0.0"]
     assert found.json["peers"]["iad"]["link"] == "ok"
     assert found.json["stores"]["log"] == "ok"
+    assert not any("lost" in name for name in found.json["counters"]), "nobody reads at 3 a.m. that data is gone"
+    assert found.json["counters"]["superseded_writes"] >= 0
     site = planet.site("fra")
     folders = {name: disk["folder"] for name, disk in found.json["disks"].items()}
     assert folders == {"data_dir": str(site.disks / "data"), "objects_dir": str(site.objects)}

@@ -87,13 +87,13 @@ async def test_without_tdengine_writes_go_on_and_it_is_said(world: World) -> Non
     await busy(world, "iad")
 
     async def is_said() -> bool:
-        return str((await status(world.planet, "iad"))["stores"]["series"]).startswith("measurements are not kept, ")
+        return str((await status(world.planet, "iad"))["stores"]["series"]).startswith("no measurements are kept ")
 
     assert await until(is_said, SOON_S_MAX)
     found = (await status(world.planet, "iad"))["stores"]["series"]
     assert f"TDengine at {world.server.url}" in found and PASSWORD not in found
     (problem,) = (await planb("status", *config(world, "iad"), "--json")).json["problems"]
-    assert problem.startswith("series: measurements are not kept, 0 points are lost so far (clients notice nothing)")
+    assert problem.startswith("series: no measurements are kept (0 points dropped so far, clients notice nothing)")
     assert (await gauges(site))["planb_series_waiting_points"] > 0
     shown = await planb("series", "show", "msg_rate", *config(world, "iad"))
     assert (shown.code, "Traceback" in shown.err) == (6, False), shown

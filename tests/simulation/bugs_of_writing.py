@@ -213,7 +213,7 @@ WRITING = (
             ("stores.adapters.memory_hot:MemoryHot.decide", "lost.append(stamp < old)", "lost.append(stamp <= old)"),
             (
                 "stores.row_writer:RowWriter._decide",
-                "self.lost_writes += sum(await self._hot.decide(wanted))",
+                "self.superseded_writes += sum(await self._hot.decide(wanted))",
                 "lost = {c[3] for c, l in zip(wanted, await self._hot.decide(wanted), strict=True) if l};"
                 " effects[:] = [one for one in effects if one.stamp not in lost]",
             ),
