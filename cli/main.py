@@ -212,6 +212,8 @@ def _snapshot_parser(commands: Any) -> None:
         _output(command)
         if verb in ("show", "verify"):
             command.add_argument("id", nargs="?", help="default: the newest")
+        if verb == "verify":
+            command.add_argument("--all", action="store_true", help="every snapshot; the exit code is the worst")
     snapshot.set_defaults(run=_snapshot)
 
     restore = _command(commands, "restore", "rebuild a burnt datacenter from object storage")

@@ -22,7 +22,7 @@ from replicator.names import DcNames
 from snapshot import dump
 from snapshot import restore as restoring
 from snapshot.archive import Archive
-from snapshot.damage import spoiled
+from snapshot.damage import Damage, gathered, spoiled
 from snapshot.manifest import Manifest, Site, list_snapshots, show
 from stores.adapters.object_keys import is_key
 from stores.ports import MessageStore, ObjectStore, RelationalStore
@@ -70,6 +70,8 @@ async def _snapshot(args: argparse.Namespace, settings: Settings, objects: Objec
         return {"snapshots": listed, "objects": where(settings)}
     if args.verb == "create":
         return await _create(settings, objects)
+    if getattr(args, "all", False):
+        return await _verify_all(args, settings, objects)
     id = args.id or await _newest(objects, args, settings)
     if "/" in id or not is_key(id):
         raise Invalid(f"{id!r} is not a snapshot id; `planb snapshot list` shows them")
@@ -113,6 +115,34 @@ async def _verify_snapshot(id: str, objects: ObjectStore, names: DcNames) -> dic
     damaged = await spoiled(id, damages, objects=objects, archive=archive)
     found = {"id": id, "ok": not damages, "damages": described(damaged, names)}
     return found if not damages else found | {"exit_code": Corrupt.exit_code}
+
+
+async def _verify_all(args: argparse.Namespace, settings: Settings, objects: ObjectStore) -> dict[str, Any]:
+    """Every snapshot that is listed, oldest first; `damages` names each object once. One that is deleted meanwhile is
+    none any more."""
+    if args.id:
+        raise Invalid("give either an id or --all")
+    await _newest(objects, args, settings)
+    bar, archive = Bar(), Archive(objects)
+    found: dict[str, list[Damage]] = {}
+    read: dict[str, Damage | None] = {}
+    ids = await list_snapshots(objects)
+    for count, id in enumerate(ids, 1):
+
+        def progress(stage: str, done: int, total: int, of: str = f"{count}/{len(ids)}") -> None:
+            bar(f"{of} {stage}", done, total)
+
+        try:
+            found[id] = await dump.verify(id, objects=objects, archive=archive, progress=progress, read=read)
+        except NotFound:
+            continue
+    bar.end()
+    answer = {
+        "ok": not any(found.values()),
+        "snapshots": [{"id": id, "ok": not damages} for id, damages in found.items()],
+        "damages": described(gathered(found), names_of(settings)),
+    }
+    return answer if answer["ok"] else answer | {"exit_code": Corrupt.exit_code}
 
 
 async def _newest(objects: ObjectStore, args: argparse.Namespace, settings: Settings) -> str:

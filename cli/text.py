@@ -172,10 +172,25 @@ def _snapshot_show(answer: Answer) -> list[str]:
 
 
 def _snapshot_verify(answer: Answer) -> list[str]:
+    if "snapshots" in answer:
+        return _snapshots_verify(answer)
     if answer["ok"]:
         return [f"snapshot {answer['id']} is sound: every chunk, and the archive behind it"]
     return [
         f"snapshot {answer['id']} is DAMAGED:",
+        *damages.lines(answer["damages"]),
+        "more on it: docs/operations.md, “A snapshot is damaged”",
+    ]
+
+
+def _snapshots_verify(answer: Answer) -> list[str]:
+    count, bad = len(answer["snapshots"]), [one["id"] for one in answer["snapshots"] if not one["ok"]]
+    many = f"{count} snapshot{'s are' if count > 1 else ' is'}"
+    if not bad:
+        return [f"{many} sound: every chunk, and the archive behind {'them' if count > 1 else 'it'}"]
+    return [
+        f"{len(bad)} of {many} DAMAGED:",
+        *(f"  {id}" for id in bad),
         *damages.lines(answer["damages"]),
         "more on it: docs/operations.md, “A snapshot is damaged”",
     ]

@@ -100,25 +100,36 @@ async def create(
     return await show(objects, manifest.id)
 
 
-async def verify(snapshot: str, *, objects: ObjectStore, archive: Archive, progress: Progress = silent) -> list[Damage]:
+async def verify(
+    snapshot: str,
+    *,
+    objects: ObjectStore,
+    archive: Archive,
+    progress: Progress = silent,
+    read: dict[str, Damage | None] | None = None,
+) -> list[Damage]:
     """Everything that a restore of this snapshot would need, read and checked; [] when it is sound.
 
     Every chunk is there and its hash is right; the archive continues F0 without a gap (its own record at F0 is the
     same), reaches F1, and what follows in it is whole. Of one whose manifest is damaged nothing else is known. NotFound
-    when there is no such snapshot.
+    when there is no such snapshot. `read`: chunks that were looked at before, by hash, and what was wrong with them;
+    what this one looks at is added, so that several snapshots read what they share once.
     """
     try:
         manifest = await show(objects, snapshot)
     except Corrupt as error:
         return [Damage.of(error, key_of(snapshot))]
-    damages = []
+    read = {} if read is None else read
     chunks = manifest.chunks().values()
     for done, chunk in enumerate(chunks, 1):
-        try:
-            await check_chunk(objects, chunk)
-        except Corrupt as error:
-            damages.append(Damage.of(error, chunk_key(chunk.hash)))
+        if chunk.hash not in read:
+            try:
+                await check_chunk(objects, chunk)
+                read[chunk.hash] = None
+            except Corrupt as error:
+                read[chunk.hash] = Damage.of(error, chunk_key(chunk.hash))
         progress("verify chunks", done, len(chunks))
+    damages = [damage for chunk in chunks if (damage := read[chunk.hash]) is not None]
     return damages + await _check_archive(manifest, archive, progress, to_the_end=True)
 
 

@@ -174,6 +174,35 @@ async def test_a_damaged_chunk_is_named_and_an_older_snapshot_taken(world: World
     await older_is_taken(world, spare, chunk)
 
 
+async def test_all_snapshots_are_verified_at_once_and_the_exit_code_is_the_worst(world: World, spare: Spare) -> None:
+    verify = ("snapshot", "verify", "--all", "--config", spare.config)
+    sound = await planb(*verify, "--json")
+    assert (sound.code, sound.err) == (0, ""), sound
+    both = [world.older, world.newer]
+    assert sound.json == {"ok": True, "snapshots": [{"id": id, "ok": True} for id in both], "damages": []}
+    assert (await planb(*verify, "--text")).out == "2 snapshots are sound: every chunk, and the archive behind them\n"
+    chunk = min(chunks(spare, world.older) - chunks(spare, world.newer))
+    flip(spare.objects / "chunks" / chunk)
+    manifest(spare, world.newer).unlink()
+    manifest(spare, world.newer).write_text("{")
+    found = await planb(*verify, "--json")
+    assert found.code == 7, found
+    assert [(one["id"], one["ok"]) for one in found.json["snapshots"]] == [(id, False) for id in both]
+    assert {one["object"]: one["snapshots"] for one in found.json["damages"]} == {
+        f"chunks/{chunk}": [world.older],
+        f"snapshots/{world.newer}/manifest.json": [world.newer],
+    }
+    shown = (await planb(*verify, "--text")).out
+    assert shown.startswith("2 of 2 snapshots are DAMAGED:\n")
+    assert f"  ✗ chunks/{chunk}: " in shown and world.newer in shown
+    one = await planb("snapshot", "verify", world.older, "--all", "--config", spare.config)
+    assert (one.code, "either an id or --all" in one.err) == (2, True), one
+    for id in both:
+        shutil.rmtree(manifest(spare, id).parent)
+    none = await planb(*verify, "--json")
+    assert (none.code, none.json["code"]) == (4, "not_found"), "nothing was verified: that is no success"
+
+
 async def test_a_missing_chunk_is_named(world: World, spare: Spare) -> None:
     chunk = min(chunks(spare, world.newer) - chunks(spare, world.older))
     (spare.objects / "chunks" / chunk).unlink()

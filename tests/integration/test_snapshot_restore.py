@@ -22,7 +22,7 @@ from stores.adapters.memory_messages import MemoryMessageStore
 from stores.adapters.memory_relational import MemoryRelationalStore
 from stores.ports import Parked, RelationalBatch, Result
 from tests.support.lanes import records_after
-from tests.support.objects import Crash, Crashes, damage, keys
+from tests.support.objects import BusyObjects, Crash, Crashes, damage, keys
 from tests.support.snapshot_world import DC, FOREIGN, NOW_MS, OWN, World, apply, now, state
 from tests.support.stores import message_store, relational_store
 
@@ -654,6 +654,27 @@ async def test_a_reused_chunk_that_was_damaged_is_made_whole_again() -> None:
         site=restore_site(manifest), clock=lambda: NOW_MS + 60_000,
     )  # fmt: skip
     assert await world.objects.get(f"chunks/{hash}") == sound
+
+
+async def test_several_snapshots_are_verified_with_one_look_at_a_chunk_that_they_share() -> None:
+    world, manifest = await lived()
+    other = await dump.create(
+        relational=world.relational, messages=world.messages, archive=Archive(world.objects), objects=world.objects,
+        site=restore_site(manifest), clock=lambda: NOW_MS + 60_000,
+    )  # fmt: skip
+    hash = next(iter(manifest.chunks().keys() & other.chunks().keys()))
+    await damage(world.objects, f"chunks/{hash}")
+    looks: list[str] = []
+
+    async def look(key: str) -> None:
+        looks.append(key)
+
+    objects = BusyObjects(world.objects, look)
+    read: dict[str, Damage | None] = {}
+    for id in (manifest.id, other.id):
+        found = await dump.verify(id, objects=objects, archive=Archive(objects), read=read)
+        assert [damage.object for damage in found] == [f"chunks/{hash}"], "both are told"
+    assert looks.count(f"chunks/{hash}") == 1
 
 
 async def test_chunks_can_be_read_by_hand() -> None:
