@@ -1,22 +1,26 @@
-"""Message rows in memory with their lookups: the memory adapter's state, and the SQLite adapter's unwritten rows.
+"""Message rows in memory with their lookups: the memory adapter's state, and the unwritten rows of the others.
 
 A message is the class of its copies; the copy with the smallest id is canonical. A page counts messages, so a copy
 that is not canonical is not one of its entries; its rows come with the canonical one.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
 
 from msgspec.structs import replace
 
 from core.errors import Undecodable
 from core.ids import lane_of
 from core.messages import Row
-from core.tables import MESSAGE_TABLE, Cell, Kind, merge
+from core.tables import MESSAGE_TABLE, Cell, Kind, canonical, merge
 from stores.adapters.cells import INT_MAX, plain
 from stores.ports import Sent
 
-COLUMNS = tuple(MESSAGE_TABLE.columns)
+Encoded = tuple[int, str, int, str, str, int, str]
+"""A Row with its body as text."""
 
 
 def checked(row: Row) -> Row:
@@ -30,6 +34,21 @@ def checked(row: Row) -> Row:
 def as_read(row: Row) -> Row:
     """The row as every adapter gives it back: its body once through JSON."""
     return replace(row, body=plain(Kind.JSON, row.body, "message_rows.body"))
+
+
+def encoded(row: Row) -> Encoded:
+    """The row as databases take it: its body as canonical JSON text. Undecodable for a body that is not JSON."""
+    try:
+        body = canonical(row.body).decode()
+    except (TypeError, ValueError):  # e.g. a dict with keys that are no strings: still JSON, once through it
+        body = canonical(as_read(row).body).decode()
+    return row.event, row.conversation, row.message, row.kind, row.actor, row.class_, body
+
+
+def decoded(values: Sequence[Any]) -> Row:
+    """What `encoded` gave -> a Row."""
+    event, conversation, message, kind, actor, class_, body = values
+    return Row(event, conversation, message, kind, actor, class_, msgspec.json.decode(body))
 
 
 def without_text(row: Row) -> Row:

@@ -12,14 +12,12 @@ function of the *message's* id, so an edit or a recall written years later lies 
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from core.messages import Row
-from core.tables import canonical
-from stores.adapters.message_rows import as_read
+from stores.adapters.message_rows import decoded
 from stores.adapters.sqlite_file import json_map, within
 from stores.ports import Sent
 
@@ -121,21 +119,6 @@ ABOUT_KNOWN = _about(f"AND (kind = 'recall' OR {_KNOWN})", known=f"AND {_KNOWN}"
 RECENT = _about("AND kind = 'recall'", FIELDS_BUT_TEXT)
 
 
-def bound(row: Row) -> tuple[Any, ...]:
-    """The parameters of INSERT. Undecodable for a body that is not JSON."""
-    try:
-        body = canonical(row.body).decode()
-    except (TypeError, ValueError):  # e.g. a dict with keys that are no strings: still JSON, once through it
-        body = canonical(as_read(row).body).decode()
-    return row.event, row.conversation, row.message, row.kind, row.actor, row.class_, body
-
-
-def row(values: Sequence[Any]) -> Row:
-    """What the driver gives for FIELDS -> a Row."""
-    event, conversation, message, kind, actor, class_, body = values
-    return Row(event, conversation, message, kind, actor, class_, msgspec.json.decode(body))
-
-
 def json_list(numbers: Iterable[int]) -> str:
     """For json_each: one parameter, whatever the length, so that the statement stays prepared."""
     return msgspec.json.encode(list(numbers)).decode()
@@ -152,7 +135,7 @@ def about(
     asked: tuple[str, ...] = (json_list(messages), json_list(classes))
     if known is not None:
         sql, asked = ABOUT_KNOWN, (*asked, json_map(known))
-    return [row(values) for values in connection.execute(sql, asked)]
+    return [decoded(values) for values in connection.execute(sql, asked)]
 
 
 def buckets(connection: sqlite3.Connection, conversation: str, low: int, high: int) -> list[int]:
@@ -191,7 +174,7 @@ def recent(connection: sqlite3.Connection, conversation: str, limit: int, high: 
     rows = {found.event: found for found in about(connection, RECENT, newest)}
     for bucket in buckets(connection, conversation, low, high):
         for values in connection.execute(RECALLS, (bucket, conversation, low, high)):
-            rows[values[0]] = row(values)
+            rows[values[0]] = decoded(values)
     return [rows[event] for event in sorted(rows)]
 
 

@@ -112,7 +112,7 @@ async def test_a_failing_write_keeps_its_rows_and_is_retried(store: SqliteMessag
             await call()
     assert await store.frontier() == {}
     await limit_pages(store, 1_000_000)
-    await until(lambda: store._failure is None)
+    await until(lambda: store._queue.failure is None)
     await store.ready()
     assert await history(store, "G1", limit=50) == [*rows, send(50)]
     await store.flush()
