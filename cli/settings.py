@@ -88,6 +88,17 @@ class S3(pydantic.BaseModel):
         return self
 
 
+class Cassandra(pydantic.BaseModel):
+    """How the cluster of `stores.messages_url` is used. Its password: `secrets.cassandra_password_file`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    local_datacenter: str | None = pydantic.Field(None, pattern=r"^[A-Za-z0-9_.-]+$")
+    """As the cluster calls the datacenter that it has here: its nodes alone are asked."""
+    consistency: Literal["LOCAL_QUORUM", "QUORUM", "LOCAL_ONE"] = "LOCAL_QUORUM"
+    """Of every read and write. LOCAL_ONE is right with one copy only."""
+    user: str | None = None
+
+
 class Stores(pydantic.BaseModel):
     """Where state lives. The log's Valkey runs with `appendfsync always`, the hot one without persistence."""
 
@@ -101,6 +112,12 @@ class Stores(pydantic.BaseModel):
     )
     """The same in S3: s3://bucket, or s3://bucket/prefix."""
     s3: S3 = S3()
+    messages_url: str | None = pydantic.Field(
+        None, pattern=r"^cassandra://[A-Za-z0-9.-]+:\d{1,5}(,[A-Za-z0-9.-]+:\d{1,5})*/[a-z][a-z0-9_]{0,47}$"
+    )
+    """Message rows in Cassandra or ScyllaDB: cassandra://host:port,host:port/keyspace, some of the local nodes. Without
+    it in a SQLite file."""
+    cassandra: Cassandra = Cassandra()
     log_url: str = pydantic.Field(pattern=r"^(redis|rediss|unix)://")
     hot_url: str = pydantic.Field(pattern=r"^(redis|unix)://")
 
@@ -122,6 +139,25 @@ class Stores(pydantic.BaseModel):
         if self.objects_dir and self.s3 != S3():
             raise ValueError("s3 goes with objects_url, not with objects_dir")
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _a_cluster(self) -> Self:
+        if self.messages_url is None:
+            if self.cassandra != Cassandra():
+                raise ValueError("cassandra goes with messages_url")
+            return self
+        if self.cassandra.local_datacenter is None:
+            raise ValueError("messages_url needs cassandra.local_datacenter")
+        ports = {port for _, port in self.message_nodes}
+        if len(ports) != 1 or not 0 < ports.pop() < 65_536:
+            raise ValueError("messages_url: all nodes of a cluster have one port")
+        return self
+
+    @property
+    def message_nodes(self) -> list[tuple[str, int]]:
+        """(host, port) of those that `messages_url` names."""
+        nodes = (self.messages_url or "").removeprefix("cassandra://").partition("/")[0]
+        return [(host, int(port)) for host, _, port in (node.partition(":") for node in nodes.split(",") if node)]
 
     @property
     def relational_file(self) -> Path:
@@ -184,6 +220,8 @@ class Secrets(pydantic.BaseModel):
     """Shared by all datacenters: authenticates the internal listener. At least 32 bytes."""
     signing_key_file: Path
     """This datacenter's own Ed25519 private key, 32 raw bytes."""
+    cassandra_password_file: Path | None = None
+    """Of `stores.cassandra.user`: the file's only line."""
     s3_credentials_file: Path | None = None
     """As AWS's tools write it, its profile `default`. Without it, what AWS's tools would find: environment, ~/.aws, the
     machine's own role."""

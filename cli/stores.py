@@ -1,13 +1,19 @@
-"""Where a datacenter's rows are, by its settings: each of the two stores in a SQLite file under `data_dir`.
+"""Where a datacenter's rows are, by its settings: in SQLite files under `data_dir`, or its message rows in Cassandra.
 
-Who opens a store makes it when it is missing; `…_if_there` makes nothing.
+Who opens a store makes it when it is missing (in Cassandra the tables, never the keyspace); `…_if_there` makes nothing.
 """
 
-from cli.settings import Settings
-from core.system import wall_clock_ms
+from typing import TYPE_CHECKING
+
+from cli.settings import Settings, secret
+from core.errors import ConfigError
+from core.system import entropy, wall_clock_ms
 from stores.adapters.sqlite_messages import SqliteMessageStore
 from stores.adapters.sqlite_relational import SqliteRelationalStore
 from stores.ports import MessageStore, RelationalStore
+
+if TYPE_CHECKING:
+    from stores.adapters.cassandra_session import CassandraPlace
 
 
 def make_ready(settings: Settings) -> None:
@@ -27,6 +33,10 @@ async def relational(settings: Settings) -> RelationalStore:
 
 async def messages(settings: Settings) -> MessageStore:
     """As `relational`."""
+    if settings.stores.messages_url:
+        from stores.adapters.cassandra_messages import CassandraMessageStore  # few need its driver
+
+        return await CassandraMessageStore.open(cassandra_place(settings), entropy)
     return await SqliteMessageStore.open(settings.stores.messages_file)
 
 
@@ -42,4 +52,34 @@ async def relational_if_there(settings: Settings) -> RelationalStore | None:
 
 async def messages_if_there(settings: Settings) -> MessageStore | None:
     """As `relational_if_there`."""
-    return await messages(settings) if settings.stores.messages_file.exists() else None
+    if settings.stores.messages_url:
+        from stores.adapters.cassandra_messages import CassandraMessageStore
+
+        there = await CassandraMessageStore.is_there(cassandra_place(settings))
+    else:
+        there = settings.stores.messages_file.exists()
+    return await messages(settings) if there else None
+
+
+def cassandra_place(settings: Settings) -> "CassandraPlace":
+    """What `messages_url` names. ConfigError if the password is not to be had."""
+    from stores.adapters.cassandra_session import CassandraPlace
+
+    stores = settings.stores
+    nodes = stores.message_nodes
+    return CassandraPlace(
+        tuple(host for host, _ in nodes),
+        nodes[0][1],
+        str(stores.messages_url).rpartition("/")[2],
+        str(stores.cassandra.local_datacenter),
+        stores.cassandra.consistency,
+        user=stores.cassandra.user or "",
+        password=_password(settings) if stores.cassandra.user else "",
+    )
+
+
+def _password(settings: Settings) -> str:
+    path = settings.secrets.cassandra_password_file
+    if path is None:
+        raise ConfigError("stores.cassandra.user needs secrets.cassandra_password_file")
+    return secret(path, size_min=1).decode().strip()

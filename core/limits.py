@@ -146,8 +146,26 @@ MESSAGE_WRITE_ROWS = 1_024
 """So many queued message rows are written at once, without lingering."""
 MESSAGE_QUEUE_ROWS_MAX = 20_000
 """Message rows that wait to be written; beyond it `ready` waits, and so does who would put more."""
+CASSANDRA_PART_ROWS_MAX = 10_000
+"""Entries in one partition of a conversation's index; the next one goes into another."""
+CASSANDRA_PARTS_OPEN_MAX = 100_000
+"""Partitions of conversations that a process remembers to have begun; of one that it forgot it begins another."""
+CASSANDRA_WRITES_MAX = 128
+"""Writes on their way to Cassandra at once."""
+CASSANDRA_READS_MAX = 256
+"""The same of reads; further ones wait."""
+CASSANDRA_BATCH_BYTES_MAX = 65_536
+"""Of the rows of one partition that are written with one call; it may be exceeded by one row."""
+CASSANDRA_BATCH_ROWS_MAX = 100
+CASSANDRA_KEYS_MAX = 25
+"""Partitions that one call reads."""
+CASSANDRA_CALL_S_MAX = 5
+"""A call that Cassandra has not answered for so long has failed; a write may have taken effect."""
+CASSANDRA_CONNECT_S_MAX = 3
+CASSANDRA_SCHEMA_S_MAX = 60
+"""How long a process waits for its turn at the schema, and for the nodes to agree on it."""
 STORE_QUEUE_MAX = 1_024
-"""Calls that wait for the threads of one store; beyond it 503."""
+"""Calls that wait for the threads or connections of one store; beyond it 503."""
 VIEW_CACHE_MAX = 50_000
 """Reads of the relational store that are kept in memory per process."""
 VIEW_CACHE_BYTES_MAX = 67_108_864
@@ -370,6 +388,11 @@ assert PULL_RECORDS_MAX <= LOG_KEPT_RECORDS_MAX
 assert TRIM_RECORDS_MIN <= TRIM_RECORDS_MAX
 assert MESSAGE_WRITE_ROWS <= MESSAGE_QUEUE_ROWS_MAX
 assert LANE_BATCH_MAX <= REPLAY_RECORDS_MAX
+# A row fits a batch, and one batch does not fill a partition.
+assert 2 * MESSAGE_BYTES_MAX <= CASSANDRA_BATCH_BYTES_MAX
+assert CASSANDRA_BATCH_ROWS_MAX < CASSANDRA_PART_ROWS_MAX
+assert MESSAGE_WRITE_ROWS < CASSANDRA_PARTS_OPEN_MAX
+assert CASSANDRA_CONNECT_S_MAX < CASSANDRA_CALL_S_MAX < CASSANDRA_SCHEMA_S_MAX
 # A group commit is replayed whole, because its last record vouches for it.
 assert LANE_BATCH_BYTES_MAX + 128 * LANE_BATCH_MAX <= REPLAY_BYTES_MAX
 assert PULL_BYTES_MAX <= REPLAY_BYTES_MAX

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-
 from msgspec.structs import replace
 
 from core.errors import Undecodable

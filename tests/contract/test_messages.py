@@ -13,14 +13,19 @@ from core.ids import class_of
 from core.messages import Row, fold
 from stores.adapters.message_rows import without_text
 from stores.ports import Mark, MessageStore, Sent
-from tests.support.stores import ADAPTERS, by_event, history, id_at, message_store
+from tests.support.stores import ADAPTERS, MESSAGE_ADAPTERS, by_event, history, id_at, message_store
 
 DAY = 86_400
 
 
-@pytest.fixture(params=ADAPTERS)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MessageStore]:
-    async with message_store(request.param, tmp_path) as opened:
+@pytest.fixture(params=MESSAGE_ADAPTERS)
+def adapter(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def store(adapter: str, tmp_path: Path) -> AsyncIterator[MessageStore]:
+    async with message_store(adapter, tmp_path) as opened:
         yield opened
 
 
@@ -164,14 +169,14 @@ async def test_the_same_rows_again_change_nothing(store: MessageStore) -> None:
     assert await store.frontier() == {1: Mark(3, rows[1].event)}
 
 
-async def test_differing_rows_of_one_event_merge_to_one_end(store: MessageStore, tmp_path: Path) -> None:
+async def test_differing_rows_of_one_event_merge_to_one_end(store: MessageStore, adapter: str, tmp_path: Path) -> None:
     """It takes a fault to make them; still every store must end up the same: the greater encodings ("9" > "66")."""
     one = send(1)
     two = replace(one, conversation="G2", body={"text": "a"}, message=one.message - (1 << 48), actor="a", class_=9)
     for first, second in ((one, two), (two, one)):
         (tmp_path / first.conversation).mkdir()
-        for adapter in ADAPTERS:
-            async with message_store(adapter, tmp_path / first.conversation) as other:
+        for name in {*ADAPTERS, adapter}:
+            async with message_store(name, tmp_path / first.conversation) as other:
                 other.put([first], {})
                 await other.flush()
                 other.put([second], {})
@@ -190,16 +195,16 @@ async def test_a_frontier_without_rows_is_kept(store: MessageStore) -> None:
 
 
 async def test_a_dump_comes_in_pages_by_event_and_loads_anywhere(
-    store: MessageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: MessageStore, adapter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "CHUNK_ROWS_MAX", 3)
     rows = [send(at, conversation=f"G{at % 2}") for at in range(7)]
     store.put(list(reversed(rows)), {1: Mark(1, 10)})
     pages = [page async for page in store.dump()]
     assert pages == [rows[:3], rows[3:6], rows[6:]]
-    for adapter in ADAPTERS:
-        (tmp_path / adapter).mkdir()
-        async with message_store(adapter, tmp_path / adapter) as other:
+    for name in {*ADAPTERS, adapter}:
+        (tmp_path / name).mkdir()
+        async with message_store(name, tmp_path / name) as other:
             for _ in range(2):
                 for page in pages:
                     await other.load(page)

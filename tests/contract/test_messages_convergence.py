@@ -1,6 +1,7 @@
 """Reads equal a plain reading of the contract over a list of rows, whatever was put when, flushed or still waiting."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -120,6 +121,30 @@ async def check(store: MessageStore, plain: Plain, asked: list[int], limit: int)
 @given(st.data())
 @settings(max_examples=30, deadline=None)
 def test_every_read_equals_the_contract_read_literally(data: st.DataObject) -> None:
+    compare(data, ADAPTERS)
+
+
+@given(st.data())
+@settings(max_examples=12, deadline=None)  # each empties a keyspace, which takes half a second
+def test_every_read_from_cassandra_equals_the_contract(data: st.DataObject) -> None:
+    """Of partitions so small that every message begins one, and pages so small that every read takes several."""
+    from stores.adapters import cassandra_index, cassandra_reads
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "CASSANDRA_PART_ROWS_MAX", data.draw(st.sampled_from([1, 2, 10_000]), "rows of a part"))
+        patch.setattr(limits, "CASSANDRA_PARTS_OPEN_MAX", data.draw(st.sampled_from([1, 3, 10_000]), "parts open"))
+        patch.setattr(limits, "CASSANDRA_BATCH_ROWS_MAX", 2)
+        patch.setattr(limits, "CASSANDRA_KEYS_MAX", 2)
+        for name in ("CHUNK_MIN", "CHUNK_MAX", "WINDOW_MIN", "WINDOW_MAX"):
+            patch.setattr(cassandra_index, name, 1)
+        patch.setattr(cassandra_index, "DIRECTORY_PAGE", 2)
+        for name in ("SLOTS_AT_ONCE", "ROWS_AT_ONCE", "LISTED_AT_ONCE", "CONVERSATIONS_AT_ONCE"):
+            patch.setattr(cassandra_reads, name, 2)
+        compare(data, ("cassandra",))
+
+
+def compare(data: st.DataObject, adapters: Sequence[str]) -> None:
+    """Stores that are written to and read in any way give what the contract says."""
     rows = data.draw(any_rows(), "rows")
     order = data.draw(st.permutations(rows + data.draw(st.lists(st.sampled_from(rows), max_size=3))), "order")
     steps = data.draw(st.lists(st.integers(0, len(order)), max_size=3).map(sorted), "cuts")
@@ -128,8 +153,9 @@ def test_every_read_equals_the_contract_read_literally(data: st.DataObject) -> N
     limit = data.draw(st.integers(1, 4), "limit")
 
     async def run(adapter: str) -> Any:
+        beside = adapter if adapter in ADAPTERS else "memory"
         with folder() as path:
-            async with message_store(adapter, path) as store, relational_store(adapter, path) as relational:
+            async with message_store(adapter, path) as store, relational_store(beside, path) as relational:
                 for begin, end, flush in zip([0, *steps], [*steps, len(order)], flushes, strict=False):
                     store.put(order[begin:end], {})
                     if flush:
@@ -147,12 +173,13 @@ def test_every_read_equals_the_contract_read_literally(data: st.DataObject) -> N
                 return await digest(relational, store)
 
     expected = digest_of({MESSAGE_ROWS: [asdict(row) for row in rows]})
-    for adapter in ADAPTERS:
+    for adapter in adapters:
         assert asyncio.run(run(adapter)) == expected
 
 
-async def test_reads_stay_right_while_puts_and_writes_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row is in the queue, on its way, or in the file; a reader never falls in between."""
+@pytest.mark.parametrize("adapter", ["sqlite", "cassandra"])
+async def test_reads_stay_right_while_puts_and_writes_go_on(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row is in the queue, on its way, or in the database; a reader never falls in between."""
     monkeypatch.setattr(limits, "MESSAGE_WRITE_ROWS", 7)
     monkeypatch.setattr(limits, "MESSAGE_LINGER_MS", 1)
     put: list[Row] = []
@@ -167,7 +194,7 @@ async def test_reads_stay_right_while_puts_and_writes_go_on(monkeypatch: pytest.
             assert page >= {row.event for row in seen}
 
     with folder() as path:
-        async with message_store("sqlite", path) as store:
+        async with message_store(adapter, path) as store:
             readers = [asyncio.create_task(read(store)) for _ in range(3)]
             for n in range(300):
                 id, copy = id_at(n, 1), id_at(n + 0.5, 2)

@@ -1,4 +1,4 @@
-"""Both adapters of the relational and of the message store, and a reference that knows nothing of either."""
+"""All adapters of the relational and of the message store, and a reference that knows nothing of either."""
 
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -20,6 +20,8 @@ from stores.adapters.sqlite_relational import SqliteRelationalStore
 from stores.ports import Frontier, MessageStore, RelationalBatch, RelationalStore, Stamped
 
 ADAPTERS = ("memory", "sqlite")
+MESSAGE_ADAPTERS = ("memory", "sqlite", "cassandra")
+"""The last one on a real server."""
 NOW_MS = 1_700_000_000_000
 
 
@@ -43,6 +45,12 @@ async def relational_store(adapter: str, folder: Path) -> AsyncIterator[Relation
 
 @asynccontextmanager
 async def message_store(adapter: str, folder: Path) -> AsyncIterator[MessageStore]:
+    if adapter == "cassandra":
+        from tests.support.cassandra import cassandra_messages  # its driver takes a while, and many tests need it not
+
+        async with cassandra_messages() as opened:
+            yield opened
+        return
     store: MessageStore
     store = MemoryMessageStore() if adapter == "memory" else await SqliteMessageStore.open(folder / "messages.db")
     try:
