@@ -47,6 +47,8 @@ class Place(NamedTuple):
 class _Part:
     """One that this process has begun."""
 
+    __slots__ = ("left", "number", "rows")
+
     def __init__(self, number: int) -> None:
         self.number = number
         self.rows = 0

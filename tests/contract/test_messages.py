@@ -13,13 +13,15 @@ from core.ids import class_of
 from core.messages import Row, fold
 from stores.adapters.message_rows import without_text
 from stores.ports import Mark, MessageStore, Sent
-from tests.support.stores import ADAPTERS, MESSAGE_ADAPTERS, by_event, history, id_at, message_store
+from tests.support.stores import ADAPTERS, MESSAGE_ADAPTERS, by_event, history, id_at, message_store, use_cassandra
 
 DAY = 86_400
 
 
 @pytest.fixture(params=MESSAGE_ADAPTERS)
 def adapter(request: pytest.FixtureRequest) -> str:
+    if request.param == "cassandra":
+        use_cassandra(request.getfixturevalue("cassandra"))
     return str(request.param)
 
 

@@ -16,7 +16,17 @@ from core.tables import MESSAGE_ROWS
 from stores.adapters.message_rows import sent, without_text
 from stores.digest import digest, digest_of
 from stores.ports import MessageStore
-from tests.support.stores import ADAPTERS, by_event, folder, history, id_at, message_store, relational_store
+from tests.support.shared import CassandraNode
+from tests.support.stores import (
+    ADAPTERS,
+    by_event,
+    folder,
+    history,
+    id_at,
+    message_store,
+    relational_store,
+    use_cassandra,
+)
 
 pytestmark = pytest.mark.timeout(400)
 """A failing property takes minutes to shrink, as every example opens files; a passing one takes a second."""
@@ -126,10 +136,11 @@ def test_every_read_equals_the_contract_read_literally(data: st.DataObject) -> N
 
 @given(st.data())
 @settings(max_examples=12, deadline=None)  # each empties a keyspace, which takes half a second
-def test_every_read_from_cassandra_equals_the_contract(data: st.DataObject) -> None:
+def test_every_read_from_cassandra_equals_the_contract(cassandra: CassandraNode, data: st.DataObject) -> None:
     """Of partitions so small that every message begins one, and pages so small that every read takes several."""
     from stores.adapters import cassandra_index, cassandra_reads
 
+    use_cassandra(cassandra)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "CASSANDRA_PART_ROWS_MAX", data.draw(st.sampled_from([1, 2, 10_000]), "rows of a part"))
         patch.setattr(limits, "CASSANDRA_PARTS_OPEN_MAX", data.draw(st.sampled_from([1, 3, 10_000]), "parts open"))
@@ -178,8 +189,12 @@ def compare(data: st.DataObject, adapters: Sequence[str]) -> None:
 
 
 @pytest.mark.parametrize("adapter", ["sqlite", "cassandra"])
-async def test_reads_stay_right_while_puts_and_writes_go_on(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reads_stay_right_while_puts_and_writes_go_on(
+    adapter: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A row is in the queue, on its way, or in the database; a reader never falls in between."""
+    if adapter == "cassandra":
+        use_cassandra(request.getfixturevalue("cassandra"))
     monkeypatch.setattr(limits, "MESSAGE_WRITE_ROWS", 7)
     monkeypatch.setattr(limits, "MESSAGE_LINGER_MS", 1)
     put: list[Row] = []

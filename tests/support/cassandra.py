@@ -1,60 +1,43 @@
-"""A real Cassandra for tests: one per test process, and keyspaces that are emptied and used again.
+"""Stores on a real Cassandra for tests: on the one that all of a run share (fixture `cassandra`), in keyspaces that are
+emptied and used again, for one takes seconds to make, and half a second to empty.
 
-A keyspace takes seconds to make, and half a second to empty. With PLANB_TEST_CASSANDRA=host:port/datacenter the tests
-run on a cluster that is there, also ScyllaDB; the keyspaces are then left behind.
+With PLANB_TEST_CASSANDRA=host:port/datacenter they are on a cluster that is there, also ScyllaDB, and left behind.
 """
 
 import asyncio
-import atexit
 import os
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from core.system import entropy
 from stores.adapters.cassandra_messages import CassandraMessageStore
 from stores.adapters.cassandra_schema import FILES, statements
 from stores.adapters.cassandra_session import CassandraPlace, CassandraSession
-from tests.support.servers import needs
+from tests.support.shared import CassandraNode
 
 GIVEN = "PLANB_TEST_CASSANDRA"
 TABLES = [one.split()[2] for path in FILES.values() for one in statements(path) if one.startswith("CREATE TABLE")]
 _free: list[str] = []
 _made = 0
-_server: tuple[str, int, str] | None = None
+_node: CassandraNode | None = None
 
 
-async def server() -> tuple[str, int, str]:
-    """(host, port, datacenter) of the one of this process. Skips where there is none."""
-    global _server
-    if _server is None:
-        _server = await _started()
-    return _server
-
-
-async def _started() -> tuple[str, int, str]:
+def use(node: CassandraNode) -> None:
+    """From now on this process's stores are on this one, or on the one that is given."""
+    global _node
     given = os.environ.get(GIVEN)
     if given:
         address, _, datacenter = given.partition("/")
         host, _, port = address.partition(":")
-        return host, int(port), datacenter
-    needs("cassandra", "java")
-    from deploy.local.cassandra import Cassandra
-
-    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-    one = Cassandra(Path(folder.name))
-    atexit.register(folder.cleanup)
-    atexit.register(one.kill)
-    await one.start()
-    return one.host, one.port, one.datacenter
+        node = CassandraNode(host, int(port), datacenter)
+    _node = node
 
 
-async def place_of(keyspace: str) -> CassandraPlace:
-    """On this process's server."""
-    host, port, datacenter = await server()
-    return CassandraPlace((host,), port, keyspace, datacenter)
+def place_of(keyspace: str) -> CassandraPlace:
+    """After `use`."""
+    assert _node is not None
+    return CassandraPlace((_node.host,), _node.port, keyspace, _node.datacenter)
 
 
 @asynccontextmanager
@@ -83,12 +66,12 @@ async def empty_place() -> AsyncIterator[CassandraPlace]:
     """A keyspace that holds nothing."""
     global _made
     if _free:
-        place = await place_of(_free.pop())
+        place = place_of(_free.pop())
         async with asked(place) as session:
             await asyncio.gather(*(session.run(f"TRUNCATE {table}") for table in TABLES))
     else:
         _made += 1
-        place = await place_of(f"planb_test_{os.getpid()}_{_made}")
+        place = place_of(f"planb_test_{os.getpid()}_{_made}")
         await make_keyspace(place)
     try:
         yield place

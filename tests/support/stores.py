@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from hypothesis import strategies as st
@@ -18,6 +18,9 @@ from stores.adapters.memory_relational import MemoryRelationalStore
 from stores.adapters.sqlite_messages import SqliteMessageStore
 from stores.adapters.sqlite_relational import SqliteRelationalStore
 from stores.ports import Frontier, MessageStore, RelationalBatch, RelationalStore, Stamped
+
+if TYPE_CHECKING:
+    from tests.support.shared import CassandraNode
 
 ADAPTERS = ("memory", "sqlite")
 MESSAGE_ADAPTERS = ("memory", "sqlite", "cassandra")
@@ -43,10 +46,17 @@ async def relational_store(adapter: str, folder: Path) -> AsyncIterator[Relation
         await store.close()
 
 
+def use_cassandra(node: "CassandraNode") -> None:
+    """Before the first `message_store("cassandra", …)`: the fixture `cassandra`."""
+    from tests.support import cassandra  # its driver takes a while, and many tests need it not
+
+    cassandra.use(node)
+
+
 @asynccontextmanager
 async def message_store(adapter: str, folder: Path) -> AsyncIterator[MessageStore]:
     if adapter == "cassandra":
-        from tests.support.cassandra import cassandra_messages  # its driver takes a while, and many tests need it not
+        from tests.support.cassandra import cassandra_messages
 
         async with cassandra_messages() as opened:
             yield opened
