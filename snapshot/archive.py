@@ -6,6 +6,7 @@ The one who writes it is `Archiver` (snapshot/archiver.py).
 """
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
@@ -39,11 +40,14 @@ def contiguous(spans: list[Span]) -> list[Span]:
         reach = best.last
 
 
-def first_hole(spans: list[Span]) -> Span | None:
-    """The seqs that are missing where `contiguous` ends, if more follows behind them."""
-    reach = max((span.last for span in contiguous(spans)), default=0)
-    beyond = min((span for span in spans if span.first > reach), default=None)
-    return None if beyond is None else Span(beyond.lane, reach + 1, beyond.first - 1)
+def runs(spans: list[Span]) -> list[list[Span]]:
+    """All stretches without a hole, in their order, each as by `contiguous`."""
+    found: list[list[Span]] = []
+    left = spans
+    while run := contiguous(left):
+        found.append(run)
+        left = [span for span in left if span.first > run[-1].last]
+    return found
 
 
 class Archive:
@@ -51,8 +55,7 @@ class Archive:
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
-        self._spans: dict[int, list[Span]] = {}
-        self._holes: dict[int, Span] = {}
+        self._runs: dict[int, list[list[Span]]] = {}
         self._last_read: Segment | None = None
         self._ends: dict[int, tuple[Span, Top]] = {}
 
@@ -63,18 +66,17 @@ class Archive:
             span = Span.of(key)
             if span is not None:
                 found.setdefault(span.lane, []).append(span)
-        self._spans = {lane: contiguous(spans) for lane, spans in found.items()}
-        self._holes = {lane: hole for lane, spans in found.items() if (hole := first_hole(spans)) is not None}
+        self._runs = {lane: stretches for lane, spans in found.items() if (stretches := runs(spans))}
 
     async def tops(self) -> dict[int, Top]:
         """How far each lane is archived without a hole, as of now. Corrupt, naming it, for a damaged last segment."""
         await self.refresh()
-        return {lane: await self._end(lane) for lane in sorted(self._spans)}
+        return {lane: await self._end(lane) for lane in sorted(self._runs)}
 
     async def lacking(self, frontier: Mapping[int, int]) -> dict[int, tuple[int, int]]:
         """lane -> (archived through, wanted), where the archive does not reach a wanted seq; as of now."""
         await self.refresh()
-        reach = {lane: spans[-1].last for lane, spans in self._spans.items()}
+        reach = {lane: stretches[0][-1].last for lane, stretches in self._runs.items()}
         return {lane: (reach.get(lane, 0), seq) for lane, seq in frontier.items() if reach.get(lane, 0) < seq}
 
     async def covers(self, frontier: Mapping[int, int]) -> bool:
@@ -82,14 +84,15 @@ class Archive:
         return not await self.lacking(frontier)
 
     async def lanes(self) -> dict[int, tuple[int, int]]:
-        """lane -> (first seq, last seq) without a hole, as of now."""
+        """lane -> (first seq, last seq) of the stretch without a hole that reaches furthest, as of now."""
         await self.refresh()
-        return {lane: (spans[0].first, spans[-1].last) for lane, spans in self._spans.items()}
+        return {lane: (last[0].first, last[-1].last) for lane, (*_, last) in self._runs.items()}
 
     async def holes(self) -> dict[int, Span]:
-        """lane -> the first seqs that are missing while later ones are there, as of now."""
+        """lane -> the last seqs that are missing while later ones are there, as of now."""
         await self.refresh()
-        return dict(self._holes)
+        ends = {lane: stretches[-2:] for lane, stretches in self._runs.items() if len(stretches) > 1}
+        return {lane: Span(lane, before[-1].last + 1, last[0].first - 1) for lane, (before, last) in ends.items()}
 
     async def read(self, lane: int, after: int, limit: int) -> list[Record]:
         """Up to `limit` records with seq > `after`, in order; [] at the end, or at a hole. Each record's
@@ -111,8 +114,11 @@ class Archive:
             return EMPTY
         segment = await self._segment(lane, seq, or_next=True)
         if segment is None:
-            spans = self._spans.get(lane)
-            what = f"ends at seq {spans[-1].last}, before seq {seq}" if spans else "no segment is there"
+            stretches = self._runs.get(lane)
+            if hole := self._hole(lane, seq):
+                what = _missing(hole)
+            else:
+                what = f"ends at seq {stretches[-1][-1].last}, before seq {seq}" if stretches else "no segment is there"
             raise NotFound(f"{lane_folder(lane)}: {what}", object=lane_folder(lane))
         return segment.place(seq)
 
@@ -127,12 +133,11 @@ class Archive:
             while records := await self.read(lane, top.seq, limits.PULL_RECORDS_MAX):
                 top = check_chain(top, records, folder)
                 yield records
-            hole = self._holes.get(lane)
+            hole = self._hole(lane, top.seq + 1)
             if hole is None:
                 return
             if tried == _TRIES:
-                what = f"seqs {hole.first} to {hole.last} are missing, but later ones are there"
-                raise Corrupt(f"{folder}: {what}", object=folder)
+                raise Corrupt(f"{folder}: {_missing(hole)}", object=folder)
 
     async def prove(self, lane: int, start: Top, end: Top) -> None:
         """Corrupt, Forked or NotFound unless the archive leads from `start` to `end` without a gap; reads it all."""
@@ -144,7 +149,8 @@ class Archive:
             raise another(lane, end.seq)
 
     async def _segment(self, lane: int, seq: int, *, or_next: bool = False) -> Segment | None:
-        """The segment that holds `seq`; None beyond the end. With `or_next`, the one that begins after it will do."""
+        """The segment that holds `seq`; None in a hole and beyond the end. With `or_next`, the one that begins after it
+        will do."""
         last = self._last_read
         if last is not None and last.span.lane == lane and last.span.first <= seq <= last.span.last:
             return last
@@ -156,6 +162,8 @@ class Archive:
             if span is None:
                 return None
             if span.first > seq + or_next:
+                if self._hole(lane, seq):
+                    return None
                 what = f"begins at seq {span.first}; seq {seq} is not in it"
                 raise NotFound(f"{lane_folder(lane)}: {what}", object=lane_folder(lane))
             try:
@@ -168,13 +176,20 @@ class Archive:
         raise _vanished(lane)
 
     def _find(self, lane: int, seq: int) -> Span | None:
-        return next((span for span in self._spans.get(lane, ()) if span.last >= seq), None)
+        return next((span for run in self._runs.get(lane, ()) for span in run if span.last >= seq), None)
+
+    def _hole(self, lane: int, seq: int) -> Span | None:
+        """The missing seqs that `seq` is among, if there are earlier and later ones."""
+        for before, after in itertools.pairwise(self._runs.get(lane, ())):
+            if before[-1].last < seq < after[0].first:
+                return Span(lane, before[-1].last + 1, after[0].first - 1)
+        return None
 
     async def _end(self, lane: int) -> Top:
         for _ in range(_TRIES):
-            if lane not in self._spans:
+            if lane not in self._runs:
                 break
-            span = self._spans[lane][-1]
+            span = self._runs[lane][0][-1]
             known = self._ends.get(lane)
             if known is not None and known[0] == span:
                 return known[1]
@@ -192,6 +207,10 @@ def another(lane: int, seq: int) -> Forked:
     """The archive holds something else there than it should."""
     folder = lane_folder(lane)
     return Forked(f"{folder}: holds another record at seq {seq}", object=folder)
+
+
+def _missing(hole: Span) -> str:
+    return f"seqs {hole.first} to {hole.last} are missing, but later ones are there"
 
 
 def _vanished(lane: int) -> Corrupt:

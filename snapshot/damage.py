@@ -85,8 +85,8 @@ def _needs(manifest: Manifest, object: str, lanes: Mapping[int, tuple[int, int]]
     span = Span.of(object)
     if span is not None:
         return span.last >= _f0(manifest, span.lane)
-    if any(object == lane_folder(lane) for lane in holes):
-        return True  # the replay leads through it, or begins behind what can be read
+    if any(object == lane_folder(lane) and hole.last > _f0(manifest, lane) for lane, hole in holes.items()):
+        return True  # the replay leads through it
     for lane, end in manifest.f1.items():
         if object == lane_folder(lane):
             first, last = lanes.get(lane, (1, 0))

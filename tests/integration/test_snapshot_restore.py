@@ -397,6 +397,45 @@ async def test_a_hole_behind_f1_is_damage_and_not_the_end_of_the_archive() -> No
     assert await dump.verify(manifest.id, objects=world.objects, archive=Archive(world.objects)) == []
 
 
+async def test_segments_that_are_missing_only_before_f0_are_no_damage_to_a_snapshot() -> None:
+    """Everything that a restore needs is there: the log begins behind the hole."""
+    world, first = await lived()
+    top = (await Archive(world.objects).tops())[OWN]
+    f0 = first.f0[OWN].seq
+    # Other segments of the same lane, so that one can be missing on either side of another.
+    records = [one for at in range(0, top.seq, 500) for one in await Archive(world.objects).read(OWN, at, 500)]
+    for key in await keys(world.objects, f"archive/{OWN}/"):
+        await world.objects.delete(key)
+    for begin in range(0, top.seq, 2):
+        before = Top.of(records[begin - 1]) if begin else EMPTY
+        span, data = encode_segment(before, records[begin : begin + 2])
+        await world.objects.put(span.key, data)
+    segments = await keys(world.objects, f"archive/{OWN}/")
+    assert 10 < f0 < top.seq - 3, (f0, top.seq)
+    whole = Site(world)
+    await whole.restore(first.id)
+    wanted = await whole.everything()
+    for gone, harmless in (((2,), True), ((0, 2, 4), True), (((f0 - 1) // 2 - 1,), True), ((f0 // 2 + 1,), False)):
+        kept = {segments[at]: await world.objects.get(segments[at]) for at in gone}
+        for key in kept:
+            await world.objects.delete(key)
+        found = await dump.verify(first.id, objects=world.objects, archive=Archive(world.objects))
+        site = Site(world)
+        if harmless:
+            assert found == []
+            await site.restore(first.id)
+            (*rows, log, metas), (*rows_wanted, log_wanted, metas_wanted) = await site.everything(), wanted
+            assert rows == rows_wanted, "all but where the log begins"
+            assert log[OWN] == log_wanted[OWN][-len(log[OWN]) :] and log[OWN][0].seq <= f0 + 1
+            assert metas.pop("anchors") and metas.items() <= metas_wanted.items()
+        else:
+            assert [damage.object for damage in found] == [f"archive/{OWN}/"]
+            with pytest.raises(Corrupt, match="1 object is damaged or missing"):
+                await site.restore(first.id)
+        for key, data in kept.items():
+            await world.objects.put(key, data)
+
+
 async def forked(world: World, manifest: Manifest) -> None:
     """Replaces what follows F0 of a lane by other records that chain just as well."""
     start, end = manifest.f0[OWN].top(), manifest.f1[OWN].top()

@@ -13,7 +13,7 @@ from core import limits
 from core.errors import Corrupt, Forked, NotFound, StoreUnavailable
 from events.adapters.memory import MemoryLog
 from events.ports import Top
-from snapshot.archive import EMPTY, Archive, contiguous
+from snapshot.archive import EMPTY, Archive, contiguous, runs
 from snapshot.archiver import Archiver
 from snapshot.segment import Span, decode_segment, encode_segment
 from stores.adapters.directory_objects import DirectoryObjects
@@ -200,6 +200,38 @@ async def test_a_damaged_segment_is_named_and_the_rest_is_read() -> None:
         await archive.read(LANE, 10, 10)
     with pytest.raises(Corrupt, match=broken):
         await archive.prove(LANE, EMPTY, (await log.tops())[LANE])
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 6)), max_size=12))
+def test_every_stretch_without_a_hole_is_found(found: list[tuple[int, int]]) -> None:
+    spans = [Span(LANE, first, first + more) for first, more in found]
+    here = {seq for span in spans for seq in range(span.first, span.last + 1)}
+    wanted = [seq for seq in sorted(here) if seq - 1 not in here]
+    stretches = [(run[0].first, run[-1].last) for run in runs(spans)]
+    assert [first for first, _ in stretches] == wanted
+    assert {seq for first, last in stretches for seq in range(first, last + 1)} == here
+
+
+async def test_behind_a_hole_the_archive_is_read_as_well() -> None:
+    log, objects = await log_of(l2051=50), MemoryObjects()
+    await Archiver(log, objects, records_max=10).seal()
+    await objects.delete("archive/2051/000000000011-000000000020.seg")
+    archive = Archive(objects)
+    assert await archive.lanes() == {LANE: (21, 50)}, "the stretch that reaches furthest"
+    assert [record.seq for record in await archive.read(LANE, 20, 100)] == list(range(21, 51))
+    assert await archive.read(LANE, 15, 5) == []
+    assert [record.seq for record in await archive.read(LANE, 0, 100)] == list(range(1, 11))
+    end, begin = (await log.tops())[LANE], Top.of((await log.read(LANE, 19, 1))[0])
+    await archive.prove(LANE, begin, end)
+    with pytest.raises(Corrupt, match="seqs 11 to 20 are missing, but later ones are there"):
+        await archive.prove(LANE, EMPTY, end)
+    with pytest.raises(NotFound, match="seqs 11 to 20 are missing"):
+        await archive.place(LANE, 15)
+    await objects.delete("archive/2051/000000000031-000000000040.seg")
+    archive = Archive(objects)
+    assert await archive.holes() == {LANE: Span(LANE, 31, 40)}, "the one behind which nothing is missing"
+    with pytest.raises(Corrupt, match="seqs 31 to 40 are missing, but later ones are there"):
+        await archive.prove(LANE, begin, end)
 
 
 async def test_a_hole_ends_what_the_archive_covers_and_the_log_fills_it_again() -> None:
