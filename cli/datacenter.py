@@ -58,7 +58,7 @@ from snapshot.past import LogWithPast
 from snapshot.restore import ANCHORS, SERVE_AFTER
 from snapshot.target import unfinished
 from snapshot.trimmer import Trimmer
-from stores.adapters.valkey_hot import ValkeyHot
+from stores.adapters.hot_url import hot_at
 from stores.apply import Applier
 from stores.digest import digest
 from stores.view import StoreView
@@ -182,7 +182,7 @@ class Datacenter:
         self._closers.append(close)
         self.messages = await stores.messages(self.settings)
         self._closers.append(self.messages.close)
-        self.hot = ValkeyHot(self.settings.stores.hot_url)
+        self.hot = hot_at(self.settings.stores.hot_url)
         self._closers.append(self.hot.close)
         self.log = await ValkeyLog.connect(self.settings.stores.log_url)
         self._closers.append(self.log.close)

@@ -119,7 +119,8 @@ class Stores(pydantic.BaseModel):
     it in a SQLite file."""
     cassandra: Cassandra = Cassandra()
     log_url: str = pydantic.Field(pattern=r"^(redis|rediss|unix)://")
-    hot_url: str = pydantic.Field(pattern=r"^(redis|unix)://")
+    hot_url: str = pydantic.Field(pattern=r"^(redis|unix|redis\+cluster)://")
+    """One server, or redis+cluster://host:port,host:port: some nodes of a cluster, which name the others."""
 
     @pydantic.field_validator("objects_url")
     @classmethod

@@ -182,6 +182,8 @@ RESULTS_OF_SYSTEM_MAX = 100_000
 HOT_FREED_S_MAX = 30
 """How long the beginning of an epoch waits until the hot store's server has freed what it emptied; then the rebuild
 ends, and is tried again."""
+HOT_SLOT_WAIT_S_MAX = 2
+"""How long a call to a hot store in a cluster waits for a slot that is on its way from node to node; then 503."""
 CONFLICTS_KEPT_S = 30 * 86_400
 """How long a write that lost is listed as a conflict. Rows from which conflicts are computed are kept so long and until
 every DC has them."""

@@ -9,6 +9,7 @@ import pytest
 from tests.support.servers import needs, started
 from tests.support.shared import CassandraNode, PulsarCluster, folder_of, shared
 from tests.support.valkey import ValkeyFactory, binary, servers
+from tests.support.valkey_cluster import CALM_NODE_TIMEOUT_MS, ValkeyCluster, cluster
 
 if TYPE_CHECKING:
     from deploy.local.etcd import Etcd
@@ -98,3 +99,17 @@ def pulsar_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Pulsa
     """Two clusters that know each other: make a tenant of your own on both."""
     with shared("pulsar-pair", folder_of(tmp_path_factory)) as found:
         yield [PulsarCluster(**cluster) for cluster in found.values()]
+
+
+@pytest.fixture(scope="module")
+def shared_valkey_cluster(tmp_path_factory: pytest.TempPathFactory, server_program: str) -> Iterator[ValkeyCluster]:
+    """Three primaries for a whole module: leave them running, and the slots where they are."""
+    with cluster(tmp_path_factory.mktemp("cluster"), server_program, CALM_NODE_TIMEOUT_MS) as made:
+        yield made
+
+
+@pytest.fixture
+def valkey_cluster(tmp_path: Path, server_program: str) -> Iterator[ValkeyCluster]:
+    """Three primaries, to be killed, moved and added to."""
+    with cluster(tmp_path, server_program) as made:
+        yield made

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from core import ids
-from stores.ports import Feed, HotBatch, Recent, Result
+from stores.ports import Feed, Frontier, HotBatch, Mark, Recent, Result
 
 _pack = msgspec.msgpack.Encoder().encode
 _pack_json = msgspec.json.Encoder().encode
@@ -108,15 +108,27 @@ def unpack_result(actor: str, key: str, value: bytes) -> Result:
     return Result(actor, key, int(value[:19]), action, fingerprint, answer)
 
 
+def moves_of(batch: HotBatch) -> list[str]:
+    return [
+        part
+        for lane, (after, end) in batch.moves.items()
+        for part in (lane_digits(lane), str(after), f"{digits(end.id)}:{end.seq}")
+    ]
+
+
 def pack_batch(batch: HotBatch) -> list[bytes]:
     """The arguments of `pb_apply`."""
+    return pack_with_feeds(batch)[0]
+
+
+def pack_with_feeds(batch: HotBatch) -> tuple[list[bytes], list[Any]]:
+    """The same, and of it the feeds by owner."""
     entries = _Entries()
     feeds = entries.by_owner(batch.feeds)
     back_feeds = entries.by_owner(batch.back_feeds)
     payload = _pack((
         str(batch.epoch),
-        [part for lane, (after, end) in batch.moves.items()
-         for part in (lane_digits(lane), str(after), f"{digits(end.id)}:{end.seq}")],
+        moves_of(batch),
         feeds,
         back_feeds,
         _tops(batch.tops),
@@ -130,7 +142,7 @@ def pack_batch(batch: HotBatch) -> list[bytes]:
         [part for conversation, lane, id in batch.window_floors
          for part in (conversation, lane_digits(lane), digits(id))],
     ))  # fmt: skip
-    return [payload, *entries.elements]
+    return [payload, *entries.elements], feeds
 
 
 def pack_floor(frontier: Mapping[int, tuple[int, int]], trimmed: Mapping[int, int]) -> bytes:
@@ -144,3 +156,8 @@ def pack_floor(frontier: Mapping[int, tuple[int, int]], trimmed: Mapping[int, in
 def lanes_of(flat: Sequence[bytes]) -> dict[int, int]:
     """lane -> id, from a flat reply."""
     return {int(flat[i]): int(flat[i + 1]) for i in range(0, len(flat), 2)}
+
+
+def frontier_of(flat: Sequence[bytes]) -> Frontier:
+    """lane -> where it stands, from a flat reply."""
+    return {int(flat[i]): Mark(int(flat[i + 1][20:]), int(flat[i + 1][:19])) for i in range(0, len(flat), 2)}

@@ -1,6 +1,6 @@
 #!lua name=planb_hot_@layout@
--- Hot state in one server. Each function below is atomic; what they promise is in stores/ports.py (HotStore), what
--- they keep is in docs/hot-state.md.
+-- Hot state in one server; planb_hot_cluster.lua, loaded behind it on a cluster, has the same for one node of many. Each
+-- function is atomic; what they promise is in stores/ports.py (HotStore), what they keep is in docs/hot-state.md.
 --
 -- An id is 63 bits and a Lua number is a double, so ids are 19-digit zero-padded strings: string order is number order.
 -- A lane is 5 digits. Scores are `id >> 24`, with the full id beside them.
@@ -8,7 +8,7 @@
 -- same, it withdraws the epoch, so that nobody serves what is half written.
 
 -- When it changes: docs/hot-state.md. It is in the names of the library, of each function and of META.
-local LAYOUT = '2'
+local LAYOUT = '3'
 local DIGEST = '@digest@'
 -- Only `redis.register_function` exists while a library is loaded; the first call binds the rest.
 local call, sub, byte, char, format, concat, insert, remove, sort
@@ -28,15 +28,15 @@ local RENEWED = 16 -- results of one actor after which their list is to live as 
 local STEP = 32 -- messages of a window looked at in one step: mostly few are unread
 
 -- Keys. Hash tags keep together what one call per slot needs on a cluster.
-local META = 'pb:meta:' .. LAYOUT -- run, epoch (published), building, and BOUNDS
-local FRONTIER = 'pb:frontier' -- lane -> id:seq
-local FLOOR = 'pb:floor' -- lane -> id: what every list counts as trimmed
+local META = 'pb:{dc}:meta:' .. LAYOUT -- run, epoch (published), building, and BOUNDS
+local FRONTIER = 'pb:{dc}:frontier' -- lane -> id:seq
+local FLOOR = 'pb:{dc}:floor' -- lane -> id: what every list counts as trimmed
 local function key(tag, kind) return 'pb:{' .. tag .. '}:' .. kind end
 local function key2(tag, kind, rest) return 'pb:{' .. tag .. '}:' .. kind .. ':' .. rest end
 -- {owner}:l  list of updates           {owner}:b  base, lane -> greatest trimmed
 -- {user}:d   dialogs by score          {owner}:t  conversation -> place: top, and per lane the newest delivered
--- {user}:m:<conversation> read marks   {user}:h:<conversation> hidden
 -- {conversation}:n new messages   :r window   :w its book   :k its classes   :x recalled
+-- {conversation}:m:<user> read marks   :h:<user> hidden: beside the window, for all of them are needed to count
 -- {supergroup}:c top        {actor}:q:<key> result   {actor}:o the keys of these
 -- {user}:p presence        {table/key}:x stamps
 
@@ -513,9 +513,9 @@ local function write(batch, args, bounds)
   flat = batch[8]
   for i = 1, #flat, 2 do keep_newest(key(flat[i], 'x'), flat[i + 1], bounds.ids) end
   flat = batch[9]
-  for i = 1, #flat, 3 do keep_newest(key2(flat[i], 'h', flat[i + 1]), flat[i + 2], bounds.ids) end
+  for i = 1, #flat, 3 do keep_newest(key2(flat[i + 1], 'h', flat[i]), flat[i + 2], bounds.ids) end
   flat = batch[10]
-  for i = 1, #flat, 4 do raise(key2(flat[i], 'm', flat[i + 1]), flat[i + 2], flat[i + 3]) end
+  for i = 1, #flat, 4 do raise(key2(flat[i + 1], 'm', flat[i]), flat[i + 2], flat[i + 3]) end
   flat = batch[11]
   for i = 1, #flat, 3 do keep_result(flat[i], flat[i + 1], flat[i + 2], bounds) end
   flat = batch[12]
@@ -565,11 +565,17 @@ register('pb_open', { 'allow-oom' }, function(args)
   return args[1] == DIGEST and 1 or 0
 end)
 
+-- A key here that is not ours, as far as a look at so many tells.
+local function foreign(count)
+  for _, name in ipairs(call('SCAN', '0', 'COUNT', count)[2]) do
+    if sub(name, 1, 3) ~= 'pb:' then return name end
+  end
+end
+
 -- begin(epoch, field, value, ...): empties this database, after a look at whether it is ours.
 register('pb_begin', { 'allow-oom' }, function(args)
-  for _, name in ipairs(call('SCAN', '0', 'COUNT', 1000)[2]) do
-    if sub(name, 1, 3) ~= 'pb:' then return fail('FOREIGN', name) end
-  end
+  local name = foreign(1000)
+  if name then return fail('FOREIGN', name) end
   call('FLUSHDB', 'ASYNC')
   call('HSET', META, 'building', args[1], unpack(args, 2))
   return 1
@@ -588,10 +594,19 @@ register('pb_publish', { 'allow-oom' }, function(args)
   return 1
 end)
 
+-- What a reader has to know of its epoch stands beside the lists; on a cluster its caller says it.
+local here = {
+  floor = function() return pairs_of(call('HGETALL', FLOOR)) end,
+  recent = function() return tonumber(call('HGET', META, 'recent')) end,
+}
+
+local readers = {}
+
 local function served(name, flags, body)
+  readers[name] = body
   register(name, flags, function(args)
     if not published() then return lost() end
-    return body(args)
+    return body(args, here)
   end)
 end
 
@@ -613,8 +628,8 @@ reader('pb_updates', function(args)
   return { base + skip + 1, base + length, elements }
 end)
 
-local function trimmed(owner)
-  local map = pairs_of(call('HGETALL', FLOOR))
+local function trimmed(owner, given)
+  local map = given.floor()
   local own = call('HGETALL', key(owner, 'b'))
   for i = 1, #own, 2 do
     if own[i] ~= 'base' and own[i + 1] > (map[own[i]] or ZERO) then map[own[i]] = own[i + 1] end
@@ -631,7 +646,7 @@ local function flat_of(map)
   return flat
 end
 
-reader('pb_trimmed', function(args) return flat_of(trimmed(args[1])) end)
+reader('pb_trimmed', function(args, given) return flat_of(trimmed(args[1], given)) end)
 
 reader('pb_pts', function(args)
   local answer = {}
@@ -644,7 +659,7 @@ end)
 
 -- seen(owner, conversation, message, pts): the place answers for every lane whose newest is within; for the others
 -- the list is read backwards. In a list, ids of one lane grow, save for what was back-fed.
-late_reader('pb_seen', function(args)
+late_reader('pb_seen', function(args, given)
   local owner, conversation, message, pts = args[1], args[2], args[3], tonumber(args[4])
   local base, length = size_of(owner)
   catch_up(owner, base, length)
@@ -682,7 +697,7 @@ late_reader('pb_seen', function(args)
     last = first - 1
   end
   if pts >= base then
-    for lane, id in pairs(trimmed(owner)) do
+    for lane, id in pairs(trimmed(owner, given)) do
       if id > message then id = message end
       if id > (found[lane] or ZERO) then found[lane] = id end
     end
@@ -759,7 +774,7 @@ local function unread(user, conversation, joined)
   local text = call('GET', key(conversation, 'w'))
   if not text then return 0, 0 end
   local newest, trimmed, aliases = read_book(text)
-  local marks = pairs_of(call('HGETALL', key2(user, 'm', conversation)))
+  local marks = pairs_of(call('HGETALL', key2(conversation, 'm', user)))
   local function mark_of(lane)
     local mark = marks[lane]
     return mark and mark > joined and mark or joined
@@ -773,7 +788,7 @@ local function unread(user, conversation, joined)
     if id > mark_of(lane) then more = 1 end
   end
   if not low then return 0, more or 0 end
-  local hidden, recalled, done = key2(user, 'h', conversation), key(conversation, 'x'), {}
+  local hidden, recalled, done = key2(conversation, 'h', user), key(conversation, 'x'), {}
   for _, name in ipairs { hidden, recalled } do
     -- An id below `low` is read: whether it is hidden or recalled as well changes nothing.
     for _, id in ipairs(call('ZRANGEBYLEX', name, '[' .. low, '+')) do done[id] = true end
@@ -801,8 +816,8 @@ local function unread(user, conversation, joined)
   return count, more or 0
 end
 
-late_reader('pb_unread', function(args)
-  local answer, kept = {}, tonumber(call('HGET', META, 'recent'))
+late_reader('pb_unread', function(args, given)
+  local answer, kept = {}, given.recent()
   for i = 2, #args, 2 do
     gather(args[i], kept)
     local count, more = unread(args[1], args[i], args[i + 1])
@@ -824,7 +839,7 @@ reader('pb_results', function(args)
 end)
 
 -- Metadata of last-writer-wins columns: decide(kept seconds, (table/key, column, stamp)...). 1 = lost.
-register('pb_decide', {}, function(args)
+local function decide(args)
   local answer, names = {}, {}
   for i = 2, #args, 3 do
     local name = key(args[i], 'x')
@@ -839,7 +854,8 @@ register('pb_decide', {}, function(args)
   end
   for name in pairs(names) do call('EXPIRE', name, args[1]) end
   return answer
-end)
+end
+register('pb_decide', {}, decide)
 
 -- Presence, by this server's clock. Independent of the epoch: leases are renewed anyway.
 
@@ -858,10 +874,11 @@ register('pb_present', { 'allow-oom' }, function(args)
   return 1
 end)
 
-register('pb_online', { 'no-writes' }, function(args)
+local function online(args)
   local answer, now = {}, now_s()
   for i, user in ipairs(args) do
     answer[i] = call('ZCOUNT', key(user, 'p'), '(' .. now, '+inf') > 0 and 1 or 0
   end
   return answer
-end)
+end
+register('pb_online', { 'no-writes' }, online)

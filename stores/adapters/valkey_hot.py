@@ -5,40 +5,34 @@ database. Layout, costs and choices: docs/hot-state.md.
 """
 
 import asyncio
-import hashlib
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from copy import copy
-from importlib import resources
 from typing import Any
 
 import hiredis
 
 from core import limits
-from core.errors import ConfigError, StoreUnavailable
-from stores.adapters import hot_wire
+from core.errors import StoreUnavailable
+from stores.adapters import hot_library, hot_wire
+from stores.adapters.hot_results import Results
 from stores.adapters.hot_wire import digits
-from stores.adapters.valkey_batcher import TIMEOUT_S, Argument, Batcher, Send
+from stores.adapters.valkey_batcher import TIMEOUT_S, Argument, Batcher, Send, Server
 from stores.adapters.valkey_listener import subscribe
-from stores.ports import Change, EpochLost, Frontier, HotBatch, Mark, Result, Stale, Unread, Updates
+from stores.ports import Change, Frontier, HotBatch, Result, Stale, Unread, Updates
 
 CHANNEL = "pb:announce"
 FREED_LOOK_S = 0.02
 """How often `begin` looks whether what it emptied is freed."""
-_Asked = tuple[str, str, "asyncio.Future[bytes | None]"]
-"""Actor, key, and who waits."""
 
 
-def _source() -> str:
-    return resources.files("stores.adapters").joinpath("planb_hot.lua").read_text()
-
-
-def _library(source: str) -> tuple[str, str, str]:
-    """The Lua source with its layout and digest in their places; the layout; the digest."""
-    found = re.search(r"^local LAYOUT = '(\d+)'$", source, re.MULTILINE)
-    assert found, "planb_hot.lua names its layout"
-    digest = hashlib.blake2b(source.encode(), digest_size=8).hexdigest()
-    return source.replace("@layout@", found[1]).replace("@digest@", digest), found[1], digest
+def bounds(
+    updates_kept: int, recent_kept: int, waiting: int, results_kept: int, system_results_kept: int
+) -> dict[str, int]:
+    """What an epoch is begun with, by the names that planb_hot.lua has for them."""
+    return {
+        "updates": updates_kept, "updates_least": limits.least(updates_kept), "trim_share": limits.LIST_TRIM_SHARE,
+        "recent": recent_kept, "ids": 4 * recent_kept, "waiting": waiting,
+        "result_s": limits.RESULT_KEPT_S, "results": results_kept, "system_results": system_results_kept,
+    }  # fmt: skip
 
 
 class ValkeyHot:
@@ -56,31 +50,26 @@ class ValkeyHot:
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._url = url
-        self._bounds: tuple[Argument, ...] = (
-            "updates", updates_kept, "updates_least", limits.least(updates_kept), "trim_share", limits.LIST_TRIM_SHARE,
-            "recent", recent_kept, "ids", 4 * recent_kept, "waiting", waiting,
-            "result_s", limits.RESULT_KEPT_S, "results", results_kept, "system_results", system_results_kept,
-        )  # fmt: skip
-        self._library, self._layout, self._digest = _library(_source())
+        kept = bounds(updates_kept, recent_kept, waiting, results_kept, system_results_kept)
+        self._bounds: tuple[Argument, ...] = tuple(part for pair in kept.items() for part in pair)
+        self._library = hot_library.library(hot_library.source())
         self._batcher = Batcher(url, greet=self._greet, timeout_s=timeout_s)
-        self._asked: list[_Asked] = []
-        """Results that this tick asks for."""
-        self._asking: set[asyncio.Task[None]] = set()
+        self._results = Results(self._values)
 
     async def _greet(self, send: Send) -> None:
         """On each new connection: the functions are there, and an epoch of another server process is withdrawn."""
-        run = (await _facts(send))["run_id"]
-        opened = ("FCALL", f"pb_open_{self._layout}", 0, self._digest, run)
+        run = (await hot_library.facts(send))["run_id"]
+        opened = ("FCALL", self._library.named("pb_open"), 0, self._library.digest, run)
         current: int | None = None
         try:
             current = await send(*opened)
         except hiredis.ReplyError as error:
-            if not _unknown_function(error):
+            if not hot_library.unknown_function(error):
                 raise
         if current == 1:
             return
         try:
-            await send("FUNCTION", "LOAD", "REPLACE", self._library)
+            await self._library.load(send)
         except hiredis.ReplyError as error:
             if current is None or not str(error).startswith("OOM"):
                 raise
@@ -88,35 +77,25 @@ class ValkeyHot:
         await send(*opened)
 
     async def _call(self, function: str, *arguments: Argument) -> Any:
-        function = f"{function}_{self._layout}"
+        function = self._library.named(function)
         try:
             try:
                 return await self._batcher.call("FCALL", function, 0, *arguments)
             except hiredis.ReplyError as error:
-                if not _unknown_function(error):
+                if not hot_library.unknown_function(error):
                     raise
-            await self._batcher.call("FUNCTION", "LOAD", "REPLACE", self._library)
+            await self._library.load(self._batcher.call)
             return await self._batcher.call("FCALL", function, 0, *arguments)
         except hiredis.ReplyError as error:
-            raise _translated(error) from error
+            raise hot_library.translated(error) from error
 
     # -- epochs
 
     async def begin(self, epoch: int) -> None:
-        facts = await _facts(self._batcher.call)
-        if facts["maxmemory_policy"].startswith("allkeys"):
-            raise ConfigError(
-                "the hot store's server evicts keys: updates would vanish within an epoch",
-                private=f"maxmemory-policy {facts['maxmemory_policy']}, it must be noeviction",
-            )
+        facts = await hot_library.facts(self._batcher.call)
+        hot_library.refuse_eviction(facts)
         await self._call("pb_begin", str(epoch), "run", facts["run_id"], *self._bounds)
-        # Emptied at once, but freed in the background: until then a full server would refuse what is to be built.
-        try:
-            async with asyncio.timeout(limits.HOT_FREED_S_MAX):
-                while (await _facts(self._batcher.call))["lazyfree_pending_objects"] != "0":  # noqa: ASYNC110
-                    await asyncio.sleep(FREED_LOOK_S)
-        except TimeoutError as error:
-            raise StoreUnavailable("the hot store's server does not get to freeing what it held") from error
+        await freed(self._batcher.call)
 
     async def publish_epoch(self, epoch: int, frontier: Frontier, trimmed: Mapping[int, int]) -> None:
         await self._call("pb_publish", str(epoch), hot_wire.pack_floor(frontier, trimmed))
@@ -126,7 +105,7 @@ class ValkeyHot:
         return None if found is None else int(found)
 
     async def frontier(self) -> Frontier:
-        return _frontier(await self._call("pb_frontier"))
+        return hot_wire.frontier_of(await self._call("pb_frontier"))
 
     # -- writes
 
@@ -141,7 +120,7 @@ class ValkeyHot:
     async def apply(self, batch: HotBatch) -> dict[str, int]:
         reply = await self._call("pb_apply", *hot_wire.pack_batch(batch))
         if reply and reply[0] == b"stale" and not isinstance(reply[1], int):
-            raise Stale(_frontier(reply[1]))
+            raise Stale(hot_wire.frontier_of(reply[1]))
         pairs = iter(reply)
         return {owner.decode(): pts for owner, pts in zip(pairs, pairs, strict=True)}
 
@@ -184,33 +163,11 @@ class ValkeyHot:
         return [Unread(flat[i], flat[i + 1] == 1) for i in range(0, len(flat), 2)]
 
     async def result(self, actor: str, key: str) -> Result | None:
-        # Every write asks this, so what one tick of the loop asks leaves as one call.
-        loop = asyncio.get_running_loop()
-        if not self._asked:
-            loop.call_soon(self._ask)
-        future: asyncio.Future[bytes | None] = loop.create_future()
-        self._asked.append((actor, key, future))
-        value = await future
-        return None if value is None else hot_wire.unpack_result(actor, key, value)
+        return await self._results.get(actor, key)
 
-    def _ask(self) -> None:
-        asked, self._asked = self._asked, []
-        task = asyncio.create_task(self._results(asked))
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
-
-    async def _results(self, asked: Sequence[_Asked]) -> None:
-        try:
-            values = await self._call("pb_results", *(part for actor, key, _ in asked for part in (actor, key)))
-        except Exception as error:
-            for _, _, future in asked:
-                if not future.done():
-                    future.set_exception(copy(error))  # each his own: raising writes into it
-                    future.exception()  # a caller that is gone need not be told
-        else:
-            for (_, _, future), value in zip(asked, values, strict=True):
-                if not future.done():
-                    future.set_result(value)
+    async def _values(self, asked: Sequence[tuple[str, str]]) -> Sequence[bytes | None]:
+        values: list[bytes | None] = await self._call("pb_results", *(part for pair in asked for part in pair))
+        return values
 
     # -- brokers and presence
 
@@ -218,10 +175,11 @@ class ValkeyHot:
         try:
             await self._batcher.call("PUBLISH", CHANNEL, frame)
         except hiredis.ReplyError as error:
-            raise _translated(error) from error
+            raise hot_library.translated(error) from error
 
     def listen(self) -> AsyncIterator[bytes]:
-        return subscribe(self._url, CHANNEL)
+        server = Server(self._url)
+        return subscribe(lambda: server, CHANNEL)
 
     async def present(self, user: str, connection: str, ttl_s: int) -> None:
         await self._call("pb_present", user, connection, ttl_s)
@@ -233,27 +191,12 @@ class ValkeyHot:
         await self._batcher.close()
 
 
-async def _facts(send: Send) -> dict[str, str]:
-    """What the server says of itself. `run_id` is the process: it changes with a restart, and a replica has another."""
-    reply = await send("INFO", "server", "memory")
-    facts = dict(line.split(":", 1) for line in reply.decode().splitlines() if ":" in line)
-    if missing := [name for name in ("run_id", "maxmemory_policy", "lazyfree_pending_objects") if name not in facts]:
-        raise StoreUnavailable(private=f"the server does not tell its {', '.join(missing)}")
-    return facts
-
-
-def _unknown_function(error: hiredis.ReplyError) -> bool:
-    return str(error).startswith("ERR Function not found")
-
-
-def _translated(error: hiredis.ReplyError) -> Exception:
-    code, _, text = str(error).partition(" ")
-    if code == "EPOCHLOST":
-        return EpochLost(text)
-    if code == "FOREIGN":
-        return ConfigError("the hot store's database holds other data; it must be this DC's alone", private=text)
-    return StoreUnavailable(private=str(error))
-
-
-def _frontier(flat: Sequence[bytes]) -> Frontier:
-    return {int(flat[i]): Mark(int(flat[i + 1][20:]), int(flat[i + 1][:19])) for i in range(0, len(flat), 2)}
+async def freed(send: Send) -> None:
+    """Returns when the server has freed what was emptied: it is empty at once, but until then a full server would
+    refuse what is to be built."""
+    try:
+        async with asyncio.timeout(limits.HOT_FREED_S_MAX):
+            while (await hot_library.facts(send))["lazyfree_pending_objects"] != "0":  # noqa: ASYNC110
+                await asyncio.sleep(FREED_LOOK_S)
+    except TimeoutError as error:
+        raise StoreUnavailable("the hot store's server does not get to freeing what it held") from error

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import hiredis
@@ -117,15 +117,14 @@ async def _connect(server: Server, channel: str) -> _Ear:
     return ear
 
 
-async def subscribe(url: str, channel: str) -> AsyncIterator[bytes]:
+async def subscribe(server: Callable[[], Server], channel: str) -> AsyncIterator[bytes]:
     """Every frame that arrives; reconnects for ever, with a growing pause, and says so by an empty frame. Close the
-    iterator to end it."""
-    server = Server(url)
+    iterator to end it. `server` says where, each time anew."""
     pause_s = 0.0
     again = False
     while True:
         try:
-            ear = await _connect(server, channel)
+            ear = await _connect(server(), channel)
         except (OSError, TimeoutError, StoreUnavailable, hiredis.HiredisError):
             pause_s = min(RETRY_S_MAX, max(0.02, 2 * pause_s))
             await asyncio.sleep(pause_s)

@@ -1,5 +1,6 @@
 """Random histories in random batches, with repeats, against the reference. Every HotStore passes them."""
 
+import asyncio
 from typing import NamedTuple
 
 from hypothesis import HealthCheck, given, settings
@@ -110,19 +111,16 @@ async def assert_equal(hot: HotStore, reference: Reference, history: History) ->
             for joined_at in (0, probes[1]):
                 wanted = reference.unread(user, conversation, joined_at)
                 assert await hot.unread(user, [(conversation, joined_at)]) == [wanted], (user, conversation)
-            for message in probes:
-                for at in {pts, pts - 1, pts - UPDATES_KEPT // 2, pts - UPDATES_KEPT, pts - UPDATES_KEPT - 2}:
-                    found = await hot.seen(user, conversation, message, max(0, at))
-                    if at >= reference.base(user):
-                        assert found == reference.seen(user, conversation, message, at), (
-                            user,
-                            conversation,
-                            message,
-                            at,
-                        )
-                    else:  # too old to know it all, but never more than was delivered
-                        given = reference.delivered(user, conversation, message, max(0, at))
-                        assert all(id <= given.get(lane, 0) for lane, id in found.items())
+            ages = {pts, pts - 1, pts - UPDATES_KEPT // 2, pts - UPDATES_KEPT, pts - UPDATES_KEPT - 2}
+            asked = [(message, at) for message in probes for at in ages]
+            answers = await asyncio.gather(*(hot.seen(user, conversation, m, max(0, at)) for m, at in asked))
+            for (message, at), found in zip(asked, answers, strict=True):
+                if at >= reference.base(user):
+                    wanted_ids = reference.seen(user, conversation, message, at)
+                    assert found == wanted_ids, (user, conversation, message, at)
+                else:  # too old to know it all, but never more than was delivered
+                    given = reference.delivered(user, conversation, message, max(0, at))
+                    assert all(id <= given.get(lane, 0) for lane, id in found.items())
 
 
 async def assert_looks(hot: HotStore, reference: Reference, user: str) -> None:
@@ -131,45 +129,53 @@ async def assert_looks(hot: HotStore, reference: Reference, user: str) -> None:
         assert await hot.unread(user, [(conversation, 0)]) == [reference.unread(user, conversation, 0)]
 
 
-class HotLaws:
-    @settings(max_examples=60, deadline=None, suppress_health_check=SHARED)
-    @given(steps)
-    async def test_any_history_in_any_grouping_equals_the_reference(self, hot: HotStore, taken: list[Step]) -> None:
-        await hot.begin(EPOCH)
-        await hot.publish_epoch(EPOCH, {}, {})
-        history, reference = History(), Reference(UPDATES_KEPT, RECENT_KEPT)
-        for n, step in enumerate(taken):
-            history.add(step)
-            if step.ends_batch or n == len(taken) - 1:
-                batch = history.take()
-                await hot.apply(batch)
-                reference.apply(batch)
-                if step.looks:
-                    await assert_looks(hot, reference, USERS[step.user])
-                if step.repeats:
-                    try:
-                        await hot.apply(batch)
-                    except Stale:
-                        continue
-                    raise AssertionError("a batch was taken twice")
-        await assert_equal(hot, reference, history)
+def laws(histories: int, orders: int) -> type:
+    """With so many random ones of each."""
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=SHARED)
-    @given(st.data())
-    async def test_unread_is_the_same_in_any_order_of_arrival(self, hot: HotStore, data: st.DataObject) -> None:
-        await hot.begin(EPOCH)
-        await hot.publish_epoch(EPOCH, {}, {})
-        ids = data.draw(st.lists(st.tuples(st.integers(0, 12), st.sampled_from(LANES)), unique=True, max_size=14))
-        parts: list[dict[str, object]] = [
-            {"recents": [Recent("D1", make_id(BASE + tick, lane), "Ua", tick % 9, True)]} for tick, lane in ids
-        ]
-        picked = st.lists(st.sampled_from(ids), max_size=3) if ids else st.just([])
-        for tick, lane in data.draw(picked):
-            parts.append({"recalls": [("D1", make_id(BASE + tick, lane))]})
-        for tick, lane in data.draw(picked):
-            parts.append({"marks": [("Ub", "D1", lane, make_id(BASE + tick, lane))]})
-        reference = Reference(UPDATES_KEPT, RECENT_KEPT)
-        for part in data.draw(st.permutations(parts)):
-            await write(hot, **part)
-            reference.apply(HotBatch(EPOCH, {}, **part))  # type: ignore[arg-type]
-        assert await hot.unread("Ub", [("D1", 0)]) == [reference.unread("Ub", "D1", 0)]
+    class HotLaws:
+        @settings(max_examples=histories, deadline=None, suppress_health_check=SHARED)
+        @given(steps)
+        async def test_any_history_in_any_grouping_equals_the_reference(self, hot: HotStore, taken: list[Step]) -> None:
+            await hot.begin(EPOCH)
+            await hot.publish_epoch(EPOCH, {}, {})
+            history, reference = History(), Reference(UPDATES_KEPT, RECENT_KEPT)
+            for n, step in enumerate(taken):
+                history.add(step)
+                if step.ends_batch or n == len(taken) - 1:
+                    batch = history.take()
+                    await hot.apply(batch)
+                    reference.apply(batch)
+                    if step.looks:
+                        await assert_looks(hot, reference, USERS[step.user])
+                    if step.repeats:
+                        try:
+                            await hot.apply(batch)
+                        except Stale:
+                            continue
+                        raise AssertionError("a batch was taken twice")
+            await assert_equal(hot, reference, history)
+
+        @settings(max_examples=orders, deadline=None, suppress_health_check=SHARED)
+        @given(st.data())
+        async def test_unread_is_the_same_in_any_order_of_arrival(self, hot: HotStore, data: st.DataObject) -> None:
+            await hot.begin(EPOCH)
+            await hot.publish_epoch(EPOCH, {}, {})
+            ids = data.draw(st.lists(st.tuples(st.integers(0, 12), st.sampled_from(LANES)), unique=True, max_size=14))
+            parts: list[dict[str, object]] = [
+                {"recents": [Recent("D1", make_id(BASE + tick, lane), "Ua", tick % 9, True)]} for tick, lane in ids
+            ]
+            picked = st.lists(st.sampled_from(ids), max_size=3) if ids else st.just([])
+            for tick, lane in data.draw(picked):
+                parts.append({"recalls": [("D1", make_id(BASE + tick, lane))]})
+            for tick, lane in data.draw(picked):
+                parts.append({"marks": [("Ub", "D1", lane, make_id(BASE + tick, lane))]})
+            reference = Reference(UPDATES_KEPT, RECENT_KEPT)
+            for part in data.draw(st.permutations(parts)):
+                await write(hot, **part)
+                reference.apply(HotBatch(EPOCH, {}, **part))  # type: ignore[arg-type]
+            assert await hot.unread("Ub", [("D1", 0)]) == [reference.unread("Ub", "D1", 0)]
+
+    return HotLaws
+
+
+HotLaws = laws(60, 25)

@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from stores.adapters.cluster_hot import ClusterHot
+from stores.adapters.cluster_map import slot_of
 from stores.adapters.memory_hot import LISTENER_QUEUE_MAX, MemoryHot
 from stores.adapters.valkey_hot import ValkeyHot
 from stores.ports import EpochLost, HotBatch, HotStore, Mark
 from tests.contract.hot import BOUNDS, EPOCH, FRA, ROOMY, HotStoreContract, at
-from tests.contract.hot_laws import HotLaws
+from tests.contract.hot_laws import HotLaws, laws
 from tests.support.valkey import ValkeyFactory, ValkeyServer
+from tests.support.valkey_cluster import ValkeyCluster
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +78,27 @@ class TestValkeyHot(HotStoreContract, HotLaws):
     async def expire(self, hot: HotStore, actor: str, key: str) -> None:
         assert isinstance(hot, ValkeyHot)
         assert await hot._batcher.call("PEXPIREAT", f"pb:{{{actor}}}:q:{key}", 1) == 1
+
+
+@pytest.mark.integration
+class TestClusterHot(HotStoreContract, laws(12, 8)):  # type: ignore[misc]  # an epoch and a read cost more here
+    @pytest.fixture
+    async def hot(self, shared_valkey_cluster: ValkeyCluster) -> AsyncIterator[HotStore]:
+        store = ClusterHot(shared_valkey_cluster.url, **BOUNDS, waiting=3)
+        await store.begin(EPOCH)
+        await store.publish_epoch(EPOCH, {}, {})
+        yield store
+        await store.close()
+
+    @pytest.fixture
+    async def roomy(self, shared_valkey_cluster: ValkeyCluster) -> AsyncIterator[HotStore]:
+        store = ClusterHot(shared_valkey_cluster.url, updates_kept=ROOMY, results_kept=ROOMY)
+        await store.begin(EPOCH)
+        await store.publish_epoch(EPOCH, {}, {})
+        yield store
+        await store.close()
+
+    async def expire(self, hot: HotStore, actor: str, key: str) -> None:
+        assert isinstance(hot, ClusterHot)
+        node = hot._cluster.owner(slot_of(actor))
+        assert await node.send("PEXPIREAT", f"pb:{{{actor}}}:q:{key}", 1) == 1

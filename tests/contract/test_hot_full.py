@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from core import limits
 from core.errors import StoreUnavailable
-from stores.adapters import valkey_hot
+from stores.adapters import hot_library
+from stores.adapters.valkey_batcher import Send
 from stores.adapters.valkey_hot import ValkeyHot
 from stores.ports import HotBatch, Mark, Recent, Unread
 from tests.contract.hot import EPOCH, FRA, at, feed
@@ -68,8 +69,8 @@ async def test_whose_connection_was_cut_reads_on(hot: ValkeyHot) -> None:
 async def test_another_release_of_the_same_layout_reads(
     hot: ValkeyHot, server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = valkey_hot._source() + "-- mended\n"
-    monkeypatch.setattr(valkey_hot, "_source", lambda: source)
+    source = hot_library.source() + "-- mended\n"
+    monkeypatch.setattr(hot_library, "source", lambda: source)
     second = ValkeyHot(server.url)
     await reads(second)
     await second.close()
@@ -90,12 +91,12 @@ async def test_an_epoch_can_be_begun_and_filled(hot: ValkeyHot) -> None:
 async def test_a_server_that_does_not_get_to_freeing_is_waited_for_and_then_told(
     hot: ValkeyHot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    facts = valkey_hot._facts
+    facts = hot_library.facts
 
-    async def busy(send: valkey_hot.Send) -> dict[str, str]:
+    async def busy(send: Send) -> dict[str, str]:
         return await facts(send) | {"lazyfree_pending_objects": "1"}
 
-    monkeypatch.setattr(valkey_hot, "_facts", busy)
+    monkeypatch.setattr(hot_library, "facts", busy)
     monkeypatch.setattr(limits, "HOT_FREED_S_MAX", 0.1)
     with pytest.raises(StoreUnavailable, match="free"):
         await hot.begin(EPOCH + 1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stores.adapters import valkey_hot
+from stores.adapters import hot_library
 from stores.adapters.valkey_hot import ValkeyHot
 from stores.ports import EpochLost, HotBatch, Mark
 from tests.contract.hot import EPOCH, FRA, at, entries, feeds
@@ -17,11 +17,11 @@ def server(valkey_server: ValkeyFactory) -> ValkeyServer:
 
 
 def of_another_layout(monkeypatch: pytest.MonkeyPatch, url: str) -> ValkeyHot:
-    ours = f"local LAYOUT = '{ValkeyHot(url)._layout}'\n"
-    source = valkey_hot._source()
+    ours = f"local LAYOUT = '{ValkeyHot(url)._library.layout}'\n"
+    source = hot_library.source()
     assert source.count(ours) == 1
     with monkeypatch.context() as patch:
-        patch.setattr(valkey_hot, "_source", lambda: source.replace(ours, "local LAYOUT = '9999'\n"))
+        patch.setattr(hot_library, "source", lambda: source.replace(ours, "local LAYOUT = '9999'\n"))
         return ValkeyHot(url)
 
 
@@ -65,7 +65,7 @@ async def test_an_epoch_that_lacks_a_bound_is_withdrawn(server: ValkeyServer) ->
     await filled(store, EPOCH)
     same = ValkeyHot(server.url)
     assert await same.epoch() == EPOCH
-    assert server.ask(f"HDEL pb:meta:{store._layout} waiting") == b":1"
+    assert server.ask(f"HDEL pb:{{dc}}:meta:{store._library.layout} waiting") == b":1"
     other = ValkeyHot(server.url)
     assert await other.epoch() is None
     with pytest.raises(EpochLost):
@@ -81,5 +81,5 @@ async def test_all_that_is_shared_on_a_server_has_the_layout_in_its_name(server:
     (library,) = [dict(zip(one[::2], one[1::2], strict=True)) for one in listed]
     names = [library[b"library_name"], *(function[1] for function in library[b"functions"])]
     assert len(names) > 15
-    assert all(name.endswith(f"_{store._layout}".encode()) for name in names)
+    assert all(name.endswith(f"_{store._library.layout}".encode()) for name in names)
     await store.close()

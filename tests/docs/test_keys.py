@@ -4,7 +4,7 @@ import re
 
 from tests.support.markdown import ROOT
 
-HOT = (ROOT / "stores/adapters/planb_hot.lua").read_text()
+HOT = "".join((ROOT / "stores/adapters" / name).read_text() for name in ("planb_hot.lua", "planb_hot_cluster.lua"))
 LOG = (ROOT / "events/adapters/planb_log.lua").read_text() + (ROOT / "events/adapters/valkey.py").read_text()
 
 
@@ -23,8 +23,8 @@ def test_every_key_of_hot_state_is_listed_with_its_bound() -> None:
     named |= {kind for names in found for kind in re.findall(r"`:([a-z]):<", names)}
     made = set(re.findall(r"\bkey2?\([^()]*?(?:\[[^]]*\][^()]*?)?, '([a-z])'", HOT))
     assert named == made
-    fixed = {name for names in found for name in re.findall(r"`(pb:[a-z]+)(?::<layout>)?`", names)}
-    assert fixed == set(re.findall(r"'(pb:[a-z]+):?'", HOT))
+    fixed = {name for names in found for name in re.findall(r"`(pb:\{dc\}:[a-z]+)(?::<layout>)?`", names)}
+    assert fixed == set(re.findall(r"'(pb:\{dc\}:[a-z]+):?'", HOT))
     assert not re.search(r"call\('[A-Z]+', 'pb:", HOT), "a key that is spelled where it is used"
 
 

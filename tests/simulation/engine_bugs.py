@@ -11,9 +11,9 @@ from typing import Any
 from unittest.mock import patch
 
 import events.adapters.valkey as valkey_log
+import stores.adapters.hot_library as hot_library
 import stores.adapters.sqlite_message_sql as message_sql
 import stores.adapters.sqlite_schema as schema
-import stores.adapters.valkey_hot as valkey_hot
 from tests.simulation.plan import Plan, plan_of
 
 Edit = Callable[[str], str]
@@ -112,8 +112,8 @@ def planted(bug: EngineBug) -> Iterator[None]:
 @contextmanager
 def _patched(where: str, edited: Edit) -> Iterator[None]:
     if where == "hot":
-        source = valkey_hot._source()
-        with patch.object(valkey_hot, "_source", lambda: edited(source)):
+        source = hot_library.source()
+        with patch.object(hot_library, "source", lambda: edited(source)):
             yield
     elif where == "log":
         text = valkey_log._source()

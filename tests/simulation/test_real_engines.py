@@ -9,7 +9,7 @@ import pytest
 
 from core.tables import TABLES
 from events.adapters import valkey as valkey_log
-from stores.adapters import sqlite_schema, valkey_hot
+from stores.adapters import hot_library, sqlite_schema
 from tests.simulation.engine_bugs import BUGS, EngineBug, statements
 
 pytestmark = [pytest.mark.simulation, pytest.mark.integration]
@@ -54,6 +54,6 @@ def test_a_bug_fits_the_engines(bug: EngineBug) -> None:
         for name, table in TABLES.items()
         if name in sqlite_schema.REPLICATED
     )
-    texts = {"hot": valkey_hot._source(), "log": valkey_log._source(), "upsert": upserts}
+    texts = {"hot": hot_library.source(), "log": valkey_log._source(), "upsert": upserts}
     text = texts.get(bug.where) or str(statements(bug.where))
     assert bug.old in text

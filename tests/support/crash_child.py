@@ -9,9 +9,9 @@ from itertools import repeat
 from pathlib import Path
 
 from events.adapters.valkey import ValkeyLog
+from stores.adapters.hot_url import hot_at
 from stores.adapters.sqlite_messages import SqliteMessageStore
 from stores.adapters.sqlite_relational import SqliteRelationalStore
-from stores.adapters.valkey_hot import ValkeyHot
 from tests.support.crash import Strike
 from tests.support.crash_site import Site, Story, live, state_of
 from tests.support.mesh import START_MS
@@ -22,7 +22,7 @@ class ChildSite(Site):
         self.log = await ValkeyLog.connect(log_url)
         self.relational = await SqliteRelationalStore.open(folder / "relational.db", clock=lambda: START_MS)
         self.messages = await SqliteMessageStore.open(folder / "messages.db")
-        self.hot = ValkeyHot(hot_url)
+        self.hot = hot_at(hot_url)
 
 
 async def main(folder: Path, log_url: str, hot_url: str) -> None:
