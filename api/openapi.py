@@ -31,6 +31,7 @@ _OF_WRITES = (
     errors.OutcomeUnknown,
     errors.ClockRefused,
     errors.LaneLost,
+    errors.LeaseLost,
 )
 _OF_WRITE_ANSWERS = ("PreferenceApplied", "IdempotencyReplayed")
 

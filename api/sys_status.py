@@ -21,6 +21,8 @@ class Figures:
     """The state of each store by name."""
     disks: Callable[[], Mapping[str, Any]] = dict
     """The room that each folder's disk has, by setting."""
+    coordination: Callable[[], Mapping[str, Any]] = dict
+    """This process's lease, who leads, and which processes there are."""
     clock: Callable[[], Mapping[str, Any]] = dict
     """What is known of this machine's wall clock and the others' (docs/clock.md)."""
     counters: Callable[[], Mapping[str, int]] = dict
@@ -65,6 +67,7 @@ class Status:
             "v": lanes({lane: str(id) for lane, id in progress.v().items()}),
             "bound": lanes(replicator.bound()),
             "log": {"first": lanes(self._figures.log_first())},
+            "coordination": self._figures.coordination(),
             "clock": self._figures.clock(),
             "lag_ms": {dc: lag._asdict() for dc, lag in sorted(replicator.lag.summary().items())},
             "peers": self._peers(),

@@ -8,6 +8,7 @@ whether it serves, and why not             serving.py, clock_watch.py
 """
 
 import asyncio
+import base64
 import json
 import logging
 import socket
@@ -29,6 +30,7 @@ from cli.disks import Disks
 from cli.file_limit import make_room
 from cli.listeners import SHUTDOWN_S_MAX, open_public, open_sys, runner_of
 from cli.measuring import Measuring
+from cli.membership import Membership
 from cli.serving import Serving
 from cli.settings import Listen, Settings
 from cli.writer_lane import WriterLane, who_knows
@@ -83,12 +85,14 @@ class Datacenter:
         self._tasks: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
         """Undo what `start` did, last first."""
+        self.membership = self._member()
 
     async def start(self) -> None:
         """Opens the stores, recovers, takes the lane, replicates and serves."""
         try:
             self._open_links()
             await self._refuse_lost_objects()
+            await self._join()
             await self._open_stores()
             await self._build_state()
             await self._build_upkeep()
@@ -106,6 +110,7 @@ class Datacenter:
             if self.measuring:
                 self._spawn("measuring", self.measuring.sampler.run())
                 self._spawn("series", self.measuring.writer.run())
+            await self.membership.serves()
             await self.serving.opened()
         except BaseException:
             await self.stop()
@@ -115,6 +120,7 @@ class Datacenter:
         """Drains and closes, in the reverse order of `start`."""
         if self._tasks:  # else it did not come as far
             self.serving.ends("stopping")
+            await self.membership.drains()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -129,6 +135,16 @@ class Datacenter:
         return await asyncio.shield(self._failed)
 
     # -- building
+
+    def _member(self) -> Membership:
+        return Membership(
+            self.settings,
+            base64.b64encode(self._signer.public).decode(),
+            steady_ms=steady_clock_ms,
+            wall_ms=wall_clock_ms,
+            entropy=entropy,
+            on_lost=self._fail,
+        )
 
     def _open_links(self) -> None:
         """What others can be asked with."""
@@ -167,8 +183,13 @@ class Datacenter:
                     " is the setting right, and the disk mounted?"
                 )
 
-    async def _open_stores(self) -> None:
+    async def _join(self) -> None:
+        """Returns when this process runs the datacenter; until then it stands by, and has opened nothing."""
         stores.make_ready(self.settings)
+        self._closers.append(self.membership.leave)
+        await self.membership.join()
+
+    async def _open_stores(self) -> None:
         self.relational = await stores.relational(self.settings)
         self._closers.append(self.relational.close)
         unfinished_restore = await unfinished(self.relational)
@@ -196,7 +217,8 @@ class Datacenter:
         self.archive = Archive(self.objects)
         incarnations = Incarnations(self.objects, dc.number)
         self._own = WriterLane(dc.number, self.log, self.relational, self.messages, incarnations)
-        await self._own.choose({**self._peers, "archive": self.archive}, self.clock.can_follow)
+        others = {**self._peers, "archive": self.archive}
+        await self._own.choose(others, self.clock.can_follow, self.membership.take_worker)
         self.lane = self._own.number
         self.past = LogWithPast(self.log, Archive(self.objects))
         self.applier = Applier(
@@ -223,6 +245,7 @@ class Datacenter:
             now=wall_clock_ms,
             process=f"{dc.name} {socket.gethostname()}",
             on_lost=self._fail,
+            refusal=self.membership.refusal,
         )
 
     async def _build_upkeep(self) -> None:
@@ -273,6 +296,7 @@ class Datacenter:
             self.replicator.growth,
             self.hot,
             self.clock,
+            self.membership.refusal,
         )
 
     def _build_listeners(self) -> None:
@@ -314,6 +338,7 @@ class Datacenter:
                 self.watch,
                 self.disks,
                 self.measuring,
+                self.membership,
             ),
             now_ms=wall_clock_ms,
         )
@@ -375,7 +400,8 @@ class Datacenter:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        self.serving.ends(str(error))
+        if self._tasks:  # else it did not come as far
+            self.serving.ends(str(error))
         if not self._failed.done():
             self._failed.set_result(error)
 

@@ -16,6 +16,7 @@ from api.sys_writes import SysCalls, SysWriteRoutes
 from cli.clock_watch import ClockWatch
 from cli.disks import Disks
 from cli.measuring import Measuring
+from cli.membership import Membership
 from events.codec import Codec
 from events.lane_writer import LaneWriter
 from events.ports import LogReader
@@ -85,6 +86,7 @@ def figures(
     watch: ClockWatch,
     disks: Disks,
     series: Measuring | None,
+    membership: Membership,
 ) -> Figures:
     """What the status shows of one process."""
 
@@ -103,6 +105,7 @@ def figures(
             "series": series.state() if series else "off",
         },
         disks=disks.shown,
+        coordination=membership.shown,
         clock=watch.shown,
         counters=lambda: {"events": applier.applied_events, "superseded_writes": applier.superseded_writes},
     )

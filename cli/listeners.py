@@ -66,6 +66,18 @@ async def open_sys(runner: web.AppRunner, where: Listen, door: Door) -> None:
         await door.listen(where.host, where.port, BACKLOG, runner.server)
 
 
+async def open_plain(app: web.Application, where: Listen) -> web.AppRunner:
+    """A small listener without a front; `cleanup` closes it. ConfigError if the port can't be had."""
+    runner = await runner_of(app)
+    try:
+        with _listening(where):
+            await web.TCPSite(runner, where.host, where.port).start()
+    except BaseException:
+        await runner.cleanup()
+        raise
+    return runner
+
+
 @contextlib.contextmanager
 def _listening(where: Listen) -> Iterator[None]:
     """A port that is taken, or not ours to take, is named."""

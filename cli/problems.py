@@ -15,6 +15,7 @@ BEHIND_MIN = 1_000
 def problems(status: Mapping[str, Any], config: str) -> list[str]:
     """The worst first; [] when all is well. `config`: the settings file that commands are to be given."""
     return [
+        *_lease(status),
         *_clock(status),
         *_stores(status),
         *_disks(status),
@@ -22,6 +23,14 @@ def problems(status: Mapping[str, Any], config: str) -> list[str]:
         *_links(status),
         *_parked(status, config),
     ]
+
+
+def _lease(status: Mapping[str, Any]) -> Iterator[str]:
+    found = status["coordination"]
+    if found.get("refuses"):
+        yield f"writes are refused: {found['refuses']}"
+    elif found.get("trouble"):
+        yield f"the lease can't be renewed now ({found['kind']}): {found['trouble']}"
 
 
 def _clock(status: Mapping[str, Any]) -> Iterator[str]:

@@ -5,7 +5,7 @@ than the events behind them, and hand out cursors that cover too little.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
@@ -33,19 +33,23 @@ class Serving:
         growth: Growth,
         hot: HotStore,
         clock: HybridClock,
+        lease: Callable[[], str],
     ) -> None:
+        """`lease`: why this process may not write now; "" if it may."""
         self._progress = progress
         self._serve_after = dict(serve_after)
         self._writer = writer
         self._growth = growth
         self._hot = hot
         self._clock = clock
+        self._refusal = lease
         self._open = False
         self._ending = ""
         self.checks: dict[str, Check] = {
             "recovery": self._recovery,
             "restore": self._restore,
             "lane": self._lane,
+            "lease": self._lease,
             "log": self._log,
             "hot": self._hot_state,
             "stores": self._stores,
@@ -91,6 +95,9 @@ class Serving:
 
     async def _lane(self) -> str:
         return "another process writes this lane" if self._writer.lost else ""
+
+    async def _lease(self) -> str:
+        return self._refusal()
 
     async def _log(self) -> str:
         return self._growth.error

@@ -12,6 +12,7 @@ from typing import Literal, Self
 import pydantic
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from cli.coordination import CoordinationSettings
 from core import limits
 from core.errors import ConfigError
 from stores.adapters.object_keys import is_key
@@ -242,6 +243,7 @@ class Settings(BaseSettings):
     stores: Stores
     secrets: Secrets
     series: Series = Series()
+    coordination: CoordinationSettings = CoordinationSettings()
     peers: dict[str, Peer] = {}
 
     @classmethod

@@ -87,12 +87,32 @@ def _status(answer: Answer) -> list[str]:
         "",
         *table(("lane", "applied", "held", "behind", "written by"), lanes),
         "",
+        *_coordination(answer["coordination"]),
         f"queues: {_pairs(answer['queues'])}",
         f"stores: {_pairs(answer['stores'])}",
         f"disks: {', '.join(_disk(name, disk) for name, disk in answer['disks'].items())}",
         f"since the start: {_pairs(answer['counters'])}",
         f"clock: {_clock(answer['clock'])}",
         f"incarnation {answer['incarnation']}, epoch {answer['epoch']}, {instant(now_ms)} UTC",
+    ]
+
+
+def _coordination(found: Answer) -> list[str]:
+    if not found:
+        return []
+    leaders = (f"{one['process']} leads {name} (term {one['term']})" for name, one in found["leaders"].items())
+    lasts = "as long as it lives" if found["left_ms"] is None else f"for {found['left_ms'] / 1000:.1f} s unless renewed"
+    rows = (
+        (f"process {one['pid']} on {one['host']}", one["role"], one["state"], one["public_url"],
+         instant(one["since_ms"]))
+        for one in found["processes"]
+    )  # fmt: skip
+    return [
+        *table(("process", "role", "is", "reached at", "since (UTC)"), rows),
+        f"lease: {'NONE' if found['refuses'] else lasts}, {found['kind']}",
+        f"holds: {', '.join(found['held']) or 'nothing'}",
+        *leaders,
+        "",
     ]
 
 

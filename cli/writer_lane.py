@@ -52,14 +52,30 @@ class WriterLane:
         self._left: dict[int, int] = {}
         """Other lanes of our incarnation -> their ends: whoever still writes there took this process for dead."""
 
-    async def choose(self, others: Mapping[str, Knows], can_follow: Callable[[int], bool]) -> None:
-        """`others` may know our lanes: peers, the archive. For `can_follow` see choose_lane. Raises ConfigError when
-        the incarnations are used up, ClockRefused when every lane ends too far ahead."""
+    async def choose(
+        self,
+        others: Mapping[str, Knows],
+        can_follow: Callable[[int], bool],
+        take_worker: Callable[[int], Awaitable[bool]],
+    ) -> None:
+        """`others` may know our lanes: peers, the archive. For `can_follow` see choose_lane; `take_worker` leases a
+        worker number, unless another process has it. Raises ConfigError when the incarnations are used up, ClockRefused
+        when every lane ends too far ahead, and what `take_worker` raises."""
         self.incarnation = await self._incarnation(others)
         tops = await self._log.tops()
-        self.number = choose_lane(self._dc, self.incarnation, tops, can_follow)
+        leased: set[int] = set()
+        while True:
+            self.number = choose_lane(self._dc, self.incarnation, tops, can_follow, leased)
+            worker = Lane.of(self.number).worker
+            if await take_worker(worker):
+                break
+            leased.add(worker)
         ours = Lane.of(self.number)[:2]
-        self._left = {lane: top.seq for lane, top in tops.items() if lane != self.number and Lane.of(lane)[:2] == ours}
+        self._left = {
+            lane: top.seq
+            for lane, top in tops.items()
+            if lane != self.number and Lane.of(lane)[:2] == ours and Lane.of(lane).worker not in leased
+        }
 
     async def _incarnation(self, others: Mapping[str, Knows]) -> int:
         """The incarnation to write as. A restore, or a start that did not come as far as the lane, reserved one

@@ -149,6 +149,10 @@ class LaneLost(Unavailable):
     code, title = "lane_lost", "Another process took over this lane"
 
 
+class LeaseLost(Unavailable):
+    code, title = "lease_lost", "This process does not hold its lease; nothing happened"
+
+
 # -- data that must not be believed
 
 

@@ -86,6 +86,22 @@ FOLLOW_LOOK_MS = 250
 """How soon a follower of the log sees what another process has written."""
 LOG_TAIL_TRUST_MS = 500
 """How long after a look at the log the kept records are given out without asking it."""
+LEASE_MS_MIN = 3_000
+LEASE_MS_MAX = 60_000
+LEASE_MARGIN_MS = 1_000
+"""A holder stops so long before its lease may end elsewhere: for what lies between its look and its act, and for clocks
+that run at different speeds."""
+LEASE_RENEWALS = 3
+"""So often it is renewed within its time; a renewal may take as long as there is between two of them."""
+COORDINATION_CALL_MS_MAX = 2_000
+"""A call to coordination, but for a renewal, is answered in this time or has failed."""
+COORDINATION_LOOK_MS = 500
+"""How often a watcher of a folder looks."""
+COORDINATION_SILENT_MS_MAX = 20_000
+"""A watch that was told nothing for so long is begun anew: its connection may be a dead one."""
+COORDINATION_NAME_CHARS_MAX = 64
+COORDINATION_BYTES_MAX = 4_194_304
+"""An answer of etcd: what a datacenter keeps there is 128 workers, and its map."""
 APPLY_QUEUE_MAX = 8_192
 PULL_RECORDS_MAX = 2_000
 PULL_BYTES_MAX = 4_194_304
@@ -363,6 +379,11 @@ def ticks(ms: int) -> int:
 assert CLOCK_SKEW_MS_MAX >= 2 * CLOCK_ERROR_MS_MAX + CARRY_MS_MAX
 assert CLOCK_SKEW_MS_MAX + CARRY_MS_MAX < LANE_AHEAD_MS_MAX
 assert LANE_BATCH_MAX <= LANE_QUEUE_MAX <= APPLY_QUEUE_MAX
+# A tenth of the margin is enough for the drift of two clocks over the longest lease.
+assert 10 * LEASE_MS_MAX * CLOCK_DRIFT_PPM_MAX <= 1_000_000 * LEASE_MARGIN_MS
+# A renewal may fail as slowly as it likes, and the next one still comes before the holder stops.
+assert LEASE_MS_MIN // LEASE_RENEWALS <= LEASE_MS_MIN - LEASE_MARGIN_MS - LEASE_MS_MIN // LEASE_RENEWALS
+assert COORDINATION_CALL_MS_MAX < LEASE_MS_MIN <= LEASE_MS_MAX
 assert 3 * BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX + 1_024 * BATCH_MESSAGES_MAX < BODY_BYTES_MAX
 assert 6 * MESSAGE_BYTES_MAX + CURSOR_CHARS_MAX <= REQUEST_BYTES_MAX
 assert 12 * TEXT_FIELD_CHARS_MAX + 1_024 < ANONYMOUS_BYTES_MAX < REQUEST_BYTES_MAX < BODY_BYTES_MAX

@@ -21,6 +21,7 @@ from core.durations import Durations
 from core.errors import (
     Corrupt,
     LaneLost,
+    LeaseLost,
     LogUnavailable,
     NotServing,
     OutcomeUnknown,
@@ -63,9 +64,11 @@ class LaneWriter:
         process: str = "",
         codec: Codec | None = None,
         on_lost: Callable[[PlanBError], None] | None = None,
+        refusal: Callable[[], str] = str,
     ) -> None:
         """`owner` is unique per process start. `process` is written into the open record. `on_lost` is called once,
-        soon after the lane was lost, with the reason."""
+        soon after the lane was lost, with the reason. `refusal` is asked before each append why this process may not
+        write now; "" if it may."""
         self.lane = lane
         self._log = log
         self._owner = owner
@@ -76,6 +79,7 @@ class LaneWriter:
         self._process = process
         self._codec = codec or registered_codec()
         self._on_lost = on_lost
+        self._refusal = refusal
         self._jitter = random.Random(owner)
 
         self._top = Top(0, 0, GENESIS)
@@ -125,9 +129,10 @@ class LaneWriter:
         """Takes the lane, and returns when its open record is durable and applied.
 
         `catch_up` gets the lane's end as soon as no former owner can move it, to apply what is missing up to it.
-        Raises LogUnavailable, OutcomeUnknown, LaneLost, ClockRefused and what `catch_up` raises; waits as long as
-        it takes when the outcome of the first append is unknown, or applying fails.
+        Raises LogUnavailable, OutcomeUnknown, LaneLost, LeaseLost, ClockRefused and what `catch_up` raises; waits as
+        long as it takes when the outcome of the first append is unknown, or applying fails.
         """
+        self._check_lease()
         self._top = await self._log.open(self.lane, self._owner)
         self._clock.resume(self._top.id)
         if catch_up is not None:
@@ -182,9 +187,9 @@ class LaneWriter:
     async def commit(self, action: str, version: int, actor: str, key: str, fingerprint: bytes, args: Any) -> Event:
         """One write. Returns its event when that is durable and applied. Cancelling the caller stops neither.
 
-        Nothing happened: LogUnavailable, LaneLost, StoreUnavailable, Overloaded, NotServing, ClockRefused, TooLarge,
-        Undecodable (args that are not the action's). The event may be in the log, and then it will be applied:
-        OutcomeUnknown, at the latest LANE_ANSWER_MS_MAX after its append began.
+        Nothing happened: LogUnavailable, LaneLost, LeaseLost, StoreUnavailable, Overloaded, NotServing, ClockRefused,
+        TooLarge, Undecodable (args that are not the action's). The event may be in the log, and then it will be
+        applied: OutcomeUnknown, at the latest LANE_ANSWER_MS_MAX after its append began.
         """
         self._admit(1)
         id = self._clock.take(self.lane)
@@ -271,6 +276,7 @@ class LaneWriter:
         while True:
             try:
                 if not (self._in_doubt and await self._landed(batch)):
+                    self._check_lease()
                     began = perf_counter()
                     await self._log.append(self.lane, self._owner, batch.records)
                     self.append_times.note(perf_counter() - began)
@@ -278,7 +284,7 @@ class LaneWriter:
             except (LaneLost, Corrupt) as error:
                 self._lose(batch, error)
                 return
-            except LogUnavailable as error:
+            except (LogUnavailable, LeaseLost) as error:
                 if not self._in_doubt:
                     self._abandon(batch, error)
                     return
@@ -298,15 +304,21 @@ class LaneWriter:
             batch.give_up()
         self._grown.set()
 
+    def _check_lease(self) -> None:
+        """No round trip: the lease is known to last, or not."""
+        refused = self._refusal()
+        if refused:
+            raise LeaseLost(private=refused)
+
     async def _landed(self, batch: Batch) -> bool:
         """Whether the lane ends with exactly this batch."""
         return (await self._log.tops()).get(self.lane) == Top.of(batch.records[-1])
 
-    def _abandon(self, batch: Batch, error: LogUnavailable) -> None:
+    def _abandon(self, batch: Batch, error: LogUnavailable | LeaseLost) -> None:
         """It is certain that nothing was written: the seqs are free again, the ids are not."""
         self._sending = None
         self._pending -= len(batch)
-        batch.answer(partial(LogUnavailable, private=error.private, retry_after_s=1))
+        batch.answer(partial(type(error), private=error.private, retry_after_s=1))
 
     def _lose(self, batch: Batch, error: PlanBError) -> None:
         log.error("lane %d is lost at seq %d: %s %s", self.lane, batch.records[0].seq, error, error.private)

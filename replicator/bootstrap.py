@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from core import limits
-from core.errors import ClockRefused, ConfigError, PlanBError
+from core.errors import ClockRefused, ConfigError, Conflict, PlanBError
 from core.ids import Lane
 from events.ports import LogReader, Top
 from stores.ports import Mark
@@ -92,17 +92,28 @@ def _doubt(last: int, highest: int, mine: Mapping[int, Top], known: list[tuple[i
     return ""
 
 
-def choose_lane(dc: int, incarnation: int, own: Mapping[int, Top], can_follow: Callable[[int], bool]) -> int:
-    """The number of the lane to write on: the first of this incarnation whose end can be followed now.
+def choose_lane(
+    dc: int,
+    incarnation: int,
+    own: Mapping[int, Top],
+    can_follow: Callable[[int], bool],
+    leased: Collection[int] = (),
+) -> int:
+    """The number of the lane to write on: the first of this incarnation whose end can be followed now, and whose worker
+    number is not among those that other processes have `leased`.
 
     Ids of a lane grow with its seq. One that was written with a clock that was ahead can't be written on before that
     time has come; until then another is. `can_follow`: could an id after this one be taken (HybridClock). Raises
-    ClockRefused when all of them lie ahead.
+    ClockRefused when all of them lie ahead, Conflict when all are leased.
     """
     for worker in range(limits.WORKER_MAX + 1):
         lane = Lane(dc, incarnation, worker).number
+        if worker in leased:
+            continue
         if lane not in own or can_follow(own[lane].id):
             return lane
+    if len(leased) > limits.WORKER_MAX:
+        raise Conflict(f"all {len(leased)} worker numbers of this datacenter are leased")
     raise ClockRefused(f"all lanes of incarnation {incarnation} end too far ahead of this machine's wall clock")
 
 

@@ -15,6 +15,10 @@ from stores.adapters.memory_objects import MemoryObjects
 from tests.support.dc import OneDc
 
 
+async def free(worker: int) -> bool:
+    return True
+
+
 async def test_what_another_process_writes_during_the_start_is_no_lost_end():
     """Peers tell of it, and it stands in the log: read before they were asked, the log would seem to lack it."""
     dc = await OneDc().start()
@@ -29,7 +33,7 @@ async def test_what_another_process_writes_during_the_start_is_no_lost_end():
             return await dc.log.tops()
 
     lane = WriterLane(1, dc.log, dc.relational, dc.messages, Incarnations(MemoryObjects(), 1))
-    await lane.choose({"archive": Archive()}, lambda id: True)
+    await lane.choose({"archive": Archive()}, lambda id: True, free)
     assert lane.incarnation == incarnation
     await dc.stop()
 
@@ -48,7 +52,7 @@ class Shut(MemoryObjects):
 async def opened(objects: MemoryObjects, dc: OneDc) -> int:
     """The incarnation that a process on these disks opens; its first record is not written."""
     lane = WriterLane(1, dc.log, dc.relational, dc.messages, Incarnations(objects, 1))
-    await lane.choose({}, lambda id: True)
+    await lane.choose({}, lambda id: True, free)
 
     async def nothing(top: Top) -> None:
         pass

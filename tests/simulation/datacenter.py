@@ -56,6 +56,25 @@ def settings_of(name: str, numbers: dict[str, int]) -> Any:
     )
 
 
+class Unleased:
+    """Membership where nobody asks whether he may."""
+
+    def refusal(self) -> str:
+        return ""
+
+    async def take_worker(self, number: int) -> bool:
+        return True
+
+    async def serves(self) -> None:
+        pass
+
+    async def drains(self) -> None:
+        pass
+
+    def shown(self) -> dict[str, Any]:
+        return {}
+
+
 class SimDatacenter(Datacenter):
     """Production, but for where it opens stores and listens."""
 
@@ -63,6 +82,12 @@ class SimDatacenter(Datacenter):
         super().__init__(settings)
         self._home = place
         self._process = process
+
+    def _member(self) -> Any:
+        return Unleased()
+
+    async def _join(self) -> None:
+        """Histories have two processes of a datacenter at once: no lease keeps them apart, the log's fence does."""
 
     async def _refuse_lost_objects(self) -> None:
         """There is no folder that could be lost."""

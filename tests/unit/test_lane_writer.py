@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from cli.waiting import until
 from core import limits
 from core.clock import HybridClock
 from core.errors import (
     ClockRefused,
     LaneLost,
+    LeaseLost,
     LogUnavailable,
     NotServing,
     OutcomeUnknown,
@@ -84,6 +86,7 @@ class Rig:
     """A started writer over a gated log."""
 
     def __init__(self, log: EventLog | None = None, owner: bytes = b"one", now: Clock = wall) -> None:
+        self.refusal = ""
         self.gated = GatedLog()
         self.log: EventLog = log or self.gated
         self.store = Store()
@@ -100,6 +103,7 @@ class Rig:
             process="fra api 1",
             codec=note_codec(),
             on_lost=self.lost.append,
+            refusal=lambda: self.refusal,
         )
 
     def note(self, text: str, args: Any = None) -> "asyncio.Task[Event]":
@@ -194,6 +198,69 @@ async def test_a_start_without_a_log_says_so() -> None:
         await rig.writer.start()
     with pytest.raises(NotServing):
         await rig.note("early")
+
+
+# -- the lease
+
+
+async def test_without_a_lease_nothing_is_written_and_a_caller_is_told_that_nothing_happened(rig: Rig) -> None:
+    rig.refusal = "etcd at 10.0.0.1 does not answer"
+    with pytest.raises(LeaseLost) as refused:
+        await rig.note("one")
+    assert (refused.value.private, refused.value.detail) == (rig.refusal, LeaseLost.title), "where etcd is, is private"
+    assert refused.value.retry_after_s == 1
+    assert await rig.texts() == []
+    rig.refusal = ""
+    await rig.note("two")
+    assert await rig.texts() == ["two"]
+    assert rig.gated.appends == [[1], [2]], "the seq of what was refused is free"
+    assert not rig.lost
+
+
+async def test_the_lease_is_looked_at_before_each_append_and_not_when_a_write_is_queued(rig: Rig) -> None:
+    rig.gated.gate.clear()
+    first, second = rig.note("first"), None
+    await ticks()
+    second = rig.note("second")
+    await ticks()
+    rig.refusal = "it is over"
+    rig.gated.gate.set()
+    await first
+    with pytest.raises(LeaseLost):
+        await second
+    assert await rig.texts() == ["first"], "what was on its way is answered as it ended"
+
+
+async def test_an_append_of_unknown_outcome_is_not_repeated_without_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LANE_ANSWER_MS_MAX", 300)
+    log = MemoryLog()
+    rig = Rig(FlakyLog(log, iter([Fault.NONE, Fault.DROPPED]), iter([])))
+    await rig.writer.start()
+    asked = rig.note("one")
+    await ticks(3)
+    rig.refusal = "it is over"
+    with pytest.raises(OutcomeUnknown):
+        await asked
+    assert await rig.texts() == []
+    rig.refusal = ""
+
+    async def is_there() -> bool:
+        return await rig.texts() == ["one"]
+
+    assert await until(is_there, 10), "with a lease again the same bytes are written"
+    await rig.writer.close()
+
+
+async def test_a_lane_is_not_opened_without_a_lease() -> None:
+    log = MemoryLog()
+    old = Rig(log)
+    await old.writer.start()
+    new = Rig(log, b"two")
+    new.refusal = "it is over"
+    with pytest.raises(LeaseLost):
+        await new.writer.start()
+    await old.note("goes on")
+    await old.writer.close()
 
 
 # -- group commit

@@ -1,12 +1,12 @@
 """The smaller parts of replication, each by itself."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from core import limits
-from core.errors import ClockRefused, ConfigError, Corrupt, Invalid, LogUnavailable
+from core.errors import ClockRefused, ConfigError, Conflict, Corrupt, Invalid, LogUnavailable
 from core.ids import EPOCH_MS, Lane, make_id, tick_at
 from events.adapters.memory import MemoryLog
 from events.ports import Top
@@ -337,16 +337,19 @@ def test_the_first_lane_of_the_incarnation_whose_end_can_be_followed_is_written_
     def lane(worker: int, incarnation: int = 3) -> int:
         return Lane(1, incarnation, worker).number
 
-    def chosen(ends: dict[int, int]) -> int:
+    def chosen(ends: dict[int, int], leased: Sequence[int] = ()) -> int:
         own = {lane: Top(1, id, b"") for lane, id in ends.items()}
-        return choose_lane(1, 3, own, can_follow=lambda id: id < 100)
+        return choose_lane(1, 3, own, lambda id: id < 100, leased)
 
     assert chosen({}) == lane(0)
     assert chosen({lane(0): 99, lane(1): 5}) == lane(0), "the time of what was ahead has come"
     assert chosen({lane(0): 100}) == lane(1)
     assert chosen({lane(0): 100, lane(1): 100, lane(2, incarnation=2): 100}) == lane(2)
+    assert chosen({}, leased=[0, 1, 3]) == lane(2), "another process has those numbers"
     with pytest.raises(ClockRefused):
         chosen({lane(worker): 100 for worker in range(limits.WORKER_MAX + 1)})
+    with pytest.raises(Conflict, match="all 128 worker numbers"):
+        chosen({}, leased=range(limits.WORKER_MAX + 1))
 
 
 # -- serving pulls

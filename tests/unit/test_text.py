@@ -36,6 +36,34 @@ STATUS: dict[str, Any] = {
     "disks": {"data_dir": {"folder": "/data", "free_bytes": 7 * 10**9, "bytes": 10**10, "error": ""}},
     "counters": {"events": 5_000},
     "clock": {"error_ms": None, "refuses": "", "far_ahead": {}},
+    "coordination": {
+        "kind": "etcd http://10.0.1.9:2379",
+        "refuses": "",
+        "trouble": "",
+        "left_ms": 8_210,
+        "held": {"leader/cron": 31, "process": 29, "worker/0": 30},
+        "leaders": {"cron": {"process": "process 7 on fra-1", "term": 31}},
+        "processes": [
+            {
+                "id": "a",
+                "role": "all",
+                "state": "serving",
+                "host": "fra-1",
+                "pid": 7,
+                "public_url": "http://fra-1:8080",
+                "since_ms": 1_795_868_378_272,
+            },
+            {
+                "id": "b",
+                "role": "all",
+                "state": "standby",
+                "host": "fra-2",
+                "pid": 9,
+                "public_url": "http://fra-2:8080",
+                "since_ms": 1_795_868_378_272,
+            },
+        ],
+    },
 }
 
 
@@ -53,6 +81,9 @@ def test_a_status_begins_with_what_is_wrong() -> None:
     assert lines[:3] == ["fra: 2 problems", f"  ✗ {found[0]}", f"  ✗ {found[1]}"]
     assert "  iad/0.0       17     20       3" in lines
     assert "disks: data_dir 7.0 GB free of 10.0 GB" in lines
+    assert "  process 9 on fra-2  all   standby  http://fra-2:8080  2026-11-28 12:19:38" in lines
+    assert "lease: for 8.2 s unless renewed, etcd http://10.0.1.9:2379" in lines
+    assert "process 7 on fra-1 leads cron (term 31)" in lines
     assert any(line.split()[:2] == ["iad", "ok"] and line.split()[-2:] == ["12", "40"] for line in lines)
 
 
@@ -91,6 +122,8 @@ def test_a_status_without_problems_says_so() -> None:
         ({"replication": {"repair_error": "nobody has them"}}, "nobody has them"),
         ({"replication": {"behind": {"iad/0.0": 5_000}}}, "5,000 records"),
         ({"clock": {"refuses": "it is 900 ms ahead", "error_ms": 900}}, "writes are refused: it is 900 ms ahead"),
+        ({"coordination": {"refuses": "this process does not hold its lease"}}, "does not hold its lease"),
+        ({"coordination": {"trouble": "etcd: no answer"}}, "the lease can't be renewed now"),
         ({"clock": {"error_ms": -150}}, "150 ms behind the others'"),
         ({"clock": {"far_ahead": {"iad/0.0": 3}}}, "3 events of iad/0.0"),
         ({"peers": {"iad": {"link": "new", "since_ms": 0, "error": "refused", "last_error": ""}}}, "not reached yet"),
@@ -100,6 +133,7 @@ def test_a_status_without_problems_says_so() -> None:
 def test_each_trouble_is_a_sentence(change: dict[str, Any], words: str) -> None:
     status = STATUS | {"parked": 0, "peers": {}} | change
     status["replication"] = STATUS["replication"] | change.get("replication", {})
+    status["coordination"] = STATUS["coordination"] | change.get("coordination", {})
     status["clock"] = STATUS["clock"] | change.get("clock", {})
     (found,) = problems(status, "x")
     assert words in found

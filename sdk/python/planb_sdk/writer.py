@@ -24,6 +24,7 @@ BATCH_AGAIN = AGAIN_CODES | {
     "overloaded",
     "not_serving",
     "lane_lost",
+    "lease_lost",
     "too_many_requests",
 }
 
