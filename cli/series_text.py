@@ -10,10 +10,11 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def spark(values: Sequence[float | None]) -> str:
-    """One character each, from 0 to the greatest of them; a space where nothing was measured."""
+    """One character each, from 0 to the greatest of them; a dot where nothing was measured. Not a space: a
+    terminal would break the line there."""
     top = max((value for value in values if value is not None), default=0) or 1
     return "".join(
-        " " if value is None else _BARS[min(max(int(value / top * len(_BARS)), 0), len(_BARS) - 1)] for value in values
+        "·" if value is None else _BARS[min(max(int(value / top * len(_BARS)), 0), len(_BARS) - 1)] for value in values
     )
 
 
@@ -41,10 +42,10 @@ def drawn(answer: Mapping[str, Any]) -> list[str]:
         mean = sum(window["mean"][column] * window["points"] for window in one["windows"]) / points
         last = one["windows"][-1]["max"][column]
         figures = (f"{value:,.{1 if value < 100 else 0}f}" for value in (last, mean, max(greatest.values())))
-        rows.append((one["dc"], one["service"], one["of"], spark([greatest.get(at) for at in begins]), *figures))
+        rows.append((one["dc"], one["service"], one["of"], *figures, spark([greatest.get(at) for at in begins])))
     return [
         f"{answer['kind']}: {answer['what']}",
-        *table(("dc", "service", "of", f"{column} from {instant(answer['from_ms'])} UTC", "last", "mean", "max"), rows),
-        f"  a character is the greatest of {step_ms // 1000:,} s, a space is no measurement;"
+        *table(("dc", "service", "of", "last", "mean", "max", f"{column} from {instant(answer['from_ms'])} UTC"), rows),
+        f"  a character is the greatest of {step_ms // 1000:,} s, a dot is no measurement;"
         f" {', '.join(answer['columns'])} of each: --json",
     ]
