@@ -25,7 +25,7 @@ class Merge(Generic[T]):
         key = self._key
         hungry = [at for at in self._live if not self._buffers[at]]
         for at, (entries, more) in zip(hungry, await asyncio.gather(*(self._live[at]() for at in hungry)), strict=True):
-            self._buffers[at] = entries
+            self._buffers[at] = list(entries)
             if not more:
                 del self._live[at]
         if any(not self._buffers[at] for at in self._live):

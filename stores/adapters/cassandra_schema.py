@@ -18,6 +18,8 @@ from stores.adapters.cassandra_session import CassandraSession, refused
 FILES = {1: Path(__file__).parent / "cassandra_0001_rows.cql"}
 VERSION = max(FILES)
 LOOK_S = 0.1
+TURN_S_MAX = 2.0 * limits.CASSANDRA_SCHEMA_S_MAX
+"""How long others are waited for; one that died in its turn loses it after CASSANDRA_SCHEMA_S_MAX."""
 GUARD = (
     "CREATE TABLE schema_versions (one int, version int, PRIMARY KEY ((one), version))",
     "CREATE TABLE schema_turn (one int, holder text, PRIMARY KEY ((one)))",
@@ -34,11 +36,13 @@ async def prepare_schema(session: CassandraSession, holder: str) -> None:
     for statement in GUARD:
         await session.run(with_id(session.place.keyspace, statement))
     await _agreed(session)
-    async with asyncio.timeout(2 * limits.CASSANDRA_SCHEMA_S_MAX):
-        while not await _my_turn(session, holder):
-            await asyncio.sleep(LOOK_S)
-            if await schema_version(session) == VERSION:
-                return
+    deadline = asyncio.get_running_loop().time() + TURN_S_MAX
+    while (other := await _turn_of(session, holder)) != holder:
+        if await schema_version(session) == VERSION:
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            raise StoreUnavailable(private=f"{session.place}: the schema is to be changed, and it is {other}'s turn")
+        await asyncio.sleep(LOOK_S)
     try:
         await _apply(session, await schema_version(session))
     finally:
@@ -74,12 +78,14 @@ def with_id(keyspace: str, create: str) -> str:
     return f"{create.replace('CREATE TABLE', 'CREATE TABLE IF NOT EXISTS', 1)} {joined} ID = {id}"
 
 
-async def _my_turn(session: CassandraSession, holder: str) -> bool:
+async def _turn_of(session: CassandraSession, holder: str) -> str:
+    """This one's if it was nobody's."""
     rows = await session.run(
         f"INSERT INTO schema_turn (one, holder) VALUES (0, '{holder}') IF NOT EXISTS"
         f" USING TTL {limits.CASSANDRA_SCHEMA_S_MAX}"
     )
-    return bool(rows[0][0])
+    taken, *other = rows[0]
+    return holder if taken else str(other[-1])
 
 
 async def _apply(session: CassandraSession, version: int) -> None:

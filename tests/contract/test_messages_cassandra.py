@@ -281,16 +281,19 @@ async def test_two_processes_that_start_at_once_make_one_schema(monkeypatch: pyt
 
 
 async def test_a_schema_that_was_begun_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process died in the middle, with its turn not given back."""
+    """A process died in the middle, with its turn not given back: the others wait until that is over."""
     place = place_of(f"planb_test_half_{entropy(4).hex()}")
     await make_keyspace(place)
-    monkeypatch.setattr(limits, "CASSANDRA_SCHEMA_S_MAX", 1)
     async with asked(place) as session:
         for create in (*cassandra_schema.GUARD, *cassandra_schema.statements(cassandra_schema.FILES[1])[:3]):
             await session.run(cassandra_schema.with_id(place.keyspace, create))
-        await session.run("INSERT INTO schema_turn (one, holder) VALUES (0, 'dead') USING TTL 1")
+        await session.run("INSERT INTO schema_turn (one, holder) VALUES (0, 'dead') USING TTL 5")
         assert not await CassandraMessageStore.is_there(place)
-        monkeypatch.setattr(limits, "CASSANDRA_SCHEMA_S_MAX", 30)
+        with monkeypatch.context() as patch:
+            patch.setattr(cassandra_schema, "TURN_S_MAX", 0.3)
+            with pytest.raises(StoreUnavailable) as failed:
+                await CassandraMessageStore.open(place, entropy)
+            assert "it is dead's turn" in failed.value.private
         store = await CassandraMessageStore.open(place, entropy)
         assert await CassandraMessageStore.is_there(place)
         assert await store.frontier() == {}
