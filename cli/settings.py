@@ -22,6 +22,9 @@ OBJECTS_PREFIX_CHARS_MAX = 256
 """With the longest key still less than S3's 1,024."""
 
 
+_MYSQL_URL = r"^mysql://[A-Za-z0-9._-]{1,32}@([A-Za-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/[A-Za-z0-9_-]{1,58}$"
+
+
 class Listen(pydantic.BaseModel):
     """A listener."""
 
@@ -100,6 +103,24 @@ class Cassandra(pydantic.BaseModel):
     user: str | None = None
 
 
+class Mysql(pydantic.BaseModel):
+    """How MySQL or MariaDB is reached. Its password: `secrets.mysql_password_file`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    connections: int = pydantic.Field(8, ge=limits.SQL_CONNECTIONS_MIN, le=100)
+    """Of each process: one writes, the others read."""
+    tls: bool = False
+    """Also checks that the server's certificate is of the host that the URL names."""
+    ca_file: Path | None = None
+    """Who has to have signed it (PEM); without it, one whom this machine trusts."""
+
+    @pydantic.model_validator(mode="after")
+    def _ca_of_tls(self) -> Self:
+        if self.ca_file and not self.tls:
+            raise ValueError("ca_file goes with tls = true")
+        return self
+
+
 class Stores(pydantic.BaseModel):
     """Where state lives. The log's Valkey runs with `appendfsync always`, the hot one without persistence."""
 
@@ -119,6 +140,9 @@ class Stores(pydantic.BaseModel):
     """Message rows in Cassandra or ScyllaDB: cassandra://host:port,host:port/keyspace, some of the local nodes. Without
     it in a SQLite file."""
     cassandra: Cassandra = Cassandra()
+    relational_url: str | None = pydantic.Field(None, pattern=_MYSQL_URL)
+    """mysql://user@host:port/database: the relational rows in a server instead of a file in `data_dir`."""
+    mysql: Mysql = Mysql()
     log_url: str = pydantic.Field(pattern=r"^(redis|rediss|unix)://")
     hot_url: str = pydantic.Field(pattern=r"^(redis|unix|redis\+cluster)://")
     """One server, or redis+cluster://host:port,host:port: some nodes of a cluster, which name the others."""
@@ -160,6 +184,12 @@ class Stores(pydantic.BaseModel):
         """(host, port) of those that `messages_url` names."""
         nodes = (self.messages_url or "").removeprefix("cassandra://").partition("/")[0]
         return [(host, int(port)) for host, _, port in (node.partition(":") for node in nodes.split(",") if node)]
+
+    @pydantic.model_validator(mode="after")
+    def _mysql_of_a_url(self) -> Self:
+        if self.relational_url is None and self.mysql != Mysql():
+            raise ValueError("mysql goes with relational_url")
+        return self
 
     @property
     def relational_file(self) -> Path:
@@ -229,6 +259,8 @@ class Secrets(pydantic.BaseModel):
     machine's own role."""
     tdengine_password_file: Path | None = None
     """One line."""
+    mysql_password_file: Path | None = None
+    """The password of the user in `stores.relational_url`, one line. Read at each new connection."""
 
 
 class Settings(BaseSettings):

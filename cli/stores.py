@@ -1,9 +1,11 @@
-"""Where a datacenter's rows are, by its settings: in SQLite files under `data_dir`, or its message rows in Cassandra.
+"""Where a datacenter's rows are, by its settings: in SQLite files under `data_dir`, or in servers: relational rows in
+MySQL or MariaDB, message rows in Cassandra.
 
 Who opens a store makes it when it is missing (in Cassandra the tables, never the keyspace); `…_if_there` makes nothing.
 """
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from cli.settings import Settings, secret
 from core.errors import ConfigError
@@ -14,6 +16,9 @@ from stores.ports import MessageStore, RelationalStore
 
 if TYPE_CHECKING:
     from stores.adapters.cassandra_session import CassandraPlace
+    from stores.adapters.mysql_session import MysqlPlace
+
+MYSQL_PORT = 3306
 
 
 def make_ready(settings: Settings) -> None:
@@ -28,7 +33,12 @@ def check(settings: Settings) -> None:
 
 async def relational(settings: Settings) -> RelationalStore:
     """After `make_ready`. ConfigError for what a newer program wrote, Corrupt for what is damaged, StoreUnavailable."""
-    return await SqliteRelationalStore.open(settings.stores.relational_file, clock=wall_clock_ms)
+    if settings.stores.relational_url is None:
+        return await SqliteRelationalStore.open(settings.stores.relational_file, clock=wall_clock_ms)
+    place = mysql_place(settings)
+    from stores.adapters.mysql_relational import MysqlRelationalStore  # an extra: most need it not
+
+    return await MysqlRelationalStore.open(place, clock=wall_clock_ms)
 
 
 async def messages(settings: Settings) -> MessageStore:
@@ -41,8 +51,14 @@ async def messages(settings: Settings) -> MessageStore:
 
 
 async def remembers(settings: Settings) -> bool:
-    """Whether there is a relational store, which holds what this datacenter remembers of its life."""
-    return settings.stores.relational_file.exists()
+    """Whether there is a relational store, which holds what this datacenter remembers of its life. StoreUnavailable
+    where that can not be known, ConfigError where we are not let in."""
+    if settings.stores.relational_url is None:
+        return settings.stores.relational_file.exists()
+    place = mysql_place(settings)
+    from stores.adapters.mysql_relational import MysqlRelationalStore
+
+    return await MysqlRelationalStore.is_there(place)
 
 
 async def relational_if_there(settings: Settings) -> RelationalStore | None:
@@ -83,3 +99,24 @@ def _password(settings: Settings) -> str:
     if path is None:
         raise ConfigError("stores.cassandra.user needs secrets.cassandra_password_file")
     return secret(path, size_min=1).decode().strip()
+
+
+def mysql_place(settings: Settings) -> "MysqlPlace":
+    """What `relational_url` names. ConfigError where the drivers are not installed."""
+    try:
+        from stores.adapters.mysql_session import MysqlPlace
+    except ModuleNotFoundError as error:
+        raise ConfigError(f'stores.relational_url needs {error.name}: install "planb[engines]"') from error
+
+    url = urlsplit(settings.stores.relational_url or "")
+    mysql = settings.stores.mysql
+    return MysqlPlace(
+        url.hostname or "",
+        url.port or MYSQL_PORT,
+        url.username or "",
+        url.path.lstrip("/"),
+        settings.secrets.mysql_password_file,
+        mysql.tls,
+        mysql.ca_file,
+        mysql.connections,
+    )

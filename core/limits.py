@@ -182,6 +182,29 @@ CASSANDRA_SCHEMA_S_MAX = 60
 """How long a process waits for its turn at the schema, and for the nodes to agree on it."""
 STORE_QUEUE_MAX = 1_024
 """Calls that wait for the threads or connections of one store; beyond it 503."""
+ROW_KEY_BYTES_MAX = 240
+"""The key of a row in its canonical encoding; also the characters of any other text that rows are found by. No id comes
+near it: it is what MySQL takes into an index."""
+SQL_CONNECTIONS_MIN = 2
+"""To a database server, of one process: one that writes, the others read."""
+SQL_CONNECTIONS_LEFT = 4
+"""What a database server takes beside the connections of one process: an operator, a snapshot beside it."""
+SQL_CONNECT_S_MAX = 3
+SQL_ANSWER_S_MAX = 10
+"""A statement, or a whole transaction, that a database server has not answered for so long: the connection is given
+up."""
+SQL_LOCK_WAIT_S = 2
+"""How long a statement waits in the database for another process's transaction."""
+SQL_TRIES_MAX = 5
+"""How often a transaction that met another one is done in all."""
+SQL_IDLE_S_MAX = 3_600
+"""The server closes a connection that nobody used for so long."""
+SQL_PACKET_BYTES_MIN = 16_777_216
+"""What a database server has to take as one statement."""
+SQL_STATEMENT_BYTES_MAX = 1_024_000
+"""Of a statement that writes many rows (the driver's own bound); it may be exceeded by one row."""
+SQL_MIGRATE_S_MAX = 60
+"""How long a process waits for another one that migrates."""
 VIEW_CACHE_MAX = 50_000
 """Reads of the relational store that are kept in memory per process."""
 VIEW_CACHE_BYTES_MAX = 67_108_864
@@ -444,6 +467,13 @@ assert (125 + 6) * STREAM_CLIENT_FRAMES_MAX <= STREAM_CLIENT_BYTES_MAX <= STREAM
 assert CURSOR_CHARS_MAX < STREAM_RECEIVED_BYTES_MAX
 assert 16 * CONNECTION_QUEUE_BYTES_MAX <= STREAMS_BYTES_MAX
 assert STREAM_FRAME_BYTES_MAX < CONNECTION_QUEUE_BYTES_MAX
+# MySQL indexes 3,072 bytes, four to a character: three texts, or an overwrite's key with its table, column and stamp.
+assert 3 * 4 * ROW_KEY_BYTES_MAX + 8 <= 3_072
+# "U" and 63 characters, twice, a lane, and what JSON puts around them.
+assert ROW_KEY_BYTES_MAX >= 2 * (64 + 3) + 6 + 2 and KEY_CHARS_MAX <= ROW_KEY_BYTES_MAX
+# One row of an event, every byte of it escaped.
+assert SQL_STATEMENT_BYTES_MAX + 2 * LANE_BATCH_BYTES_MAX <= SQL_PACKET_BYTES_MIN
+assert SQL_TRIES_MAX * SQL_LOCK_WAIT_S <= SQL_ANSWER_S_MAX < SQL_MIGRATE_S_MAX < SQL_IDLE_S_MAX
 assert SESSIONS_ENDED_MAX < SESSIONS_OF_USER_MAX <= PAGE_MAX
 # A page of dialogs that are all to be searched: each looks at some.
 assert 10 * PAGE_MAX <= SCAN_DIALOGS_MAX

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deploy.local.etcd import Etcd
     from deploy.local.mariadb import MariaDB
     from deploy.local.seaweedfs import SeaweedFS
+    from tests.support.mysql import Databases
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,15 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator["MariaDB"]:
     needs("mariadb")
     with started(MariaDB(tmp_path_factory.mktemp("mariadb"))) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def mysql_databases(mariadb: "MariaDB", tmp_path_factory: pytest.TempPathFactory) -> Iterator["Databases"]:
+    """Its databases, emptied for each who asks."""
+    from tests.support.mysql import shared_databases
+
+    with shared_databases(mariadb, tmp_path_factory.mktemp("mysql")) as made:
+        yield made
 
 
 # The servers that take long to start are shared by all tests of a run: names of your own, and leave them running.

@@ -64,7 +64,7 @@ class MariaDB(Process):
         """What it needs to know before all else. It refuses to be root unless it is told to be."""
         base = self._program.parents[1]
         user = [f"--user={getpass.getuser()}"] if os.geteuid() == 0 else []
-        return ["--no-defaults", f"--basedir={base}", f"--datadir={self._data}", *user]
+        return ["--no-defaults", f"--basedir={base}", f"--datadir={self._data}", f"--tmpdir={self._folder}", *user]
 
     def _make(self) -> None:
         """Its system tables, whole or not at all."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from core import limits
 from core.errors import Undecodable
 from core.tables import TABLES, Cell, Column, Effect, Kind, Law, Table, canonical, merge
 from stores.ports import Stamped
@@ -29,6 +30,9 @@ STORED = TABLES | {OVERWRITES: OVERWRITES_TABLE}
 
 DEFAULTS: dict[Kind, Any] = {Kind.TEXT: "", Kind.INT: 0, Kind.JSON: None}
 
+_NUL = canonical("\0")[1:-1]
+"""In a key: to MariaDB's collations "" and "\0" are one text."""
+
 Key = tuple[str | int, ...]
 Cells = dict[str, Cell]
 """column -> cell, for the columns that were written."""
@@ -47,6 +51,8 @@ def plain(kind: Kind, value: Any, where: str) -> Any:
 
     JSON goes through its encoding once, so that {1: 2}, a tuple or a struct read the same from every adapter.
     """
+    if isinstance(value, str) and not _encodable(value):
+        raise Undecodable(f"{where} takes valid Unicode")
     if kind is Kind.TEXT:
         if isinstance(value, str):
             return value
@@ -63,15 +69,47 @@ def plain(kind: Kind, value: Any, where: str) -> Any:
     raise Undecodable(f"{where} takes {kind.value}, not {value!r:.80}")
 
 
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def key_of(name: str, parts: Iterable[Any]) -> Key:
     """The key parts in the table's order, checked."""
     table, parts = table_named(name), tuple(parts)
     if len(parts) != len(table.key):
         raise Undecodable(f"the key of {name} has {len(table.key)} parts, not {len(parts)}")
-    return tuple(
+    key = tuple(
         plain(kind, part, f"{name}.{part_name}")
         for (part_name, kind), part in zip(table.key.items(), parts, strict=True)
     )
+    if name != OVERWRITES:
+        text = canonical(key)
+        if len(text) > limits.ROW_KEY_BYTES_MAX or _NUL in text:
+            most = limits.ROW_KEY_BYTES_MAX
+            raise Undecodable(f"the key of {name} takes {most} bytes without NUL, not {key!r:.80}")
+    return key
+
+
+def found_by(table: Table, column: str) -> bool:
+    """Are rows found, or ordered, by this column? Then it is in an index."""
+    return column in table.by or any(column in order for order in table.pages)
+
+
+def checked(name: str, column: str, value: Any) -> Any:
+    """A column's value in the form that all adapters store. Undecodable for what it can not be, or no index takes."""
+    table = STORED[name]
+    kind = table.columns[column].kind
+    value = plain(kind, value, f"{name}.{column}")
+    if kind is Kind.TEXT and (len(value) > limits.ROW_KEY_BYTES_MAX or "\0" in value) and found_by(table, column):
+        most = limits.ROW_KEY_BYTES_MAX
+        raise Undecodable(f"{name}.{column} takes {most} characters without NUL, not {value!r:.80}")
+    return value
 
 
 class Fold:
@@ -106,7 +144,7 @@ class Fold:
             if column is None:
                 raise Undecodable(f"this version knows no column {name}.{column_name}")
             lww = column.law is Law.LWW
-            cell = Cell(plain(column.kind, value, f"{name}.{column_name}"), stamp if lww else 0)
+            cell = Cell(checked(name, column_name, value), stamp if lww else 0)
             cells[column_name] = cell
             if lww and column.listed and contested(name):
                 basis = plain(Kind.INT, effect.basis.get(column_name, 0), f"the basis of {name}.{column_name}")
@@ -161,7 +199,7 @@ def loaded(name: str, row: Mapping[str, Any]) -> tuple[Key, Cells]:
             stamp = 0
         elif stamp == 0:
             continue
-        cells[column_name] = Cell(plain(column.kind, row[column_name], f"{name}.{column_name}"), stamp)
+        cells[column_name] = Cell(checked(name, column_name, row[column_name]), stamp)
     if unknown := set(row) - known:
         raise Undecodable(f"this version knows no column {name}.{min(unknown)}")
     return key, cells
@@ -203,3 +241,8 @@ def unwritten(table: Table, column: str, value: Any) -> bool:
     """Is this what a column of another law than lww shows that was never written?"""
     found = table.columns.get(column)
     return found is not None and value == DEFAULTS[found.kind]
+
+
+def json_map(known: Mapping[int, int]) -> str:
+    """lane -> id, as SQL looks into it."""
+    return msgspec.json.encode({str(lane): id for lane, id in known.items()}).decode()

@@ -8,13 +8,11 @@ lost is replayed from exactly where the file stands. What nothing can replay is 
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
-
-import msgspec
 
 from core import limits
 from core.errors import ConfigError, Corrupt, Overloaded, StoreUnavailable, Undecodable
@@ -169,13 +167,8 @@ def canonical_text(value: str | int) -> bytes:
 
 
 def within(id: str, known: str) -> str:
-    """SQL: is this id at or below that of its lane in `json_map`?"""
+    """SQL: is this id at or below that of its lane in `cells.json_map`?"""
     return f"{id} <= coalesce(json_extract({known}, '$.\"' || ({id} & {(1 << LANE_BITS) - 1}) || '\"'), 0)"
-
-
-def json_map(known: Mapping[int, int]) -> str:
-    """lane -> id, for `within`."""
-    return msgspec.json.encode({str(lane): id for lane, id in known.items()}).decode()
 
 
 LOCAL_SCHEMA = (

@@ -17,8 +17,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from core.messages import Row
+from stores.adapters.cells import json_map
 from stores.adapters.message_rows import decoded
-from stores.adapters.sqlite_file import json_map, within
+from stores.adapters.sqlite_file import within
 from stores.ports import Sent
 
 VERSION = 1

@@ -12,7 +12,6 @@ from core.tables import TABLES, Law
 from stores.digest import Digest, digest, digest_of
 from stores.ports import Mark, RelationalBatch, Stamped
 from tests.support.stores import (
-    ADAPTERS,
     AWKWARD,
     PROBE,
     PROBE_TABLE,
@@ -48,11 +47,11 @@ async def folded(
 
 @given(st.data())
 @settings(max_examples=25, deadline=None)
-def test_rows_equal_the_reference_fold_in_every_adapter(data: st.DataObject) -> None:
+def test_rows_equal_the_reference_fold_in_every_adapter(adapters: tuple[str, ...], data: st.DataObject) -> None:
     effects = data.draw(any_effects(TABLES), "effects")
-    orders = [data.draw(any_batches(effects), adapter) for adapter in ADAPTERS]
+    orders = [data.draw(any_batches(effects), adapter) for adapter in adapters]
     expected = reference(effects)
-    results = [asyncio.run(folded(adapter, order, TABLES)) for adapter, order in zip(ADAPTERS, orders, strict=True)]
+    results = [asyncio.run(folded(adapter, order, TABLES)) for adapter, order in zip(adapters, orders, strict=True)]
     for rows, conflicts, sums in results:
         assert rows == expected
         assert conflicts == results[0][1]
@@ -61,11 +60,11 @@ def test_rows_equal_the_reference_fold_in_every_adapter(data: st.DataObject) -> 
 
 @given(st.data())
 @settings(max_examples=25, deadline=None)
-def test_every_law_with_every_kind_equals_the_reference_fold(data: st.DataObject) -> None:
+def test_every_law_with_every_kind_equals_the_reference_fold(adapters: tuple[str, ...], data: st.DataObject) -> None:
     with probe_table():
         effects = data.draw(any_effects({PROBE: PROBE_TABLE}, most=12), "effects")
         expected = reference(effects, {PROBE: PROBE_TABLE})
-        for adapter in ADAPTERS:
+        for adapter in adapters:
             order = data.draw(any_batches(effects), adapter)
             rows, _, _ = asyncio.run(folded(adapter, order, {PROBE: PROBE_TABLE}))
             assert rows == expected
@@ -73,11 +72,11 @@ def test_every_law_with_every_kind_equals_the_reference_fold(data: st.DataObject
 
 @given(st.data())
 @settings(max_examples=25, deadline=None)
-def test_two_halves_loaded_into_one_equal_the_whole(data: st.DataObject) -> None:
+def test_two_halves_loaded_into_one_equal_the_whole(adapters: tuple[str, ...], data: st.DataObject) -> None:
     """Restore: a dump is merged into what replay has brought already, from any adapter into any other."""
     effects = data.draw(any_effects(TABLES), "effects")
     cut = data.draw(st.integers(0, len(effects)))
-    source, target = data.draw(st.sampled_from([(a, b) for a in ADAPTERS for b in ADAPTERS]))
+    source, target = data.draw(st.sampled_from([(a, b) for a in adapters for b in adapters]))
 
     async def both() -> Rows:
         with folder() as path, folder() as other:
@@ -116,7 +115,7 @@ def concurrent_writes(seed: int) -> list[Stamped]:
     return writes
 
 
-def test_conflicts_are_the_same_in_any_order_where_noting_pairs_is_not() -> None:
+def test_conflicts_are_the_same_in_any_order_where_noting_pairs_is_not(adapters: tuple[str, ...]) -> None:
     naive_differs = naive_lists_what_the_winner_saw = 0
     for seed in range(12):
         writes = concurrent_writes(seed)
@@ -129,7 +128,7 @@ def test_conflicts_are_the_same_in_any_order_where_noting_pairs_is_not() -> None
         for order in range(4):
             random.Random(order).shuffle(writes)
             naive.add(frozenset(pairs_noted_on_meeting(writes)))
-            for adapter in ADAPTERS:
+            for adapter in adapters:
                 _, conflicts, _ = asyncio.run(folded(adapter, [writes[:3], writes[3:]], {}))
                 found.add(tuple(conflict["stamp"] for conflict in conflicts))
         assert found == {tuple(sorted(bases.keys() - path))}
@@ -141,7 +140,9 @@ def test_conflicts_are_the_same_in_any_order_where_noting_pairs_is_not() -> None
 
 @given(st.lists(st.integers(1, 30), unique=True, min_size=1), st.data())
 @settings(max_examples=25, deadline=None)
-def test_frontiers_reach_their_greatest_mark_in_any_order(seqs: list[int], data: st.DataObject) -> None:
+def test_frontiers_reach_their_greatest_mark_in_any_order(
+    adapters: tuple[str, ...], seqs: list[int], data: st.DataObject
+) -> None:
     async def run(adapter: str, order: list[int]) -> dict[int, Any]:
         with folder() as path:
             async with relational_store(adapter, path) as store, message_store(adapter, path) as messages:
@@ -152,11 +153,11 @@ def test_frontiers_reach_their_greatest_mark_in_any_order(seqs: list[int], data:
                 assert await messages.frontier() == await store.frontier()
                 return await store.frontier()
 
-    for adapter in ADAPTERS:
+    for adapter in adapters:
         assert asyncio.run(run(adapter, data.draw(st.permutations(seqs)))) == {7: (max(seqs), 10 * max(seqs))}
 
 
-def test_any_two_writes_of_one_column_merge_as_defined_in_either_order() -> None:
+def test_any_two_writes_of_one_column_merge_as_defined_in_either_order(adapters: tuple[str, ...]) -> None:
     """All pairs of awkward values, where the orders of a text and of its encoding differ."""
     effects: list[tuple[Stamped, Stamped]] = []
     for column, (law, kind, _) in PROBE_TABLE.columns.items():
@@ -167,7 +168,7 @@ def test_any_two_writes_of_one_column_merge_as_defined_in_either_order() -> None
                 effects.append((write(1, PROBE, key, {column: first}), write(2, PROBE, key, {column: second})))
     with probe_table():
         expected = reference([effect for pair in effects for effect in pair], {PROBE: PROBE_TABLE})
-        for adapter in ADAPTERS:
+        for adapter in adapters:
             for first in (0, 1):
                 batches = [[pair[first] for pair in effects], [pair[1 - first] for pair in effects]]
                 rows, _, _ = asyncio.run(folded(adapter, batches, {PROBE: PROBE_TABLE}))

@@ -10,8 +10,9 @@ import pytest
 from core import limits
 from core.errors import ConfigError, Corrupt, Overloaded, StoreUnavailable
 from core.tables import TABLES, Effect
-from stores.adapters import sqlite_file, sqlite_schema
+from stores.adapters import sql_statements, sqlite_file
 from stores.adapters.cells import STORED
+from stores.adapters.sqlite_dialect import SQLITE
 from stores.adapters.sqlite_relational import SqliteRelationalStore
 from stores.ports import Mark, RelationalBatch, Stamped
 from tests.support.stores import NOW_MS, batch, dumped, write
@@ -31,7 +32,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteRelationalStore]:
 async def test_every_lookup_uses_an_index(store: SqliteRelationalStore) -> None:
     for name, table in TABLES.items():
         for by in {next(iter(table.key)), *table.by}:
-            sql = "EXPLAIN QUERY PLAN " + sqlite_schema.select_where(name, (by,), ())
+            sql = "EXPLAIN QUERY PLAN " + sql_statements.select_where(SQLITE, name, (by,), ())
             (plan, *more) = await store._file.read(lambda db, sql=sql: db.execute(sql, ("x",)).fetchall())
             assert plan[3].startswith("SEARCH"), (name, by, plan)
             assert not more, "a sort"
@@ -45,14 +46,14 @@ async def test_every_page_reads_in_the_order_of_an_index(store: SqliteRelational
         for where, by in orders:
             for newest_first in (True, False):
                 empty = tuple(one for one in where if one == "revoked")
-                sql = sqlite_schema.select_scan(name, where, empty, by, True, newest_first, False)
+                sql = sql_statements.select_scan(SQLITE, name, where, empty, by, True, newest_first, False)
                 values = ("x",) * (len(where) - len(empty)) + (1, 5)
                 (plan, *more) = await store._file.read(
                     lambda db, sql=sql, values=values: db.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
                 )
                 assert plan[3].startswith("SEARCH") and f"{by}>?" in plan[3], (name, where, by, plan)
                 assert not more, "a sort"
-    sql = "EXPLAIN QUERY PLAN " + sqlite_schema.select_some("hidden", ("user",), "message")
+    sql = "EXPLAIN QUERY PLAN " + sql_statements.select_some(SQLITE, "hidden", ("user",), "message")
     plans = await store._file.read(lambda db: [row[3] for row in db.execute(sql, ("Ua", "[1]"))])
     assert plans[0] == "SEARCH hidden USING PRIMARY KEY (user=? AND message=?)"
 

@@ -12,8 +12,8 @@ from unittest.mock import patch
 
 import events.adapters.valkey as valkey_log
 import stores.adapters.hot_library as hot_library
+import stores.adapters.sql_statements as sql
 import stores.adapters.sqlite_message_sql as message_sql
-import stores.adapters.sqlite_schema as schema
 from tests.simulation.plan import Plan, plan_of
 
 Edit = Callable[[str], str]
@@ -120,8 +120,8 @@ def _patched(where: str, edited: Edit) -> Iterator[None]:
         with patch.object(valkey_log, "_source", lambda: edited(text)):
             yield
     elif where == "upsert":
-        upsert = schema.upsert
-        with patch.object(schema, "upsert", lambda *of: edited(upsert(*of))):
+        upsert = sql.upsert
+        with patch.object(sql, "upsert", lambda *of: edited(upsert(*of))):
             yield
     else:
         with ExitStack() as stack:

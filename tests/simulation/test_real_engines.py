@@ -9,7 +9,8 @@ import pytest
 
 from core.tables import TABLES
 from events.adapters import valkey as valkey_log
-from stores.adapters import hot_library, sqlite_schema
+from stores.adapters import hot_library, sql_statements, sql_tables
+from stores.adapters.sqlite_dialect import SQLITE
 from tests.simulation.engine_bugs import BUGS, EngineBug, statements
 
 pytestmark = [pytest.mark.simulation, pytest.mark.integration]
@@ -50,9 +51,9 @@ def test_a_bug_in_lua_or_sql_is_noticed(name: str) -> None:
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_bug_fits_the_engines(bug: EngineBug) -> None:
     upserts = "".join(
-        sqlite_schema.upsert(name, tuple(table.columns))
+        sql_statements.upsert(SQLITE, name, tuple(table.columns))
         for name, table in TABLES.items()
-        if name in sqlite_schema.REPLICATED
+        if name in sql_tables.REPLICATED
     )
     texts = {"hot": hot_library.source(), "log": valkey_log._source(), "upsert": upserts}
     text = texts.get(bug.where) or str(statements(bug.where))

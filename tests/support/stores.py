@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from core.ids import make_id, tick_at
 from core.messages import Row
 from core.tables import TABLES, Cell, Column, Effect, Kind, Law, Table, merge
-from stores.adapters import cells, sqlite_schema
+from stores.adapters import cells, sql_tables
 from stores.adapters.memory_messages import MemoryMessageStore
 from stores.adapters.memory_relational import MemoryRelationalStore
+from stores.adapters.mysql_relational import MysqlRelationalStore
 from stores.adapters.sqlite_messages import SqliteMessageStore
 from stores.adapters.sqlite_relational import SqliteRelationalStore
 from stores.ports import Frontier, MessageStore, RelationalBatch, RelationalStore, Stamped
+from tests.support.mysql import databases, made_probe
 
 if TYPE_CHECKING:
     from tests.support.shared import CassandraNode
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 ADAPTERS = ("memory", "sqlite")
 MESSAGE_ADAPTERS = ("memory", "sqlite", "cassandra")
 """The last one on a real server."""
+SERVED = ("memory", "mysql")
+"""One more, which needs a server: the fixtures `adapter` and `adapters` of tests/contract/conftest.py start it."""
 NOW_MS = 1_700_000_000_000
 
 
@@ -36,6 +40,14 @@ def id_at(s: float, lane: int = 1) -> int:
 @asynccontextmanager
 async def relational_store(adapter: str, folder: Path) -> AsyncIterator[RelationalStore]:
     store: RelationalStore
+    if adapter == "mysql":
+        async with databases().fresh() as place, made_probe(place):
+            store = await MysqlRelationalStore.open(place, clock=lambda: NOW_MS)
+            try:
+                yield store
+            finally:
+                await store.close()
+        return
     if adapter == "memory":
         store = MemoryRelationalStore(clock=lambda: NOW_MS)
     else:
@@ -62,7 +74,11 @@ async def message_store(adapter: str, folder: Path) -> AsyncIterator[MessageStor
             yield opened
         return
     store: MessageStore
-    store = MemoryMessageStore() if adapter == "memory" else await SqliteMessageStore.open(folder / "messages.db")
+    store = (
+        MemoryMessageStore()
+        if adapter in ("memory", "mysql")
+        else await SqliteMessageStore.open(folder / "messages.db")
+    )
     try:
         yield store
     finally:
@@ -114,13 +130,13 @@ PROBE_TABLE = Table(
 def probe_table() -> Iterator[None]:
     """The adapters know PROBE meanwhile."""
     cells.STORED[PROBE] = PROBE_TABLE
-    table = sqlite_schema.REPLICATED[PROBE] = sqlite_schema.table_of(PROBE, PROBE_TABLE)
-    sqlite_schema.READERS[PROBE] = sqlite_schema.Reader(PROBE)
+    table = sql_tables.REPLICATED[PROBE] = sql_tables.table_of(PROBE, PROBE_TABLE)
+    sql_tables.READERS[PROBE] = sql_tables.Reader(PROBE)
     try:
         yield
     finally:
-        sqlite_schema.METADATA.remove(table)
-        for known in (cells.STORED, sqlite_schema.REPLICATED, sqlite_schema.READERS):
+        sql_tables.METADATA.remove(table)
+        for known in (cells.STORED, sql_tables.REPLICATED, sql_tables.READERS):
             del known[PROBE]
 
 
@@ -154,7 +170,12 @@ AWKWARD: dict[Kind, list[Any]] = {
     Kind.JSON: [None, 0, "x", "", [1], [], {}, {"1": 2}, {"b": 1, "a": [None]}, True],
 }
 VALUES = {kind: st.sampled_from(values) for kind, values in AWKWARD.items()}
+FOUND_BY = st.sampled_from([text for text in AWKWARD[Kind.TEXT] if "\0" not in text])
 KEYS = {Kind.TEXT: st.sampled_from(["Ua", "Ub", "é", ""]), Kind.INT: st.sampled_from([0, 7, (1 << 62) + 1])}
+
+
+def _values_of(table: Table, column: str, kind: Kind) -> st.SearchStrategy[Any]:
+    return FOUND_BY if kind is Kind.TEXT and cells.found_by(table, column) else VALUES[kind]
 
 
 @st.composite
@@ -167,7 +188,7 @@ def any_effects(draw: st.DrawFn, tables: Mapping[str, Table] = TABLES, most: int
         table = tables[name]
         key = tuple(draw(KEYS[kind]) for kind in table.key.values())
         columns = {
-            column: 1 if law is Law.ONCE else draw(VALUES[kind])
+            column: 1 if law is Law.ONCE else draw(_values_of(table, column, kind))
             for column, (law, kind, _) in table.columns.items()
             if draw(st.booleans())
         }

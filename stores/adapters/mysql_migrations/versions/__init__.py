@@ -1,0 +1,1 @@
+"""Numbered; see the package above."""
