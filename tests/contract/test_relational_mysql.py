@@ -2,27 +2,37 @@
 
 import asyncio
 import contextlib
+import datetime
+import ipaddress
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from cli.waiting import until
 from core import limits
 from core.errors import ConfigError, Overloaded, StoreUnavailable
+from core.tables import TABLES
 from deploy.local.mariadb import MariaDB
 from stores.adapters import mysql_migrations as migrations
 from stores.adapters import sql_statements as sql
 from stores.adapters.cells import STORED
 from stores.adapters.mysql_dialect import MYSQL
 from stores.adapters.mysql_engine import MysqlEngine
+from stores.adapters.mysql_engine import opened as connection_to
 from stores.adapters.mysql_relational import MysqlRelationalStore
 from stores.adapters.mysql_session import MysqlPlace
 from stores.adapters.sql_relational import Step
 from stores.adapters.sql_tables import METADATA
 from stores.ports import Mark
 from tests.support.mysql import Databases, created, raw
-from tests.support.stores import NOW_MS, batch, dumped, write
+from tests.support.store_writer import LANE, effects_of
+from tests.support.stores import NOW_MS, batch, dumped, id_at, reference, write
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -122,6 +132,43 @@ async def test_a_server_that_breaks_a_promise_is_refused_by_name(tmp_path: Path,
         assert refused.value.exit_code == 8
 
 
+def certificate(folder: Path, host: str) -> tuple[Path, Path]:
+    """A key and a certificate that it has signed itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))])
+    begin = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, begin.replace(year=2100))
+    signed = made.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    files = folder / "server.key", folder / "server.pem"
+    plain = serialization.NoEncryption()
+    files[0].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, plain)
+    )
+    files[1].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    return files
+
+
+async def test_tls_is_spoken_to_the_host_that_was_named_alone(tmp_path: Path) -> None:
+    key, pem = certificate(tmp_path, "127.0.0.1")
+    async with own_server(tmp_path, f"--ssl-key={key}", f"--ssl-cert={pem}") as (_, place):
+        async with connection_to(place._replace(tls=True, ca_file=pem)) as connection, connection.cursor() as cursor:
+            await cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
+            assert (await cursor.fetchone())[1]
+        with pytest.raises(StoreUnavailable):
+            await opened(place._replace(tls=True))  # nobody whom this machine trusts has signed it
+        (tmp_path / "other").mkdir()
+        _, other = certificate(tmp_path / "other", "127.0.0.1")
+        with pytest.raises(StoreUnavailable):
+            await opened(place._replace(tls=True, ca_file=other))
+        with pytest.raises(ConfigError, match="ca_file"):
+            await opened(place._replace(tls=True, ca_file=tmp_path / "none"))
+        store = await opened(place._replace(tls=True, ca_file=pem))
+        await store.apply(batch([write(5, "users", "Ua", {"name": "a"})]))
+        assert len(await dumped(store, "users")) == 1
+        await store.close()
+
+
 async def test_a_wrong_password_and_an_absent_database_are_for_the_operator(
     mysql_databases: Databases, place: MysqlPlace, tmp_path: Path
 ) -> None:
@@ -204,6 +251,34 @@ async def test_a_closed_store_is_unavailable(place: MysqlPlace) -> None:
     await store.close()
     with pytest.raises(StoreUnavailable):
         await store.frontier()
+
+
+async def test_a_server_killed_in_the_midst_of_commits_has_exactly_what_its_frontier_covers(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    async with own_server(tmp_path) as (server, place):
+        store = await opened(place)
+        n = 0
+        for _ in range(4):
+            kill = asyncio.create_task(_killed(server, rng.uniform(0.05, 0.6)))
+            while True:
+                n += 1
+                try:
+                    await store.apply(batch(effects_of(5, n), {LANE: Mark(n, id_at(n))}))
+                except StoreUnavailable:
+                    break
+            await kill
+            await server.start()
+            there = (await store.frontier()).get(LANE, Mark(0, 0)).seq
+            assert there in (n - 1, n), "what was acknowledged is there, and at most what was not answered"
+            effects = [effect for at in range(1, there + 1) for effect in effects_of(5, at)]
+            assert {name: await dumped(store, name) for name in TABLES} == reference(effects)
+            n = there - 1 if there else 0  # the log gives the last one again
+        await store.close()
+
+
+async def _killed(server: MariaDB, after_s: float) -> None:
+    await asyncio.sleep(after_s)  # the moment of death
+    server.kill()
 
 
 # -- transactions
