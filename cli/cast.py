@@ -81,10 +81,18 @@ class Cast:
     """Makes users at their home DCs and keeps their clients."""
 
     def __init__(
-        self, regions: Mapping[str, Region], sys_key: bytes, *, watched: bool = True, key_file: Path | None = None
+        self,
+        regions: Mapping[str, Region],
+        sys_key: bytes,
+        *,
+        watched: bool = True,
+        key_file: Path | None = None,
+        options: Options | None = None,
     ) -> None:
-        """`key_file`: where the key is from, to be named when a datacenter does not take it."""
+        """`key_file`: where the key is from, to be named when a datacenter does not take it. `options`: of all
+        clients."""
         self._key_file = key_file
+        self._options = options
         self._places = regions
         self._sys_key = sys_key
         self.names = tuple(regions)
@@ -151,7 +159,9 @@ class Cast:
         """One more client of this user, in some region: the same person on a second device."""
         regions = [region, *(name for name in self.names if name != region)]
         urls = [self._places[name].url for name in regions]
-        return Client(urls, self._tokens[nick], user=user_id(nick), session=self._session, options=options)
+        return Client(
+            urls, self._tokens[nick], user=user_id(nick), session=self._session, options=options or self._options
+        )
 
     def region(self, nick: str) -> str:
         """Where this nick's client is now."""

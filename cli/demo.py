@@ -12,15 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from cli import irc
+from cli import engines, irc
 from cli.conversation import Conversation, generate
 from cli.ending import Ended, Ending
+from cli.engines import Provider
 from cli.planet import Planet
 from cli.story import Story
 from core.errors import Conflict, Invalid
 
 REFUSED_SHOWN = 5
 NAMES = ("fra", "iad", "nrt")
+ON_REAL_ENGINES = 2
+"""So many of them: each takes a gigabyte."""
 
 
 async def run(args: argparse.Namespace) -> Any:
@@ -31,11 +34,13 @@ async def run(args: argparse.Namespace) -> Any:
     playing = False
     try:
         with _home(args.home) as home:
-            planet = Planet(home, NAMES)
+            names, provider = _engines(args)
+            planet = Planet(home, names, provider)
             ending.hurried_by(planet.kill)
             try:
                 if not args.headless:
-                    _say(f"starting {', '.join(NAMES)}: for each two Valkeys and a process, in {home}")
+                    each = "two Valkeys and a process" if provider is None else "real servers and a process"
+                    _say(f"starting {', '.join(names)}: for each {each}, in {home}")
                 await planet.start()
                 if args.headless:
                     return await Story(planet, conversations, args.seed, _say).play()
@@ -50,6 +55,15 @@ async def run(args: argparse.Namespace) -> Any:
             raise
         if not playing or ending.number == signal.SIGHUP:
             raise Ended(ending.number) from None
+
+
+def _engines(args: argparse.Namespace) -> tuple[tuple[str, ...], Provider | None]:
+    """The datacenters, and who starts what they stand on."""
+    if args.engines == "real":
+        if args.objects == "folder":
+            raise Invalid("--objects folder: real engines have S3")
+        return NAMES[:ON_REAL_ENGINES], engines.provider("real", args.stopped)
+    return NAMES, engines.provider("s3", args.stopped) if args.objects == "s3" else None
 
 
 @contextlib.contextmanager

@@ -116,6 +116,16 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=1, metavar="N", help="of what is generated, and of the story (1)")
     demo.add_argument("--messages", type=int, default=600, metavar="N", help="so many are generated (600)")
     demo.add_argument("--home", type=Path, metavar="DIR", help="keep everything there (default: a temporary folder)")
+    demo.add_argument(
+        "--engines",
+        choices=("embedded", "real"),
+        default="embedded",
+        help="real: two datacenters on the servers that `make servers` installed (embedded)",
+    )
+    demo.add_argument("--objects", choices=("folder", "s3"), help="where objects are (folder; with real engines S3)")
+    demo.add_argument(
+        "--stopped", type=float, default=60.0, metavar="S", help="so long a real server stands still, or is down (60)"
+    )
     demo.set_defaults(run=_demo)
 
     serve = _command(commands, "serve", "run the services of one datacenter")

@@ -1,7 +1,7 @@
 """Several whole datacenters on this machine, for the demo and the tests: real processes, real servers, real sockets.
 
-Each DC has two Valkeys, a process `planb serve all`, SQLite files and an object directory. All traffic between DCs
-goes through relays (`links.py`) that can be cut.
+Each DC has two Valkeys, a process `planb serve all`, SQLite files and an object directory, or other servers in their
+places (`engines.py`). All traffic between DCs goes through relays (`links.py`) that can be cut.
 """
 
 import asyncio
@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from cli import servers
+from cli.engines import Engines, Provider
 from cli.links import Link
 from cli.regions import Region
 from cli.servers import Child
+from cli.toml_text import toml_lines
 from cli.waiting import until
 from core.errors import Conflict, NotFound, PlanBError, Unavailable
 from core.system import entropy
@@ -37,7 +39,7 @@ class Ports(NamedTuple):
 class Site:
     """One DC: its folders, ports and child processes."""
 
-    def __init__(self, name: str, number: int, home: Path, ports: Ports) -> None:
+    def __init__(self, name: str, number: int, home: Path, ports: Ports, provider: Provider | None = None) -> None:
         self.name = name
         self.number = number
         self.home = home
@@ -46,6 +48,8 @@ class Site:
         """What burns: SQLite files and the Valkeys' data."""
         self.objects = home / "objects"
         """Object storage; survives."""
+        self.engines: Engines | None = provider.engines(name, home, self.disks) if provider else None
+        """What it stands on besides."""
         self.settings = home / "settings.toml"
         self.log = servers.valkey(f"{name} log", ports.log, self.disks / "log", home / "log.log", synced=True)
         self.hot = servers.valkey(f"{name} hot", ports.hot, self.disks / "hot", home / "hot.log", synced=False)
@@ -57,12 +61,23 @@ class Site:
 
     @property
     def children(self) -> tuple[Child, ...]:
-        return (self.log, self.hot, self.process)
+        return (*self._valkeys, *(self.engines.children if self.engines else ()), self.process)
+
+    @property
+    def _valkeys(self) -> dict[Child, int]:
+        """With their ports."""
+        found = {}
+        if self.engines is None or not self.engines.log:
+            found[self.log] = self.ports.log
+        if self.engines is None or not self.engines.hot:
+            found[self.hot] = self.ports.hot
+        return found
 
     @property
     def has_snapshot(self) -> bool:
         """Whether object storage holds anything to restore from."""
-        return any(self.objects.glob("snapshots/*"))
+        elsewhere = self.engines.has_snapshot if self.engines else None
+        return any(self.objects.glob("snapshots/*")) if elsewhere is None else elsewhere
 
     @property
     def url(self) -> str:
@@ -77,16 +92,18 @@ class Site:
             raise Conflict(f"{self.name} was killed while it started")
         if not self.process.running:
             self.process.start()
-            await servers.listening(self.process, self.ports.public)
+            await servers.listening(self.process, self.ports.public, READY_S_MAX)
         self.wanted = self._kills == kills
 
     async def start_servers(self) -> None:
-        """The two Valkeys alone: what a restore needs."""
-        for child, port in ((self.log, self.ports.log), (self.hot, self.ports.hot)):
+        """All but its own process: what a restore needs."""
+        for child, port in self._valkeys.items():
             if not child.running:
                 (self.disks / child.name.split()[1]).mkdir(parents=True, exist_ok=True)
                 child.start()
                 await servers.listening(child, port)
+        if self.engines:
+            await self.engines.start()
 
     async def revive(self) -> list[str]:
         """Starts again what ended by itself; what it was, with its last words, and whether it starts."""
@@ -139,11 +156,14 @@ class Site:
                 raise Unavailable(f"{self.name} is not ready after {timeout_s:.0f} s: {missing}")
 
     def kill(self) -> None:
-        """kill -9 of every process of the DC."""
+        """kill -9 of every process of the DC; object storage goes on."""
         self.wanted = False
         self._kills += 1
-        for child in self.children:
+        self.process.kill()
+        for child in self._valkeys:
             child.kill()
+        if self.engines:
+            self.engines.kill(objects=False)
 
     def burn(self) -> None:
         """Deletes the disks of a killed DC; object storage stays."""
@@ -155,20 +175,23 @@ class Site:
     async def stop(self) -> None:
         self.wanted = False
         await self.process.stop()
-        await asyncio.gather(self.hot.stop(), self.log.stop())
+        await asyncio.gather(*(child.stop() for child in self._valkeys))
+        if self.engines:
+            self.engines.kill(objects=True)
 
 
 class Planet:
     """All DCs and the links between them."""
 
-    def __init__(self, home: Path, names: tuple[str, ...]) -> None:
+    def __init__(self, home: Path, names: tuple[str, ...], provider: Provider | None = None) -> None:
+        """`provider`: of what each DC stands on besides, where it is more than its own."""
         self.home = home
         keys = home / "keys"
         keys.mkdir(parents=True, exist_ok=True)
         pairs = [(a, b) for a in names for b in names if a != b]
         ports = servers.free_ports(4 * len(names) + len(pairs))
         self.sites = {
-            name: Site(name, number, home / name, Ports(*ports[4 * number - 4 : 4 * number]))
+            name: Site(name, number, home / name, Ports(*ports[4 * number - 4 : 4 * number]), provider)
             for number, name in enumerate(names, start=1)
         }
         self.links = {
@@ -221,6 +244,8 @@ class Planet:
         """kill -9 of all that runs."""
         for site in self.sites.values():
             site.kill()
+            if site.engines:
+                site.engines.kill(objects=True)
 
     async def rebuild(self, name: str) -> dict[str, Any]:
         """A DC burns, if it has not yet, and comes back: restored from its object storage, then caught up from the
@@ -258,32 +283,38 @@ class Planet:
 
     def _write_settings(self, site: Site) -> None:
         keys = self.home / "keys"
-        text = json.dumps  # a JSON string is a TOML string
-        lines = [
-            "[dc]",
-            f"name = {text(site.name)}",
-            f"number = {site.number}",
-            "[public]",
-            f"port = {site.ports.public}",
-            "[sys]",
-            f"port = {site.ports.sys}",
-            "[stores]",
-            f"data_dir = {text(str(site.disks / 'data'))}",
-            f"objects_dir = {text(str(site.objects))}",
-            f"log_url = {text(f'redis://127.0.0.1:{site.ports.log}/0')}",
-            f"hot_url = {text(f'redis://127.0.0.1:{site.ports.hot}/0')}",
-            "[secrets]",
-            f"token_key_file = {text(str(keys / 'token.key'))}",
-            f"sys_key_file = {text(str(keys / 'sys.key'))}",
-            f"signing_key_file = {text(str(keys / f'{site.name}.signing.key'))}",
-        ]
-        for (source, target), link in self.links.items():
-            if source == site.name:
-                lines += [
-                    f"[peers.{target}]",
-                    f"number = {self.sites[target].number}",
-                    f"sys_url = {text(f'http://127.0.0.1:{link.port}')}",
-                    f"public_key = {text(self._public[target])}",
-                ]
+        secrets = {
+            "token_key_file": keys / "token.key",
+            "sys_key_file": keys / "sys.key",
+            "signing_key_file": keys / f"{site.name}.signing.key",
+        }
+        stores: dict[str, Any] = {
+            "data_dir": site.disks / "data",
+            "objects_dir": site.objects,
+            "log_url": f"redis://127.0.0.1:{site.ports.log}/0",
+            "hot_url": f"redis://127.0.0.1:{site.ports.hot}/0",
+        }
+        if site.engines:
+            stores |= site.engines.stores
+            secrets |= site.engines.secrets
+            if "objects_url" in stores:
+                del stores["objects_dir"]
+        peers = {
+            target: {
+                "number": self.sites[target].number,
+                "sys_url": f"http://127.0.0.1:{link.port}",
+                "public_key": self._public[target],
+            }
+            for (source, target), link in self.links.items()
+            if source == site.name
+        }
+        tables = {
+            "dc": {"name": site.name, "number": site.number},
+            "public": {"port": site.ports.public},
+            "sys": {"port": site.ports.sys},
+            "stores": stores,
+            "secrets": secrets,
+            "peers": peers,
+        }
         site.home.mkdir(parents=True, exist_ok=True)
-        site.settings.write_text("\n".join(lines) + "\n")
+        site.settings.write_text("".join(f"{line}\n" for line in toml_lines(tables)))

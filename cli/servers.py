@@ -151,7 +151,7 @@ def valkey(name: str, port: int, folder: Path, output: Path, *, synced: bool) ->
     return Child(name, command, output, {"LC_ALL": "C"})
 
 
-async def listening(child: Child, port: int) -> None:
+async def listening(child: Child, port: int, start_s_max: float = START_S_MAX) -> None:
     """Returns when the child's port accepts; Unavailable with the child's last words if it ends before."""
 
     async def accepts() -> bool:
@@ -164,5 +164,5 @@ async def listening(child: Child, port: int) -> None:
         writer.close()
         return True
 
-    if not await until(accepts, START_S_MAX):
-        raise Unavailable(f"{child.name} does not listen on {port} after {START_S_MAX:.0f} s")
+    if not await until(accepts, start_s_max):
+        raise Unavailable(f"{child.name} does not listen on {port} after {start_s_max:.0f} s")

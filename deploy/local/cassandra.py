@@ -7,12 +7,14 @@ from pathlib import Path
 
 from cli.servers import Child, free_ports
 from deploy.local import install, jvm
-from deploy.local.starting import ASKED_S_MAX, HOST, Group, Process, private
+from deploy.local.starting import HOST, Group, Process, private
 
 READY_S_MAX = 180.0
 """It takes 15-25 s on an idle machine."""
 HEAP_MB = 384
 _RING_DELAY_MS = 2_000
+_RESULT_S_MAX = 30.0
+"""A change of the schema takes it seconds."""
 _CONFIG = Path(__file__).with_name("cassandra.yaml.tmpl")
 _LOGBACK = """<configuration>
 <appender name="out" class="ch.qos.logback.core.ConsoleAppender">
@@ -101,9 +103,13 @@ class Cassandra(Process):
         (self._conf / "logback.xml").write_text(_LOGBACK)
         await self._begin(self._look, READY_S_MAX)
 
+    async def cql(self, statement: str) -> None:
+        """Does this; who needs an answer takes a driver. OSError where it is refused, or nobody answers."""
+        await _ask(self.host, self.port, statement)
+
     async def _look(self) -> str:
         """It answers clients when it has joined; its other nodes are there when it has them as peers."""
-        peers = await _peers(self.host, self.port)
+        _, _, _, peers = _ROWS.unpack_from(await _ask(self.host, self.port, _PEERS))
         return "" if peers == self._nodes - 1 else f"{peers} of {self._nodes - 1} other nodes are there"
 
 
@@ -151,16 +157,15 @@ def _frame(kind: int, body: bytes) -> bytes:
     return _HEAD.pack(4, 0, 0, kind, len(body)) + body
 
 
-async def _peers(host: str, port: int) -> int:
-    """How many other nodes this one knows. OSError where it does not answer."""
-    async with asyncio.timeout(ASKED_S_MAX):
+async def _ask(host: str, port: int, statement: str) -> bytes:
+    """The body of its result. OSError where there is none."""
+    async with asyncio.timeout(_RESULT_S_MAX):
         reader, writer = await asyncio.open_connection(host, port)
         try:
             writer.write(_frame(_STARTUP, struct.pack(">H", 1) + _text("CQL_VERSION") + _text("3.0.0")))
             await _answer(reader, _READY)
-            writer.write(_frame(_QUERY, _text(_PEERS, ">i") + struct.pack(">HB", _ONE, _NO_METADATA)))
-            _, _, _, rows = _ROWS.unpack_from(await _answer(reader, _RESULT))
-            return int(rows)
+            writer.write(_frame(_QUERY, _text(statement, ">i") + struct.pack(">HB", _ONE, _NO_METADATA)))
+            return await _answer(reader, _RESULT)
         finally:
             writer.close()
 
@@ -172,5 +177,5 @@ async def _answer(reader: asyncio.StreamReader, kind: int) -> bytes:
     except asyncio.IncompleteReadError as error:
         raise ConnectionResetError("it closed the connection") from error
     if found != kind:
-        raise ConnectionError(f"answer {found} instead of {kind}: {body[:80]!r}")
+        raise ConnectionError(f"answer {found} instead of {kind}: {body[:200]!r}")
     return body
