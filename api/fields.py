@@ -41,8 +41,6 @@ async def raw_body_of(request: web.Request, who: str, bytes_max: int) -> bytes:
                 request[BODY] = await _counted(request, place, who, bytes_max)
         except TimeoutError as error:
             raise TooSlow from error
-        except ConnectionError as error:
-            raise Invalid("the body did not arrive whole") from error
     place.enter()
     return request[BODY]
 
@@ -60,11 +58,14 @@ def too_large(bytes_max: int) -> TooLarge:
 async def _counted(request: web.Request, place: Place, who: str, bytes_max: int) -> bytes:
     """What is held is what counts: a length is a word, and costs whoever says it nothing."""
     body = bytearray()
-    async for part in request.content.iter_any():
-        if len(body) + len(part) > bytes_max:
-            raise too_large(bytes_max)
-        place.hold(len(part), who)
-        body += part
+    try:
+        async for part in request.content.iter_any():
+            if len(body) + len(part) > bytes_max:
+                raise too_large(bytes_max)
+            place.hold(len(part), who)
+            body += part
+    except OSError as error:  # the client has gone: not even a body that has come whole is given out any more
+        raise Invalid("the body did not arrive whole") from error
     return bytes(body)
 
 

@@ -2,15 +2,18 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import socket
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import pytest
+from aiohttp import web
 
 from api.door import Door
 from api.metrics import Metrics
+from api.tokens import Caller, Tokens
 from cli.listeners import open_public, open_sys, runner_of
 from cli.settings import Listen
 from core import limits
@@ -29,6 +32,7 @@ class Place(NamedTuple):
     door: Door
     metrics: Metrics
     dc: ApiDc | ReplicatedDc
+    runner: web.AppRunner
 
     async def connect(self) -> Pipe:
         return await asyncio.open_connection("127.0.0.1", self.port)
@@ -42,7 +46,7 @@ async def public(connections_max: int = 100) -> AsyncIterator[Place]:
         door = Door(connections_max, api.parts.metrics)
         front = await open_public(runner, ANYWHERE, door, lambda: True, wall_clock_ms)
         try:
-            yield Place(front.port, door, api.parts.metrics, api)
+            yield Place(front.port, door, api.parts.metrics, api, runner)
         finally:
             await front.close(1)
             await runner.cleanup()
@@ -56,7 +60,7 @@ async def internal(connections_max: int = 100) -> AsyncIterator[Place]:
         door = Door(connections_max, metrics)
         await open_sys(runner, ANYWHERE, door)
         try:
-            yield Place(door.port, door, metrics, world["fra"])
+            yield Place(door.port, door, metrics, world["fra"], runner)
         finally:
             await door.close()
             await runner.cleanup()
@@ -166,6 +170,50 @@ async def test_who_goes_away_in_the_middle_of_a_body_fills_no_log(caplog: pytest
         await until(lambda: "planb_http_bodies_coming 0" in place.metrics.text())
         assert 'planb_http_requests_total{route="POST /v1/login",status="400"} 1' in place.metrics.text()
         assert not [record for record in caplog.records if record.name == "planb.api"]
+
+
+GONE: dict[str, OSError | None] = {
+    "it closed": None,
+    "nothing is heard of it": TimeoutError(errno.ETIMEDOUT, "Connection timed out"),
+    "no way leads to it": OSError(errno.EHOSTUNREACH, "No route to host"),
+}
+"""What a socket says of a client."""
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+@pytest.mark.parametrize("how", GONE)
+async def test_who_goes_away_before_the_body_is_read_fills_no_log(
+    how: str, missing: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a body that has come whole the framework then says, too, that the connection is lost."""
+    asked, go = asyncio.Event(), asyncio.Event()
+    of_header = Tokens.of_header
+
+    async def slow(tokens: Tokens, header: str | None) -> Caller:
+        asked.set()
+        await go.wait()
+        return await of_header(tokens, header)
+
+    monkeypatch.setattr(Tokens, "of_header", slow)
+    body = b'{"to":"Ugrace","text":"Hello"}'
+    async with public() as place:
+        assert isinstance(place.dc, ApiDc) and place.runner.server is not None
+        pipe = await place.connect()
+        head = "POST /v1/messages HTTP/1.1\r\nHost: planb\r\nX-Other: the framework's\r\n"
+        said = f"Authorization: Bearer {place.dc.user('Uada').token}\r\nContent-Length: {len(body)}\r\n\r\n"
+        pipe[1].write((head + said).encode() + body[: len(body) - missing])
+        await asyncio.wait_for(asked.wait(), 10)
+        (connection,) = place.runner.server.connections
+        if (error := GONE[how]) is None:
+            pipe[1].transport.abort()
+        else:
+            connection.transport._fatal_error(error)  # type: ignore[union-attr]  # as when a read fails
+        await until(lambda: place.door.open == 0)
+        go.set()
+        counted = 'planb_http_requests_total{route="POST /v1/messages",status="400"} 1\n'
+        await until(lambda: counted in place.metrics.text())
+        assert place.metrics.in_flight == 0
+    assert not [record for record in caplog.records if record.name == "planb.api"]
 
 
 async def test_one_that_has_asked_stays_for_longer(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
