@@ -50,7 +50,9 @@ PARKS = re.compile(r"stores\.apply: \d+ events can't be held by the stores: park
 
 def failures(site: Site) -> list[str]:
     """Unexpected errors that a datacenter's process wrote down: the beginning of each."""
-    parts = (site.home / "serve.log").read_text(errors="replace").split("Traceback (most recent call last):")
+    text = (site.home / "serve.log").read_text(errors="replace")
+    # Those of requests are written as JSON, each in one line.
+    parts = text.replace("\\n", "\n").replace('\\"', '"').split("Traceback (most recent call last):")
     heads = [(part.strip().splitlines() or [""])[-1] for part in parts]
     return [
         f"{head[:300]} … {_end(trace)}" for head, trace in zip(heads, parts[1:], strict=False) if not PARKS.search(head)
