@@ -17,7 +17,7 @@ from core.errors import ConfigError, StoreUnavailable
 from stores.adapters.cluster_hot import ClusterHot
 from stores.adapters.cluster_map import slot_of, tags
 from stores.adapters.cluster_nodes import Node
-from stores.ports import EpochLost, HotBatch, Mark, Recent, Stale
+from stores.ports import EpochLost, HotBatch, Mark, Recent, Result, Stale
 from tests.contract.hot import BOUNDS, EPOCH, FRA, RECENT_KEPT, UPDATES_KEPT, at, done, entries, feed, feeds
 from tests.contract.hot_laws import History, Step, assert_equal, steps
 from tests.contract.hot_reference import Reference
@@ -212,7 +212,7 @@ async def test_results_are_not_known_anew_by_a_repetition(shared_valkey_cluster:
     with pytest.raises(StoreUnavailable):
         await hot.apply(batch)
     struck.set(-1, False)
-    await hot.apply(batch)
+    await hot.apply(HotBatch(EPOCH, {FRA: (0, Mark(1, at(1)))}, results=results[:1]))
     assert [one.key for one in results if await hot.result("Ua", one.key)] == [one.key for one in results[-kept:]]
     await hot.close()
 
@@ -537,6 +537,9 @@ async def test_a_slot_that_stays_half_way_is_unavailable_and_nothing_of_it_is_sh
     user, neighbour = users_on(valkey_cluster, first, 2)
     await hot.apply(move(0, [user, neighbour]))
     valkey_cluster.begin_moving(slot_of(user), first, second)
+    # His list is still there and could be written; what is to come beside it is asked for elsewhere from now on.
+    with pytest.raises(StoreUnavailable):
+        await hot.apply(move(1, [user, neighbour])._replace(results=[Result(user, "k", at(1), "a", b"", {})]))
     valkey_cluster.move_keys(slot_of(user), first, second, count=1)
     for use in (hot.apply(move(1, [user, neighbour])), hot.updates(user, 0, 9), hot.dialogs(user, [], [], None, 9)):
         with pytest.raises(StoreUnavailable):
@@ -578,6 +581,23 @@ async def test_slots_of_a_node_that_nobody_looked_at_end_the_epoch(
     with pytest.raises(EpochLost):
         await hot.apply(move(1, [user]))
     await lost(hot)
+
+
+async def test_a_primary_that_is_not_empty_is_not_let_in(
+    hot: ClusterHot, valkey_cluster: ValkeyCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = users_on(valkey_cluster, valkey_cluster.servers[0])[0]
+    new = valkey_cluster.add()
+    send = Node.send
+
+    async def full(node: Node, *command: Any) -> Any:
+        return 7 if command == ("DBSIZE",) else await send(node, *command)
+
+    monkeypatch.setattr(Node, "send", full)
+    assert await hot.epoch() == EPOCH
+    valkey_cluster.move(slot_of(user), new)
+    with pytest.raises(EpochLost):
+        await hot.pts([user])
 
 
 async def test_nobody_is_waited_for_where_no_node_answers(valkey_cluster: ValkeyCluster) -> None:
