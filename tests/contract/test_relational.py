@@ -276,6 +276,8 @@ async def test_the_frontier_only_moves_forward_unless_a_restore_sets_it(store: R
     await store.apply(batch([], {1: Mark(5, 50), 2: Mark(1, 10)}))
     await store.apply(batch([], {1: Mark(4, 40), 3: Mark(2, 20)}))
     assert await store.frontier() == {1: Mark(5, 50), 2: Mark(1, 10), 3: Mark(2, 20)}
+    await store.apply(batch([], {1: Mark(6, 60)}))
+    assert await store.frontier() == {1: Mark(6, 60), 2: Mark(1, 10), 3: Mark(2, 20)}
     await store.set_frontier({1: Mark(2, 20)})
     assert await store.frontier() == {1: Mark(2, 20)}
 
@@ -323,12 +325,12 @@ async def test_meta_is_kept_by_name(store: RelationalStore) -> None:
 async def test_a_dump_comes_in_key_order_and_pages_and_leaves_out_what_was_never_written(
     store: RelationalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "CHUNK_ROWS_MAX", 3)
+    monkeypatch.setattr(limits, "CHUNK_ROWS_MAX", 2)
     keys = [(chat, user) for chat in ("G", "G1", "g", "é") for user in ("U1", "U10", "U2")]
     await store.apply(batch([write(5, "members", key, {"role": "x"}) for key in reversed(keys)]))
     await store.apply(batch([write(6, "members", ("ÿ", "z"), {"left_at": 6})]))
     pages = [page async for page in store.dump("members")]
-    assert [len(page) for page in pages] == [3, 3, 3, 3, 1]
+    assert [len(page) for page in pages] == [2, 2, 2, 2, 2, 2, 1]
     rows = [row for page in pages for row in page]
     assert [(row["chat"], row["user"]) for row in rows] == [*keys, ("ÿ", "z")]
     assert rows[0] == {"chat": "G", "user": "U1", "role": "x", "role_at": 5}

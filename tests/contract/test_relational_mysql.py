@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from cli.waiting import until
 from core import limits
-from core.errors import ConfigError, Overloaded, StoreUnavailable
+from core.errors import ConfigError, Overloaded, StoreUnavailable, Undecodable
 from core.tables import TABLES
 from deploy.local.mariadb import MariaDB
 from stores.adapters import mysql_migrations as migrations
@@ -367,6 +367,17 @@ async def test_a_failed_statement_leaves_nothing_of_its_transaction(place: Mysql
     assert await store.meta("a") is None
     await engine.write([Step(put, [("a", "2")])])
     assert await store.meta("a") == "2"
+    await engine.close()
+    await store.close()
+
+
+async def test_what_does_not_fit_is_refused_and_not_cut(place: MysqlPlace) -> None:
+    store, engine = await opened(place), MysqlEngine(place)
+    put = sql.local(MYSQL).put_meta
+    for name, value in (("n" * (limits.ROW_KEY_BYTES_MAX + 1), "1"), ("n", "v" * (1 << 24))):
+        with pytest.raises(Undecodable):
+            await engine.write([Step(put, [("fits", "1")]), Step(put, [(name, value)])])
+    assert await store.meta("fits") is None
     await engine.close()
     await store.close()
 
