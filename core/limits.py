@@ -102,6 +102,24 @@ COORDINATION_SILENT_MS_MAX = 20_000
 COORDINATION_NAME_CHARS_MAX = 64
 COORDINATION_BYTES_MAX = 4_194_304
 """An answer of etcd: what a datacenter keeps there is 128 workers, and its map."""
+PULSAR_THREADS = 8
+"""Calls of the Pulsar driver that wait for an answer at a time."""
+PULSAR_QUEUE_MESSAGES = 8
+"""Messages that the driver holds per producer and per reader; each is a group commit."""
+PULSAR_READERS_MAX = 16
+"""Readers that stay open for whoever reads on where he was."""
+PULSAR_PLACES_MAX = 1_024
+"""Groups per lane whose place in its topic is remembered."""
+PULSAR_END_MESSAGES = 8
+"""The end of a lane is read from so many of its last messages: the very last one may be a repeat."""
+PULSAR_SEARCH_MESSAGES = 64
+"""A search for a group ends so close to it."""
+PULSAR_MESSAGE_BYTES_MAX = 5_242_880
+"""Of one message, Pulsar's own bound (`maxMessageSize`)."""
+PULSAR_DISCOVER_MS = 1_000
+"""How soon a new lane of another datacenter is noticed."""
+PULSAR_BACKLOG_LOOK_S = 5
+"""How often the backlog of the own lanes is looked at."""
 APPLY_QUEUE_MAX = 8_192
 PULL_RECORDS_MAX = 2_000
 PULL_BYTES_MAX = 4_194_304
@@ -454,6 +472,9 @@ assert 5 * 1_048_576 <= S3_PART_BYTES <= S3_WHOLE_BYTES_MAX
 assert OBJECT_BYTES_MAX <= 10_000 * S3_PART_BYTES
 assert S3_CONNECT_S_MAX < S3_SILENT_S_MAX < S3_CALL_S_MAX < ARCHIVE_WAIT_S_MAX
 assert 2 * ARCHIVE_INTERVAL_MS < 1_000 * ARCHIVE_WAIT_S_MAX
+# A group commit is one message.
+assert LANE_BATCH_BYTES_MAX + 128 * LANE_BATCH_MAX + 1_024 <= PULSAR_MESSAGE_BYTES_MAX
+assert PULSAR_THREADS <= PULSAR_READERS_MAX
 assert CONNECTIONS_MAX + REQUESTS_IN_FLIGHT_MAX <= HTTP_CONNECTIONS_MAX
 assert PEER_CONNECTIONS_MAX * DC_MAX <= SYS_CONNECTIONS_MAX
 assert HEAD_WAIT_S_MAX <= KEEP_ALIVE_S

@@ -59,7 +59,8 @@ class EventLog(LogReader, Protocol):
         ...
 
     async def store(self, records: Sequence[Record]) -> None:
-        """Appends dense, already verified records of *foreign* lanes (one or several), all or nothing, durably.
+        """Appends dense, already verified records of *foreign* lanes (one or several), durably. What is refused stores
+        nothing; where the outcome is unknown, some lanes may have theirs, or a first part of it, and others not.
 
         Records at or below a lane's top are compared and skipped (Forked if they differ; where the old ones were
         trimmed, only the top's hash can be compared). A gap is Corrupt. A lane that has an owner here is never

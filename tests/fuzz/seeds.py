@@ -11,6 +11,7 @@ from api.cursors import Cursor, _encode
 from core.action import registry
 from core.event import Event
 from events import signing
+from events.adapters.pulsar_frame import State, encode_frame
 from events.codec import Opened, encode, encode_opened
 from events.ports import Top
 from events.record import GENESIS, KIND_EVENT, KIND_OPEN, Record, chain
@@ -112,6 +113,7 @@ def valid() -> dict[str, list[bytes]]:
         "event": events(),
         "opened": [written[0].body],
         "record": [wire],
+        "lane_frame": [encode_frame(written[0].lane, State(3, b"owner", False, Top.of(written[-1])), written)],
         "replay": [wire],
         "signed_batch": [wire],
         "pull_request": [_json(sample(PullRequest)), encode_request(PullRequest(dc="iad"))],

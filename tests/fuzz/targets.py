@@ -34,6 +34,7 @@ from core.errors import ClockAhead, Corrupt, Invalid, LinkFailed, PlanBError, Un
 from core.messages import Row
 from events import record as records
 from events import signing
+from events.adapters.pulsar_frame import decode_frame, encode_frame
 from events.codec import codec, decode_opened, encode_opened
 from events.record import GENESIS, Record
 from replicator import link, wire
@@ -97,6 +98,13 @@ def record(data: bytes) -> None:
     for one in read:
         codec().entry(one)
     records.dense_by_lane(read)
+
+
+@target(Corrupt)
+def lane_frame(data: bytes) -> None:
+    lane = int.from_bytes(data[6:8])
+    read = decode_frame(lane, data)
+    same(data, encode_frame(lane, read.state, read.records()))
 
 
 @target(Invalid)
