@@ -23,7 +23,7 @@ from api.internal_auth import InternalAuth
 from api.operations import Other
 from api.sys_status import Status
 from broker.description import described as stream_described
-from cli import internal_side, objects, public_side, series, stores
+from cli import event_log, internal_side, objects, public_side, series, stores
 from cli import settings as configuration
 from cli.clock_watch import ClockWatch
 from cli.disks import Disks
@@ -40,7 +40,6 @@ from core.clock import HybridClock
 from core.clock_error import ClockError
 from core.errors import ClockRefused, ConfigError, Conflict, LaneLost, PlanBError, StoreUnavailable
 from core.system import entropy, steady_clock_ms, wall_clock_ms
-from events.adapters.valkey import ValkeyLog
 from events.codec import codec
 from events.lane_writer import LaneWriter
 from events.ports import Top, Trimmed
@@ -205,7 +204,7 @@ class Datacenter:
         self._closers.append(self.messages.close)
         self.hot = hot_at(self.settings.stores.hot_url)
         self._closers.append(self.hot.close)
-        self.log = await ValkeyLog.connect(self.settings.stores.log_url)
+        self.log = await event_log.opened(self.settings)
         self._closers.append(self.log.close)
 
     async def _build_state(self) -> None:
@@ -257,6 +256,9 @@ class Datacenter:
         progress = self.applier.progress
         self._verifier = Verifier(self.settings.public_keys() | {dc.number: self._signer.public})
         own = f"http://{self.settings.sys.host}:{self.settings.sys.port}"
+        feed = event_log.feed(self.settings)
+        if feed is not None:
+            self._closers.append(feed.close)
         self.replicator = Replicator(
             dc=dc.name,
             dcs={name: number for number, name in self.settings.names.items()},
@@ -269,6 +271,7 @@ class Datacenter:
             held=lambda: held_down(progress.parked, ()),
             applied=lambda: {lane: mark.seq for lane, mark in progress.applied.items()},
             archive=self.archive,
+            feed=feed,
             on_own_lane_conflict=self._own_lane_conflict,
             clocks=self.clocks,
             entropy=entropy,

@@ -44,6 +44,16 @@ async def _to_demo(args: argparse.Namespace) -> Any:
     return await control.call(args.command, args.verb, *args.names, pid=args.demo)
 
 
+async def _dc(args: argparse.Namespace) -> Any:
+    if args.verb not in ("add", "remove"):
+        return await _to_demo(args)
+    if args.config is None or len(args.names) != 1:
+        raise Invalid(f"planb dc {args.verb} DC --config FILE")
+    from cli import replication
+
+    return await replication.run(args, args.names[0])
+
+
 async def _try(args: argparse.Namespace) -> Any:
     from cli import control
 
@@ -143,14 +153,20 @@ def parser() -> argparse.ArgumentParser:
     link = _command(commands, "link", "cut or heal a link of the running demo")
     link.add_argument("verb", choices=("cut", "heal", "list"))
     link.add_argument("names", nargs="*", metavar="DC", help="two datacenters")
-    dc = _command(commands, "dc", "kill, burn and rebuild datacenters of the running demo")
-    dc.add_argument("verb", choices=("list", "kill", "burn", "start", "rebuild"))
+    dc = _command(commands, "dc", "kill, burn and rebuild datacenters of the running demo; replicate to another one")
+    dc.add_argument("verb", choices=("list", "kill", "burn", "start", "rebuild", "add", "remove"))
     dc.add_argument("names", nargs="*", metavar="DC", help="one datacenter")
-    dc.epilog = "kill: kill -9. start: on its disks. burn: delete the disks of a killed one. rebuild: all of it."
+    dc.add_argument("--config", type=Path, metavar="FILE", help="add and remove: whose Pulsar replicates to it")
+    dc.add_argument("--lose", action="store_true", help="remove: also if something is not replicated yet")
+    dc.epilog = (
+        "Of the demo: kill is kill -9; start: on its disks; burn: delete the disks of a killed one; rebuild: all of it."
+        " Of any other: add and remove say whether Pulsar brings a datacenter's lanes to another one's cluster."
+    )
     for command in (link, dc, trying):
         command.add_argument("--demo", type=int, metavar="PID", help="which demo, where several run")
         command.set_defaults(run=_to_demo)
         _output(command)
+    dc.set_defaults(run=_dc)
     trying.set_defaults(run=_try)
 
     _snapshot_parser(commands)

@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 
 from api.internal_auth import InternalAuth
+from cli import event_log, stores
 from cli import settings as configuration
-from cli import stores
 from cli.damages import described
 from cli.objects import there
 from cli.progress import Bar
@@ -22,7 +22,6 @@ from cli.settings import Settings
 from cli.snapshots import WORLD, lacking, names_of, opened
 from core.errors import Conflict, Corrupt
 from core.system import wall_clock_ms
-from events.adapters.valkey import ValkeyLog
 from replicator.bootstrap import ask
 from replicator.link import HttpLink
 from replicator.repair import PeerTops
@@ -119,7 +118,7 @@ async def _told_to_repeat() -> AsyncIterator[None]:
 async def _interrupted(settings: Settings, snapshot: str | None) -> str | None:
     """`target.interrupted`, of a datacenter whose stores need not be there: none is made."""
     async with contextlib.AsyncExitStack() as stack:
-        log = await ValkeyLog.connect(settings.stores.log_url)
+        log = await event_log.opened(settings)
         stack.push_async_callback(log.close)
         relational = await stores.relational_if_there(settings)
         if relational is not None:

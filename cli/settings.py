@@ -49,6 +49,16 @@ class Dc(pydantic.BaseModel):
     """Never reused by another datacenter."""
 
 
+class PeerPulsar(pydantic.BaseModel):
+    """Another datacenter's Pulsar, as our brokers reach it: for `planb dc add`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    cluster: str = pydantic.Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """Its name, as its brokers call themselves."""
+    broker_url: str = pydantic.Field(pattern=r"^pulsar(\+ssl)?://[^\s/@]+$")
+    admin_url: str = pydantic.Field(pattern=r"^https?://[^\s/@?#]+/?$")
+
+
 class Peer(pydantic.BaseModel):
     """Another datacenter of the map."""
 
@@ -58,6 +68,7 @@ class Peer(pydantic.BaseModel):
     """Where its internal listener is reached from here."""
     public_key: str
     """Its Ed25519 public key, base64."""
+    pulsar: PeerPulsar | None = None
 
     @pydantic.field_validator("public_key")
     @classmethod
@@ -121,6 +132,17 @@ class Mysql(pydantic.BaseModel):
         return self
 
 
+class Pulsar(pydantic.BaseModel):
+    """The cluster that the event log is on. A token: `secrets.pulsar_token_file`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    admin_url: str | None = pydantic.Field(None, pattern=r"^https?://[^\s/@?#]+/?$")
+    tenant: str = pydantic.Field("planb", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    backlog_bytes_max: int = pydantic.Field(10 << 30, ge=1 << 20)
+    """What one lane may keep in its topic: records that are not trimmed, or not replicated yet. At half of it its
+    writes are refused."""
+
+
 class Stores(pydantic.BaseModel):
     """Where state lives. The log's Valkey runs with `appendfsync always`, the hot one without persistence."""
 
@@ -143,7 +165,8 @@ class Stores(pydantic.BaseModel):
     relational_url: str | None = pydantic.Field(None, pattern=_MYSQL_URL)
     """mysql://user@host:port/database: the relational rows in a server instead of a file in `data_dir`."""
     mysql: Mysql = Mysql()
-    log_url: str = pydantic.Field(pattern=r"^(redis|rediss|unix)://")
+    log_url: str = pydantic.Field(pattern=r"^(redis|rediss|unix|pulsar|pulsar\+ssl)://")
+    pulsar: Pulsar = Pulsar()
     hot_url: str = pydantic.Field(pattern=r"^(redis|unix|redis\+cluster)://")
     """One server, or redis+cluster://host:port,host:port: some nodes of a cluster, which name the others."""
 
@@ -190,6 +213,18 @@ class Stores(pydantic.BaseModel):
         if self.relational_url is None and self.mysql != Mysql():
             raise ValueError("mysql goes with relational_url")
         return self
+
+    def _administered(self) -> Self:
+        if self.on_pulsar and not self.pulsar.admin_url:
+            raise ValueError("a log_url of a Pulsar goes with pulsar.admin_url")
+        if not self.on_pulsar and self.pulsar != Pulsar():
+            raise ValueError("pulsar goes with a log_url that begins with pulsar://")
+        return self
+
+    @property
+    def on_pulsar(self) -> bool:
+        """Is the event log on Pulsar?"""
+        return self.log_url.startswith("pulsar")
 
     @property
     def relational_file(self) -> Path:
@@ -261,6 +296,8 @@ class Secrets(pydantic.BaseModel):
     """One line."""
     mysql_password_file: Path | None = None
     """The password of the user in `stores.relational_url`, one line. Read at each new connection."""
+    pulsar_token_file: Path | None = None
+    """A token for broker and admin API; without it, no authentication."""
 
 
 class Settings(BaseSettings):

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cli import event_log, stores
 from cli import settings as configuration
-from cli import stores
 from cli.damages import described
 from cli.objects import setting, there, where
 from cli.progress import Bar
 from cli.settings import Settings
 from core.errors import Corrupt, Invalid, NotFound
 from core.system import wall_clock_ms
-from events.adapters.valkey import ValkeyLog
 from events.ports import EventLog
 from replicator.names import DcNames
 from snapshot import dump
@@ -50,7 +49,7 @@ async def opened(settings: Settings) -> AsyncIterator[Opened]:
         stack.push_async_callback(relational.close)
         messages = await stores.messages(settings)
         stack.push_async_callback(messages.close)
-        log = await ValkeyLog.connect(settings.stores.log_url)
+        log = await event_log.opened(settings)
         stack.push_async_callback(log.close)
         yield Opened(relational, messages, log)
 

@@ -13,6 +13,7 @@ from events.ports import EventLog, LogReader
 from events.signing import Verifier
 from replicator.board import Board
 from replicator.bound import collection_bound
+from replicator.feed import RecordFeed
 from replicator.growth import Growth
 from replicator.intake import Intake
 from replicator.lag import LagMeter
@@ -42,6 +43,7 @@ class Replicator:
         held: Callable[[], Mapping[int, int]],
         applied: Callable[[], Mapping[int, int]] | None = None,
         archive: RecordSource | None = None,
+        feed: RecordFeed | None = None,
         on_own_lane_conflict: OnConflict,
         clocks: ClockError,
         entropy: Entropy,
@@ -49,7 +51,7 @@ class Replicator:
         """`dcs`: the DC map, name -> number. `links`: the peers. `live`: the lanes that this process writes. `held`:
         see bound.held_down. `clocks`: this machine's, compared with every peer that answers. `applied`: lane -> seq;
         without it what the replayer learns from `target`. `past`: the log together with what was trimmed from it, for
-        those who read; without it the log alone."""
+        those who read; without it the log alone. `feed`: what brings records beside pulling."""
         now_ms = clocks.wall
         self.clocks = clocks
         reader = past or event_log
@@ -87,6 +89,7 @@ class Replicator:
         if archive is not None:
             sources["archive"] = archive
         self._archive = archive
+        self.feed = feed
         self.repairer = Repairer(self.intake, sources, entropy, self._reroute)
         own_lanes = OwnLanes(reader)
         self.loops = [
@@ -133,6 +136,8 @@ class Replicator:
             group.create_task(self.replayer.run(), name="replay")
             if self._archive is not None:
                 group.create_task(self.repairer.want_all_of(self._archive, self.live), name="archived ends")
+            if self.feed is not None:
+                group.create_task(self.feed.run(self.intake.take), name="feed")
             for loop in self.loops:
                 group.create_task(loop.run(), name=f"pull {loop.name}")
 
