@@ -14,6 +14,7 @@ Broker and bookies must sync their journal (`journalSyncData=true`, the default)
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 from core.errors import Corrupt, LaneLost, LogUnavailable, OutcomeUnknown, TooLarge
@@ -27,6 +28,8 @@ from events.adapters.pulsar_wire import Wire
 from events.adapters.tail import Tail
 from events.ports import Top
 from events.record import Record, check_lane, dense_by_lane
+
+log = logging.getLogger(__name__)
 
 _PART_BYTES = PULSAR_MESSAGE_BYTES_MAX // 2
 _RECORD_BYTES = 128
@@ -47,6 +50,8 @@ class PulsarLog:
         self._pages = Pages(self._wire)
         self._lanes: dict[int, Lane] = {}
         """Those that this process knows of."""
+        self._damaged: set[int] = set()
+        """Lanes whose topics can't be read."""
         self._tail = Tail()
         self._tail_until = 0.0
         self._listed_until = 0.0
@@ -73,18 +78,18 @@ class PulsarLog:
         there, without replication. `backlog_bytes`: what a lane may keep there, and at half of it is refused (0: as the
         cluster says). `connect_s` bounds connecting, `answer_s` what a write waits for its answer (seconds).
         LogUnavailable, ConfigError."""
-        log = cls(url, admin_url, dc, tenant=tenant, token=token, connect_s=connect_s, answer_s=answer_s)
+        made = cls(url, admin_url, dc, tenant=tenant, token=token, connect_s=connect_s, answer_s=answer_s)
         try:
-            cluster = await log._admin.cluster()
+            cluster = await made._admin.cluster()
             for namespace in namespaces(dc):
-                await log._admin.make_namespace(namespace, [cluster])
+                await made._admin.make_namespace(namespace, [cluster])
                 if backlog_bytes:
-                    await log._admin.limit_backlog(namespace, backlog_bytes)
-            await log._list()
+                    await made._admin.limit_backlog(namespace, backlog_bytes)
+            await made._list()
         except BaseException:
-            await log.close()
+            await made.close()
             raise
-        return log
+        return made
 
     # -- own lanes
 
@@ -94,8 +99,11 @@ class PulsarLog:
         async with held.lock:
             top = await held.open(owner)
         for earlier in earlier_lives(lane, list(self._lanes)):
-            async with self._lanes[earlier].lock:
-                await self._lanes[earlier].retire()
+            try:
+                async with self._lanes[earlier].lock:
+                    await self._lanes[earlier].retire()
+            except Corrupt as error:  # then nobody can open it, either
+                self._named(earlier, error)
         return top
 
     async def append(self, lane: int, owner: bytes, records: Sequence[Record]) -> None:
@@ -167,9 +175,14 @@ class PulsarLog:
         return await held.topic.page(after, limit)
 
     async def tops(self) -> dict[int, Top]:
+        """See `EventLog`. A lane whose topic holds what is none of ours is left out, and named in the log."""
         await self._list()
         await _all(self._refresh(lane) for lane in list(self._lanes.values()) if not lane.holds)
-        ends = {number: lane.state.top for number, lane in self._lanes.items() if lane.state.top.seq}
+        ends = {
+            number: lane.state.top
+            for number, lane in self._lanes.items()
+            if lane.state.top.seq and number not in self._damaged
+        }
         for number in self._tail.spans():
             if number in ends:
                 self._tail.end(number, ends[number])
@@ -253,8 +266,18 @@ class PulsarLog:
         lane.refused = f"The event log keeps {kept} bytes of this lane, half of what it may" if over else ""
 
     async def _refresh(self, lane: Lane) -> None:
-        async with lane.lock:
-            await lane.refresh()
+        try:
+            async with lane.lock:
+                await lane.refresh()
+        except Corrupt as error:
+            self._named(lane.topic.lane, error)
+        else:
+            self._damaged.discard(lane.topic.lane)
+
+    def _named(self, number: int, error: Corrupt) -> None:
+        if number not in self._damaged:
+            self._damaged.add(number)
+            log.error("lane %d can't be read from its topic: %s %s", number, error.detail, error.private)
 
     def _note(self, number: int, lane: Lane, records: Sequence[Record]) -> None:
         if records:

@@ -10,9 +10,11 @@ from msgspec.structs import replace
 
 from cli.waiting import until
 from core.errors import Corrupt, Forked, LaneLost, LogUnavailable, OutcomeUnknown
+from core.ids import Lane
 from events.adapters.pulsar import PulsarLog
 from events.adapters.pulsar_admin import Admin
-from events.adapters.pulsar_frame import State, encode_frame
+from events.adapters.pulsar_frame import State, decode_frame, encode_frame
+from events.adapters.pulsar_places import Place
 from events.ports import EventLog, Top, Trimmed
 from events.record import Record
 from tests.contract.event_log import LANE, NEXT_OWNER, OTHER, OWNER, EventLogContract, all_of, opened, soon
@@ -76,9 +78,13 @@ class TestPulsarLogWithDeduplication(EventLogContract):
     @pytest.fixture
     async def log(self, connect: Connect, admin: Admin) -> EventLog:
         log = await connect()
-        for namespace in ("dc-1", "copies-1"):
-            await admin.ask("POST", f"/namespaces/{admin.tenant}/{namespace}/deduplication", True)
+        await deduplicated(admin, True)
         return log
+
+
+async def deduplicated(admin: Admin, wanted: bool) -> None:
+    for namespace in ("dc-1", "copies-1"):
+        await admin.ask("POST", f"/namespaces/{admin.tenant}/{namespace}/deduplication", wanted)
 
 
 async def appended(log: EventLog, after: Record, count: int, owner: bytes = OWNER) -> list[Record]:
@@ -191,6 +197,37 @@ async def test_a_process_that_stood_still_while_its_lane_was_taken_fails_at_its_
     assert 30 <= told <= top.seq
 
 
+async def test_what_the_former_owner_still_got_in_is_before_the_marker_that_counts(
+    connect: Connect, server: Pulsar, tenant: str, admin: Admin
+) -> None:
+    old, new = await connect(), await connect()
+    records = await opened(old, count=2)
+    topic = new._lane(LANE).topic
+    read_on, looks = topic.read_on, 0
+
+    async def late(through: Place | None = None) -> None:
+        nonlocal looks, records
+        looks += 1
+        if looks == 2:  # with the producer made: what the former one sent is not seen yet
+            return
+        await read_on(through)
+        if looks == 1:
+            records += await appended(old, records[-1], 1)
+
+    topic.read_on = late  # type: ignore[method-assign]
+    assert await new.open(LANE, NEXT_OWNER) == Top.of(records[-1])
+    assert looks > 3
+    last = await admin.last("dc-1", f"lane-{LANE}")
+    assert last is not None
+    client = driver.Client(server.broker_url)
+    reader = client.create_reader(
+        f"persistent://{tenant}/dc-1/lane-{LANE}", driver.MessageId(-1, *last, -1), start_message_id_inclusive=True
+    )
+    told = decode_frame(LANE, reader.read_next(5_000).data()).state
+    client.close()
+    assert (told.owner, told.top) == (NEXT_OWNER, Top.of(records[-1]))
+
+
 async def test_two_processes_that_store_the_same_lane_agree(connect: Connect) -> None:
     first, second = await connect(), await connect()
     records = records_after(EMPTY, OTHER, 60)
@@ -285,7 +322,11 @@ async def test_half_of_what_the_broker_keeps_is_all_that_a_lane_takes(
 # -- a broker that dies, stands still, doubles or loses
 
 
-async def test_kill_9_keeps_everything_that_was_acknowledged(server: Pulsar, log: PulsarLog, connect: Connect) -> None:
+@pytest.mark.parametrize("deduplication", [False, True])
+async def test_kill_9_keeps_everything_that_was_acknowledged(
+    server: Pulsar, log: PulsarLog, connect: Connect, admin: Admin, deduplication: bool
+) -> None:
+    await deduplicated(admin, deduplication)
     acknowledged = await opened(log, count=1)
     foreign = records_after(EMPTY, OTHER, 1)
     await log.store(foreign)
@@ -468,7 +509,32 @@ async def test_a_log_that_lost_its_end_is_noticed_by_its_writer(connect: Connect
     assert await until(noticed, RECOVER_S_MAX)
 
 
-async def test_foreign_bytes_in_a_topic_stop_the_writer(connect: Connect, server: Pulsar, tenant: str) -> None:
+async def test_an_end_that_is_gone_is_noticed_at_the_next_write(connect: Connect) -> None:
+    log = await connect()
+    records = await opened(log, count=3)
+    log._lanes[LANE].topic.at = Place(0, 0)  # a message that the broker does not have
+    with pytest.raises(Corrupt):
+        await appended(log, records[-1], 1)
+
+
+async def test_a_hole_in_a_topic_is_no_lane(connect: Connect, server: Pulsar, tenant: str) -> None:
+    follower, log = await connect(), await connect()
+    records = await opened(log, count=2)
+    assert await all_of(follower) == records
+    await log.close()
+    later = records_after(Top.of(records[-1]), LANE, 4)[2:]
+    client = driver.Client(server.broker_url)
+    producer = client.create_producer(f"persistent://{tenant}/dc-1/lane-{LANE}")
+    producer.send(encode_frame(LANE, State(1, OWNER, False, Top.of(later[-1])), later))
+    client.close()
+    assert await follower.tops() == {}
+    with pytest.raises(Corrupt):
+        await (await connect()).read(LANE, 0, 10)
+
+
+async def test_foreign_bytes_in_a_topic_stop_its_writer_and_no_other_lane(
+    connect: Connect, server: Pulsar, tenant: str
+) -> None:
     log = await connect()
     await opened(log, count=1)
     await log.close()
@@ -478,8 +544,9 @@ async def test_foreign_bytes_in_a_topic_stop_the_writer(connect: Connect, server
     log = await connect()
     with pytest.raises(Corrupt):
         await log.open(LANE, NEXT_OWNER)
-    with pytest.raises(Corrupt):
-        await log.tops()
+    later = Lane(DC, Lane.of(LANE).incarnation + 1, 0).number
+    records = await opened(log, later, count=2)
+    assert await log.tops() == {later: Top.of(records[-1])}
 
 
 async def test_ids_keep_all_63_bits(log: PulsarLog, connect: Connect) -> None:

@@ -44,7 +44,7 @@ PARTS = {"hiredis", "botocore", "urllib3"}
 """Of redis and of boto3: where these have their parser, their errors and their connections."""
 BROUGHT = {"greenlet"}
 """Imported by SQLAlchemy for us."""
-COMING = {"pulsar-client"}
+COMING: set[str] = set()
 """Drivers whose adapters are not written yet: each leaves with its adapter."""
 UNUSED = {"cassandra-driver"}
 """acsylla does its work (docs/decisions/0016): it leaves with the next change of requirements.lock."""
