@@ -96,6 +96,9 @@ def figures(
         troubles = archiver.troubles.items()
         return "; ".join(f"{replicator.names.lane(lane)}: {trouble.detail}" for lane, trouble in troubles) or "ok"
 
+    def feed() -> dict[str, str]:
+        return {} if replicator.feed is None else {"feed": replicator.feed.error or "ok"}
+
     return Figures(
         log_first=lambda: trimmer.first,
         queues=lambda: {"lane": writer.pending, "apply": applier.queued},
@@ -103,7 +106,8 @@ def figures(
             "stores": "applying fails" if writer.stumbling else "ok",
             "archive": archive(),
             "series": series.state() if series else "off",
-        },
+        }
+        | feed(),
         disks=disks.shown,
         coordination=membership.shown,
         clock=watch.shown,
@@ -123,5 +127,9 @@ def log_metrics(
     metrics.gauge("planb_log_archive_reads_records", "Trimmed records that were read.", lambda: past.served)
     metrics.gauge("planb_conflict_rows_forgotten", "Of those that are old.", lambda: collector.collected)
     metrics.series("planb_disk_free_bytes", "Left on the folder's disk.", "folder", disks.free)
+    if replicator.feed is not None:
+        feed = replicator.feed
+        metrics.gauge("planb_feed_records", "Records that Pulsar's replication brought.", lambda: feed.brought)
+        metrics.gauge("planb_feed_failing", "1: from some datacenter it brings none.", lambda: int(bool(feed.error)))
     metrics.gauge("planb_bound_behind_records", "Beyond the collection bound.", replicator.beyond_bound)
     return metrics
