@@ -102,12 +102,14 @@ def figures(
     return Figures(
         log_first=lambda: trimmer.first,
         queues=lambda: {"lane": writer.pending, "apply": applier.queued},
-        stores=lambda: {
-            "stores": "applying fails" if writer.stumbling else "ok",
-            "archive": archive(),
-            "series": series.state() if series else "off",
-        }
-        | feed(),
+        stores=lambda: (
+            {
+                "stores": "applying fails" if writer.stumbling else "ok",
+                "archive": archive(),
+                "series": series.state() if series else "off",
+            }
+            | feed()
+        ),
         disks=disks.shown,
         coordination=membership.shown,
         clock=watch.shown,

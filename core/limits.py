@@ -105,7 +105,9 @@ COORDINATION_BYTES_MAX = 4_194_304
 PULSAR_THREADS = 8
 """Calls of the Pulsar driver that wait for an answer at a time."""
 PULSAR_QUEUE_MESSAGES = 8
-"""Messages that the driver holds per producer and per reader; each is a group commit."""
+"""Messages that the driver holds per producer, and per datacenter that is replicated to us; each is a group commit."""
+PULSAR_AHEAD_MESSAGES = 32
+"""Messages that a reader fetches ahead."""
 PULSAR_READERS_MAX = 16
 """Readers that stay open for whoever reads on where he was."""
 PULSAR_PLACES_MAX = 1_024

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pulsar
 
 from core.errors import LogUnavailable
-from core.limits import PULSAR_QUEUE_MESSAGES, PULSAR_THREADS
+from core.limits import PULSAR_AHEAD_MESSAGES, PULSAR_QUEUE_MESSAGES, PULSAR_THREADS
 from events.adapters.pulsar_admin import reachable
 from events.adapters.pulsar_places import Place
 
@@ -158,7 +158,7 @@ class Wire:
 
         def make() -> Scan:
             reader = self._client.create_reader(
-                topic, id, start_message_id_inclusive=True, receiver_queue_size=PULSAR_QUEUE_MESSAGES
+                topic, id, start_message_id_inclusive=True, receiver_queue_size=PULSAR_AHEAD_MESSAGES
             )
             return Scan(reader, max(1, round(self._answer_s * 1000)))
 

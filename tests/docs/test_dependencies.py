@@ -44,8 +44,6 @@ PARTS = {"hiredis", "botocore", "urllib3"}
 """Of redis and of boto3: where these have their parser, their errors and their connections."""
 BROUGHT = {"greenlet"}
 """Imported by SQLAlchemy for us."""
-COMING: set[str] = set()
-"""Drivers whose adapters are not written yet: each leaves with its adapter."""
 UNUSED = {"cassandra-driver"}
 """acsylla does its work (docs/decisions/0016): it leaves with the next change of requirements.lock."""
 SAID_ELSEWHERE = {"atheris": "Apache-2.0"}
@@ -101,7 +99,7 @@ def test_the_product_imports_what_it_names_and_names_what_it_imports() -> None:
         of = {canonicalize_name(provider) for provider in providers.get(name, ())}
         assert of & named, f"{place} imports {name}, which pyproject.toml does not name"
         used |= of & named
-    assert named - used == BROUGHT | COMING | UNUSED, "named, and imported nowhere"
+    assert named - used == BROUGHT | UNUSED, "named, and imported nowhere"
 
 
 def needed(requirements: list[Requirement]) -> set[str]:
