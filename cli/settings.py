@@ -214,6 +214,7 @@ class Stores(pydantic.BaseModel):
             raise ValueError("mysql goes with relational_url")
         return self
 
+    @pydantic.model_validator(mode="after")
     def _administered(self) -> Self:
         if self.on_pulsar and not self.pulsar.admin_url:
             raise ValueError("a log_url of a Pulsar goes with pulsar.admin_url")

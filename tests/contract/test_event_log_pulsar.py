@@ -518,8 +518,9 @@ async def test_an_end_that_is_gone_is_noticed_at_the_next_write(connect: Connect
 
 
 async def test_a_hole_in_a_topic_is_no_lane(connect: Connect, server: Pulsar, tenant: str) -> None:
-    follower, log = await connect(), await connect()
+    log = await connect()
     records = await opened(log, count=2)
+    follower = await connect()
     assert await all_of(follower) == records
     await log.close()
     later = records_after(Top.of(records[-1]), LANE, 4)[2:]
