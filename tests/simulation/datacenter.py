@@ -48,7 +48,7 @@ def settings_of(name: str, numbers: dict[str, int]) -> Any:
         secrets=SimpleNamespace(
             token_key_file=TOKEN_KEY, sys_key_file=SYS_KEY, signing_key_file=signing_key(numbers[name])
         ),
-        stores=SimpleNamespace(data_dir=Path("simulated"), objects_dir=Path("simulated")),
+        stores=SimpleNamespace(data_dir=Path("simulated"), objects_dir=Path("simulated"), on_pulsar=False),
         series=SimpleNamespace(enabled=False),  # nothing that others see comes of it
         peers=peers,
         names={number: other for other, number in numbers.items()},
