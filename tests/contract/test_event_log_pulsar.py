@@ -448,6 +448,20 @@ async def test_a_cancelled_append_is_known_later(server: Pulsar, log: PulsarLog)
     assert await all_of(log) == records + more
 
 
+async def shared_producer(client: driver.Client, topic: str) -> driver.Producer:
+    """One that knows nothing of lanes. The broker has to see first that the lane's own one is gone."""
+
+    async def made() -> driver.Producer | None:
+        try:
+            return client.create_producer(topic)
+        except driver.ProducerBusy:
+            return None
+
+    producer = await until(made, 10)
+    assert producer is not None
+    return producer
+
+
 async def test_messages_that_stand_twice_are_read_once(connect: Connect, server: Pulsar, tenant: str) -> None:
     log = await connect()
     records = await opened(log, count=1)
@@ -455,7 +469,7 @@ async def test_messages_that_stand_twice_are_read_once(connect: Connect, server:
         records += await appended(log, records[-1], 2)
     await log.close()
     client = driver.Client(server.broker_url)
-    producer = client.create_producer(f"persistent://{tenant}/dc-1/lane-{LANE}")
+    producer = await shared_producer(client, f"persistent://{tenant}/dc-1/lane-{LANE}")
     for first, last in ((2, 3), (4, 5), (2, 3)):
         state = State(1, OWNER, False, Top.of(records[last - 1]))
         producer.send(encode_frame(LANE, state, records[first - 1 : last]))
@@ -479,7 +493,7 @@ async def test_what_a_former_owner_still_got_in_counts_for_nothing(
     await log.close()
     late = records_after(Top.of(records[-1]), LANE, 2, "late")
     client = driver.Client(server.broker_url)
-    producer = client.create_producer(f"persistent://{tenant}/dc-1/lane-{LANE}")
+    producer = await shared_producer(client, f"persistent://{tenant}/dc-1/lane-{LANE}")
     producer.send(encode_frame(LANE, State(1, OWNER, False, Top.of(late[-1])), late))
     client.close()
     log = await connect()
@@ -525,7 +539,7 @@ async def test_a_hole_in_a_topic_is_no_lane(connect: Connect, server: Pulsar, te
     await log.close()
     later = records_after(Top.of(records[-1]), LANE, 4)[2:]
     client = driver.Client(server.broker_url)
-    producer = client.create_producer(f"persistent://{tenant}/dc-1/lane-{LANE}")
+    producer = await shared_producer(client, f"persistent://{tenant}/dc-1/lane-{LANE}")
     producer.send(encode_frame(LANE, State(1, OWNER, False, Top.of(later[-1])), later))
     client.close()
     assert await follower.tops() == {}
@@ -540,7 +554,8 @@ async def test_foreign_bytes_in_a_topic_stop_its_writer_and_no_other_lane(
     await opened(log, count=1)
     await log.close()
     client = driver.Client(server.broker_url)
-    client.create_producer(f"persistent://{tenant}/dc-1/lane-{LANE}").send(b"hello")
+    producer = await shared_producer(client, f"persistent://{tenant}/dc-1/lane-{LANE}")
+    producer.send(b"hello")
     client.close()
     log = await connect()
     with pytest.raises(Corrupt):

@@ -261,9 +261,11 @@ async def test_a_process_that_can_not_serve_says_why(planet: Planet, tmp_path: P
     good = planet.site("fra").settings.read_text()
     keyless = tmp_path / "keyless.toml"
     keyless.write_text(good.replace("token.key", "absent.key"))
+    apart = tmp_path / "apart.toml"  # with fra's own lease it would stand by
+    apart.write_text(f'{good}\n[coordination]\ndir = "{tmp_path / "coordination"}"\n')
     without_key, taken = await asyncio.gather(
         planb_process("serve", "all", "--config", str(keyless)),
-        planb_process("serve", "all", "--config", str(planet.site("fra").settings)),
+        planb_process("serve", "all", "--config", str(apart)),
     )
     for process, words in ((without_key, "absent.key: No such file"), (taken, "can't listen on 127.0.0.1:")):
         found = await finished(process)

@@ -49,6 +49,7 @@ class RealSite(Site):
 
 
 async def _abandon(messages: Any) -> None:
-    messages._task.cancel()
-    await asyncio.gather(messages._task, return_exceptions=True)
+    writing = messages._queue._task
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
     await messages._file.close()

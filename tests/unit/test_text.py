@@ -91,7 +91,7 @@ def test_no_figure_of_a_status_reads_as_if_data_were_gone() -> None:
     """A write that came when a newer one stood there is no loss: nobody is to think so at 3 a.m."""
     applier = SimpleNamespace(applied_events=5, superseded_writes=2, queued=0)
     other: Any = SimpleNamespace(shown=dict)
-    figures = internal_side.figures(cast(Any, applier), other, other, other, other, other, other, None)
+    figures = internal_side.figures(cast(Any, applier), other, other, other, other, other, other, None, other)
     lines = shown("status", {"problems": [], **STATUS, "counters": figures.counters()})
     (counters,) = (line for line in lines if line.startswith("since the start: "))
     assert counters == "since the start: events 5, superseded writes 2"
