@@ -8,7 +8,6 @@ from typing import Any
 
 from cli.engines import Fault
 from cli.servers import Child
-from cli.settings import Stores
 from core.errors import Invalid
 from deploy.local.cassandra import Cassandra
 from deploy.local.mariadb import DATABASE, USER, MariaDB
@@ -248,14 +247,7 @@ class Site:
                 part.process.kill()
 
 
-PARTS: Mapping[Callable[[str, Path, Path], Part], str] = {
-    Objects: "objects_url",
-    Log: "pulsar",
-    Rows: "relational_url",
-    Messages: "messages_url",
-    Hot: "hot_url",
-}
-"""With the setting by which a datacenter knows of it."""
+PARTS: Sequence[Callable[[str, Path, Path], Part]] = (Objects, Log, Rows, Messages, Hot)
 
 
 class Provider:
@@ -275,6 +267,5 @@ def provider(kind: str, stopped_s: float) -> Provider:
     if kind == "s3":
         return Provider([Objects], stopped_s)
     if kind == "real":
-        known = Stores.model_fields
-        return Provider([part for part, setting in PARTS.items() if setting in known], stopped_s)
+        return Provider(PARTS, stopped_s)
     raise Invalid(f"no engines are called {kind}")
