@@ -21,6 +21,7 @@ from core.errors import Corrupt, LaneLost, LogUnavailable, OutcomeUnknown, TooLa
 from core.ids import Lane as LaneNumber
 from core.ids import earlier_lives
 from core.limits import FOLLOW_LOOK_MS, LOG_TAIL_TRUST_MS, PULSAR_BACKLOG_LOOK_S, PULSAR_MESSAGE_BYTES_MAX
+from events.adapters.following import Ends
 from events.adapters.pulsar_admin import Admin
 from events.adapters.pulsar_lane import Lane, SendFailed
 from events.adapters.pulsar_topic import Pages, Topic
@@ -56,9 +57,8 @@ class PulsarLog:
         self._tail_until = 0.0
         self._listed_until = 0.0
         self._backlog_at = 0.0
-        self._ends: dict[int, Top] = {}
+        self._ends = Ends()
         """As followers are told them."""
-        self._grown = asyncio.Event()
         self._closed = False
 
     @classmethod
@@ -188,24 +188,8 @@ class PulsarLog:
                 self._tail.end(number, ends[number])
         return ends
 
-    async def follow(self) -> AsyncIterator[Mapping[int, Top]]:
-        loop = asyncio.get_running_loop()
-        seen: dict[int, Top] = {}
-        await self._look()
-        look_at = loop.time() + FOLLOW_LOOK_MS / 1000
-        yield (seen := dict(self._ends))
-        while True:
-            if loop.time() >= look_at:
-                await self._look()
-                look_at = loop.time() + FOLLOW_LOOK_MS / 1000
-            event = self._grown
-            if grown := {lane: top for lane, top in self._ends.items() if seen.get(lane) != top}:
-                seen |= grown
-                yield grown
-            else:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(look_at):
-                        await event.wait()
+    def follow(self) -> AsyncIterator[Mapping[int, Top]]:
+        return self._ends.follow(self._look)
 
     async def trim(self, lane: int, through: int) -> None:
         self._tail.forget(lane, through)
@@ -222,7 +206,7 @@ class PulsarLog:
         if self._closed:
             return
         self._closed = True
-        self._grown.set()
+        self._ends.changed()
         await self._wire.close()
         await self._admin.close()
 
@@ -285,10 +269,9 @@ class PulsarLog:
             self._told(number, lane.state.top)
 
     def _told(self, number: int, top: Top) -> None:
-        if self._ends.get(number) != top:
-            self._ends[number] = top
-            self._grown.set()
-            self._grown = asyncio.Event()
+        if self._ends.tops.get(number) != top:
+            self._ends.tops[number] = top
+            self._ends.changed()
 
 
 def namespaces(dc: int) -> tuple[str, str]:

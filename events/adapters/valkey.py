@@ -7,7 +7,6 @@ answered call is durable. Layout, under the prefix: `tops` (hash, lane -> `seq|i
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -17,7 +16,8 @@ from hiredis import ReplyError
 
 from core.errors import ConfigError, Corrupt, Forked, LaneLost, LogUnavailable, OutcomeUnknown
 from core.ids import earlier_lives
-from core.limits import FOLLOW_LOOK_MS, LOG_CONNECTIONS_MAX, LOG_TAIL_TRUST_MS
+from core.limits import LOG_CONNECTIONS_MAX, LOG_TAIL_TRUST_MS
+from events.adapters.following import Ends
 from events.adapters.tail import Tail
 from events.adapters.valkey_wire import Command, NotSent, Unanswered, Wire
 from events.ports import Top, Trimmed
@@ -47,12 +47,11 @@ class ValkeyLog:
         self._tail = Tail()
         self._tail_until = 0.0
         """Loop time until which the tail is given out: it was held against the log a moment ago."""
-        self._ends: dict[int, Top] = {}
+        self._ends = Ends()
         """The ends of all lanes as a follower last saw them, with what was written here since."""
         self._writes = 0
         self._written: dict[int, int] = {}
         """Lane -> the number of our last write to it."""
-        self._grown = asyncio.Event()
 
     @classmethod
     async def connect(
@@ -136,24 +135,8 @@ class ValkeyLog:
         self._cut_tail(ends, before)
         return ends
 
-    async def follow(self) -> AsyncIterator[Mapping[int, Top]]:
-        loop = asyncio.get_running_loop()
-        seen: dict[int, Top] = {}
-        await self._look()
-        look_at = loop.time() + FOLLOW_LOOK_MS / 1000
-        yield (seen := dict(self._ends))
-        while True:
-            if loop.time() >= look_at:
-                await self._look()
-                look_at = loop.time() + FOLLOW_LOOK_MS / 1000
-            event = self._grown
-            if grown := {lane: top for lane, top in self._ends.items() if seen.get(lane) != top}:
-                seen |= grown
-                yield grown
-            else:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(look_at):
-                        await event.wait()
+    def follow(self) -> AsyncIterator[Mapping[int, Top]]:
+        return self._ends.follow(self._look)
 
     def _note(self, written: Mapping[int, Sequence[Record]], found: Sequence[int]) -> None:
         """Followers learn of our own writes, and of what was written, without asking the server. `found`: where each
@@ -166,10 +149,9 @@ class ValkeyLog:
             if fresh := records[max(0, end + 1 - records[0].seq) :]:
                 self._tail.add(lane, fresh)
             self._written[lane] = self._writes
-            if top.seq >= self._ends.get(lane, top).seq:  # answers may overtake each other
-                self._ends[lane] = top
-        self._grown.set()
-        self._grown = asyncio.Event()
+            if top.seq >= self._ends.tops.get(lane, top).seq:  # answers may overtake each other
+                self._ends.tops[lane] = top
+        self._ends.changed()
 
     async def _look(self) -> None:
         """Sees what other processes have written and trimmed. Our own writes of meanwhile may be newer than the
@@ -182,7 +164,9 @@ class ValkeyLog:
         )
         tops, *found = await self._ask(("HGETALL", self._tops), *oldest)
         ends = _read_tops(tops)
-        self._ends = ends | {lane: self._ends[lane] for lane, write in self._written.items() if write > before}
+        self._ends.tops = ends | {
+            lane: self._ends.tops[lane] for lane, write in self._written.items() if write > before
+        }
         self._cut_tail(ends, before)
         for lane, entries in zip(spans, found, strict=True):
             self._begin_tail(lane, entries)

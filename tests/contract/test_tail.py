@@ -74,7 +74,7 @@ async def test_an_append_that_was_there_already_is_told_to_followers_at_once(val
         records = records_after(EMPTY, LANE, 2)
         await b.append(LANE, OWNER, records)
         await a.append(LANE, OWNER, records)
-        assert a._ends == {LANE: Top.of(records[-1])}
+        assert a._ends.tops == {LANE: Top.of(records[-1])}
         await following.aclose()  # type: ignore[attr-defined]
 
 
