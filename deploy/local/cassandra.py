@@ -52,14 +52,16 @@ class Cassandra(Process):
         seed: str = HOST,
         ports: tuple[int, int] | None = None,
         nodes: int = 1,
+        token: int = 0,
     ) -> None:
         """NotFound, saying what to do, if it or a Java is not installed. `ports`: for clients and for its other
-        nodes, which have the same on other addresses; `nodes` that there are in all."""
+        nodes, which have the same on other addresses; `nodes` that there are in all; `token`: the end of the part of
+        the ring that is its own, another one for each node (chosen by itself, it may own next to nothing)."""
         self._folder = folder
         self.host, self.datacenter = host, datacenter
         self.port, self._storage_port = ports or _two()
         (jmx,) = free_ports(1)
-        self._seed, self._nodes = seed, nodes
+        self._seed, self._nodes, self._token = seed, nodes, token
         self._conf = folder / "conf"
         lib = install.program("cassandra", "lib")
         (jamm,) = lib.glob("jamm-*.jar")
@@ -94,6 +96,7 @@ class Cassandra(Process):
             "PORT": self.port,
             "SEED": self._seed,
             "STORAGE_PORT": self._storage_port,
+            "TOKEN": self._token,
         }
         text = _CONFIG.read_text()
         for name, value in values.items():
@@ -123,7 +126,7 @@ class CassandraPair(Group[Cassandra]):
         for at, datacenter in enumerate(datacenters, 1):
             node = Cassandra(
                 folder / datacenter, f"{name}-{datacenter}", datacenter=datacenter, host=f"127.0.0.{at}",
-                ports=(client, storage), nodes=len(datacenters),
+                ports=(client, storage), nodes=len(datacenters), token=at,
             )  # fmt: skip
             nodes.append(node)
         super().__init__(nodes)

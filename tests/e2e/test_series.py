@@ -166,6 +166,8 @@ async def test_what_can_not_be_shown_is_said_and_nothing_is_made(world: World, t
 
 
 async def test_of_a_datacenter_that_is_down_the_last_hours_are_shown(world: World) -> None:
+    await busy(world, "fra")
+    assert await until(lambda: measures(world, "fra"), SOON_S_MAX)
     site = world.planet.site("fra")
     site.kill()
     try:

@@ -27,6 +27,8 @@ from tests.support.stores import id_at
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 DATACENTERS = ("dc1", "dc1", "dc2")
+TOKENS = (-(1 << 62), 1 << 62, 0)
+"""Each of dc1 owns half of its ring."""
 RECOVER_S_MAX = 90.0
 
 
@@ -65,9 +67,9 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         [
             Cassandra(
                 folder / f"node{at}", f"cassandra-{at}", datacenter=datacenter, host=f"127.0.0.{at}",
-                ports=(ports[0], ports[1]), nodes=len(DATACENTERS),
+                ports=(ports[0], ports[1]), nodes=len(DATACENTERS), token=token,
             )
-            for at, datacenter in enumerate(DATACENTERS, 1)
+            for at, (datacenter, token) in enumerate(zip(DATACENTERS, TOKENS, strict=True), 1)
         ]
     )  # fmt: skip
     try:
