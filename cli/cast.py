@@ -13,12 +13,12 @@ from pathlib import Path
 
 import aiohttp
 
-from cli.conversation import home_dc, user_id
+from cli.conversation import home_dc, name_of, own, user_id
 from cli.operate import equal_frontiers
 from cli.regions import Region
 from cli.sys_client import SysClient
 from cli.waiting import until
-from core import ids, limits
+from core import ids
 from core.errors import Unavailable
 from planb_sdk import Client, Message, Options
 
@@ -96,7 +96,7 @@ class Cast:
         self._places = regions
         self._sys_key = sys_key
         self.names = tuple(regions)
-        self.watchers = {name: f"watcher-{name}" for name in self.names} if watched else {}
+        self.watchers = {name: own(f"watcher-{name}") for name in self.names} if watched else {}
         """DC -> nick."""
         self.watching: dict[str, Watcher] = {}
         """By nick."""
@@ -150,7 +150,7 @@ class Cast:
 
     async def _make_one(self, nick: str, sys: SysClient) -> None:
         user = user_id(nick)
-        await sys.call("PUT", f"/sys/v1/users/{user}", {"name": nick[: limits.NAME_CHARS_MAX]}, key=str(uuid.uuid4()))
+        await sys.call("PUT", f"/sys/v1/users/{user}", {"name": name_of(nick)}, key=str(uuid.uuid4()))
         session = await sys.call("POST", "/sys/v1/tokens", {"user": user, "device": "demo"}, key=str(uuid.uuid4()))
         self._tokens[nick] = session["token"]
         self._clients[nick] = self.another(nick, self.region(nick))
@@ -198,7 +198,7 @@ class Cast:
     async def set_password(self, nick: str, password: str) -> None:
         """With it this user can log in by himself."""
         async with self.sys(self.region(nick)) as sys:
-            fields = {"name": nick[: limits.NAME_CHARS_MAX], "password": password}
+            fields = {"name": name_of(nick), "password": password}
             await sys.call("PUT", f"/sys/v1/users/{user_id(nick)}", fields, key=str(uuid.uuid4()))
 
     def token(self, nick: str) -> str:

@@ -3,10 +3,10 @@
 import asyncio
 
 from cli.cast import Cast
-from cli.conversation import user_id
+from cli.conversation import own, user_id
 from planb_sdk import Client
 
-HOST, WRITER, GUEST = "planb-conflict-host", "planb-conflict-writer", "planb-conflict-guest"
+HOST, WRITER, GUEST = (own(f"planb-conflict-{role}") for role in ("host", "writer", "guest"))
 
 
 class Conflicts:

@@ -10,7 +10,8 @@ from random import Random
 from typing import Literal, NamedTuple
 
 from cli.chatter import texts
-from core.limits import GROUP_MEMBERS_MAX
+from core.actions.fields import in_a_name
+from core.limits import GROUP_MEMBERS_MAX, NAME_CHARS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,25 @@ def with_membership(steps: Iterable[Step]) -> Normalised:
     return Normalised(tuple(result), tuple(nicks), inserted, dropped)
 
 
+_YOUR_ID = "Uyou"
 _ID_CHARS_MAX = 63
 """Of a user id, after its U."""
 _ID_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+def own(name: str) -> str:
+    """The nick of one of the demo's own people. No log has it: a nick of a log has no space."""
+    return f" {name}"
+
+
+YOU = own("you")
+"""The nick that is a newcomer's to play with."""
+
+
+def name_of(nick: str) -> str:
+    """What a nick is called: itself, but for characters that no name may hold."""
+    name = "".join(char if in_a_name(char) else "\ufffd" for char in nick.removeprefix(own("")))
+    return name[:NAME_CHARS_MAX] if name.strip() else user_id(nick)
 
 
 def user_id(nick: str) -> str:
@@ -150,11 +167,14 @@ def user_id(nick: str) -> str:
 
     What an id cannot hold, and the dot, is written as `.xx`, the hex of each UTF-8 byte: `x|away` is
     `Ux.7caway`. A nick that would be too long, or is empty, is `..` and 60 digits of its BLAKE2b; an escape
-    never begins with two dots, so the two forms cannot meet. Nicks are case-sensitive, as written.
+    never begins with two dots, so the two forms cannot meet. Nicks are case-sensitive, as written. YOU is `Uyou`,
+    so that it can be typed; who is called so in a log has the other form.
     """
+    if nick == YOU:
+        return _YOUR_ID
     raw = nick.encode("utf-8", "surrogatepass")
     body = "".join(chr(byte) if chr(byte) in _ID_PLAIN else f".{byte:02x}" for byte in raw)
-    if not 0 < len(body) <= _ID_CHARS_MAX:
+    if not 0 < len(body) <= _ID_CHARS_MAX or f"U{body}" == _YOUR_ID:
         body = ".." + blake2b(raw, digest_size=30).hexdigest()
     return "U" + body
 

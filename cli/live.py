@@ -16,7 +16,7 @@ from typing import Any
 from cli import hints
 from cli.cast import Cast
 from cli.control import ControlServer
-from cli.conversation import Conversation, user_id
+from cli.conversation import YOU, Conversation, name_of, user_id
 from cli.ending import Ending
 from cli.narrator import OWNER, Narrator, title_of
 from cli.planet import Planet, Site
@@ -24,8 +24,6 @@ from cli.screen import DcLine, Picture, Screen
 from core.errors import Conflict, Invalid, PlanBError
 from planb_sdk import PlanBError as SdkError
 
-YOU = "you"
-"""The nick that is a newcomer's to play with."""
 REFRESH_S = 1.0
 REVIVE_S = 1.0
 SNAPSHOT_S = 60.0
@@ -97,7 +95,7 @@ class Live:
             password=self._password,
             token=self._cast.token(YOU),
             chat=tale.peer if tale else user_id(YOU),
-            title=title_of(tale.conversation) if tale else YOU,
+            title=title_of(tale.conversation) if tale else name_of(YOU),
             friend=user_id(next(friends, OWNER)),
         )
 

@@ -14,14 +14,14 @@ from random import Random
 
 from cli.cast import Cast
 from cli.chatter import texts
-from cli.conversation import Conversation, Join, Kick, Part, Say, Step, user_id
+from cli.conversation import Conversation, Join, Kick, Part, Say, Step, own, user_id
 from core import limits
 from planb_sdk import ApiError, Client, Draft
 
 AT_ONCE = 64
 """Nicks that act at the same time."""
 APPLIED_S_MAX = 60.0
-OWNER = "planb-host"
+OWNER = own("planb-host")
 """The nick that owns every channel."""
 
 

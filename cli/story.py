@@ -11,7 +11,7 @@ from typing import Any
 
 from cli.cast import Cast
 from cli.conflicts import Conflicts
-from cli.conversation import Conversation, user_id
+from cli.conversation import Conversation, name_of, own, user_id
 from cli.engine_faults import break_engines
 from cli.narrator import OWNER, Narrator, Told
 from cli.planet import Planet
@@ -107,7 +107,7 @@ class Story:
 
     async def _open(self) -> None:
         cast, narrator = self._cast, self._narrator
-        speakers = [f"last-words-{n}" for n in range(LAST_SPEAKERS)]
+        speakers = [own(f"last-words-{n}") for n in range(LAST_SPEAKERS)]
         for nick in speakers:
             cast.settle_at(nick, self._burnt)
         await cast.make([*cast.watchers.values(), OWNER, *speakers])
@@ -136,7 +136,7 @@ class Story:
     async def _speak(self, nick: str, spoken: asyncio.Event) -> None:
         client = self._cast.client(nick)
         for n in range(LAST_WORDS):
-            receipt = await client.send(self._last_words, f"{nick} says {n}")
+            receipt = await client.send(self._last_words, f"{name_of(nick)} says {n}")
             self._acknowledged[user_id(nick), receipt.key] = receipt.id
             if len(self._acknowledged) >= LAST_WORDS * LAST_SPEAKERS // 4:
                 spoken.set()
@@ -211,7 +211,7 @@ class Story:
             "conflicts": len(listed),
             "missed": len(missed),
             "missed_messages": missed[:20],
-            "clients": {nick: _figures(watcher.client.stats) for nick, watcher in self._cast.watching.items()},
+            "clients": {name_of(nick): _figures(watcher.client.stats) for nick, watcher in self._cast.watching.items()},
             "doubled": doubled,
             "lost_local": len(lost),
             "lost": lost,
@@ -253,10 +253,10 @@ class Story:
             expected = {(user_id(nick), key) for nick, keys in tale.keys.items() for key in keys}
             for nick in watchers:
                 gone = expected - self._cast.watching[nick].shown.keys()
-                missing += [f"{nick}: {sender} {key}" for sender, key in gone]
+                missing += [f"{name_of(nick)}: {sender} {key}" for sender, key in gone]
         for nick in self._cast.watchers.values():
             gone = self._acknowledged.keys() - self._cast.watching[nick].shown.keys()
-            missing += [f"{nick}: {sender} {key}" for sender, key in gone]
+            missing += [f"{name_of(nick)}: {sender} {key}" for sender, key in gone]
         return missing
 
     async def _same_everywhere(self, tale: Told) -> bool:

@@ -26,8 +26,13 @@ def _encodable(text: str) -> str:
     return text
 
 
+def in_a_name(char: str) -> bool:
+    """Whether a name may hold this character."""
+    return not _is_control(char) and char not in _BIDI
+
+
 def _no_controls(text: str) -> str:
-    if any(_is_control(char) or char in _BIDI for char in text):
+    if not all(map(in_a_name, text)):
         raise ValueError("must not hold control characters or bidirectional overrides")
     return _encodable(text)
 

@@ -22,7 +22,8 @@ async def headless(*files: Path) -> Ran:
 
 
 def mirc() -> tuple[bytes, int]:
-    """A log with brackets, cp1252, empty lines, an over-long line, more nicks than a group holds; its messages."""
+    """A log with brackets, cp1252, nicks as the demo has them itself and one that is no name, empty lines, an over-long
+    line, more nicks than a group holds; its messages."""
     nicks = [f"[nick]{n}" if n % 5 == 0 else f"nick{n}|away" for n in range(NICKS)]
     lines = [b"Session Start: Mon Nov 23 20:00:00 2026", b"", b"[20:00] * Now talking in #big"]
     for n, nick in enumerate(nicks):
@@ -36,11 +37,18 @@ def mirc() -> tuple[bytes, int]:
         b"[20:12] * nick2|away waves",
         b"[20:12] * nick3|away was kicked by nick1|away (enough)",
         b"[20:13] <nick3|away> back already",
+        b"[20:13] <planb-host> we are called as the demo's own people are",
+        b"[20:13] <watcher-fra> so we are",
+        b"[20:13] * planb-host was kicked by watcher-fra",
+        b"[20:13] * watcher-nrt was kicked by watcher-fra",
+        b"[20:13] <last-words-0> not my last",
+        b"[20:13] * Parts: watcher-fra (~x@y)",
+        b"[20:13] <c1\x81\x8d> in no name",
         b"what is this line",
         b"[20:13] * Quits: nick4|away (~x@y) (Ping timeout)",
         b"\x85\x85",
     ]
-    return b"\r\n".join(lines) + b"\r\n", 2 * NICKS + 1 + 1 + 1
+    return b"\r\n".join(lines) + b"\r\n", 2 * NICKS + 1 + 1 + 1 + 4
 
 
 def irssi() -> tuple[bytes, int]:

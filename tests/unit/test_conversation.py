@@ -5,8 +5,9 @@ from collections import Counter
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from cli.chatter import texts
 from cli.conversation import (
@@ -18,10 +19,14 @@ from cli.conversation import (
     Step,
     generate,
     home_dc,
+    name_of,
+    own,
     user_id,
     with_membership,
 )
-from core.limits import GROUP_MEMBERS_MAX, MESSAGE_BYTES_MAX
+from cli.irc_lines import valid_nick
+from core.actions.fields import Name
+from core.limits import GROUP_MEMBERS_MAX, MESSAGE_BYTES_MAX, NAME_CHARS_MAX
 
 _FEW = st.sampled_from(("a", "b", "c"))
 _STEPS: st.SearchStrategy[list[Step]] = st.lists(
@@ -108,9 +113,36 @@ def test_a_user_id_shows_its_nick(nick: str, expected: str) -> None:
     assert user_id(nick) == expected
 
 
-@given(st.one_of(st.text(), st.text("ab.-_[2e5", max_size=80), st.text("x\udc80", min_size=20)))
+@given(
+    st.one_of(
+        st.text(), st.text("ab.-_[2e5", max_size=80), st.text("x\udc80", min_size=20), st.just(" you"), st.just("you")
+    )
+)
 def test_a_user_id_is_always_valid(nick: str) -> None:
     assert re.fullmatch(r"U[A-Za-z0-9._-]{1,63}", user_id(nick))
+
+
+@pytest.mark.parametrize("name", ["you", "planb-host", "watcher-fra", "last-words-0", "planb-conflict-guest"])
+def test_no_nick_of_a_log_is_one_of_the_demo_s_own_people(name: str) -> None:
+    assert not valid_nick(own(name))
+    assert user_id(own(name)) != user_id(name)
+    assert name_of(own(name)) == name
+
+
+def test_the_visitor_s_id_can_be_typed() -> None:
+    assert user_id(own("you")) == "Uyou"
+    assert user_id("You") == "UYou"
+
+
+@given(st.text(min_size=1, max_size=NAME_CHARS_MAX).filter(valid_nick))
+@example("x\x81\u202ey")
+@example("\u3000")
+@example("\u2028" * NAME_CHARS_MAX)
+def test_every_nick_of_a_log_has_a_name_that_the_api_takes(nick: str) -> None:
+    name = name_of(nick)
+    assert TypeAdapter(Name).validate_python(name) == name
+    if nick.isascii() and nick.isprintable():
+        assert name == nick
 
 
 @given(st.lists(st.one_of(st.text(max_size=70), st.text(".5bB[", max_size=8)), unique=True))
