@@ -178,7 +178,8 @@ class Narrator:
         together = cast.connected(cast.region(kick.by), home)
         region = cast.region(kick.by) if together else home
         owner = cast.also_at(OWNER, region)
-        await cast.applied(region, tale.joined[kick.nick], APPLIED_S_MAX)
+        if joined := tale.joined.get(kick.nick):  # else nobody heard the answer to it
+            await cast.applied(region, joined, APPLIED_S_MAX)
         if together:
             await owner.set_role(tale.peer, user_id(kick.by), "admin")
         kicker = cast.client(kick.by) if together else owner

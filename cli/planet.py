@@ -24,7 +24,7 @@ from cli.toml_text import toml_lines
 from cli.waiting import until
 from core.errors import Conflict, NotFound, PlanBError, Unavailable
 from core.system import entropy
-from events.signing import generate_key
+from events.signing import KEY_BYTES, Signer
 
 READY_S_MAX = 60.0
 
@@ -199,12 +199,11 @@ class Planet:
             for place, (a, b) in enumerate(pairs)
         }
         for shared in ("token", "sys"):
-            self._secret(keys / f"{shared}.key", entropy(32))
+            _secret(keys / f"{shared}.key")
         self._public: dict[str, str] = {}
         for name in names:
-            private, public = generate_key(entropy)
-            self._secret(keys / f"{name}.signing.key", private)
-            self._public[name] = base64.b64encode(public).decode()
+            private = _secret(keys / f"{name}.signing.key")
+            self._public[name] = base64.b64encode(Signer(private).public).decode()
         for site in self.sites.values():
             self._write_settings(site)
 
@@ -277,10 +276,6 @@ class Planet:
             raise NotFound(f"{a} has no link to itself")
         return self.links[a, b], self.links[b, a]
 
-    def _secret(self, path: Path, key: bytes) -> None:
-        path.touch(mode=0o600)
-        path.write_bytes(key)
-
     def _write_settings(self, site: Site) -> None:
         keys = self.home / "keys"
         secrets = {
@@ -318,3 +313,11 @@ class Planet:
         }
         site.home.mkdir(parents=True, exist_ok=True)
         site.settings.write_text("".join(f"{line}\n" for line in toml_lines(tables)))
+
+
+def _secret(path: Path) -> bytes:
+    """The key in this file, made if there is none: what an earlier demo wrote in this folder is signed with it."""
+    path.touch(mode=0o600)
+    if not path.read_bytes():
+        path.write_bytes(entropy(KEY_BYTES))
+    return path.read_bytes()

@@ -5,30 +5,16 @@ behind the last signature are hints until the next one is there.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from core.errors import ConfigError, Corrupt
 from core.ids import Lane, lane_of
-from core.system import Entropy
 from events.record import Record, chain
 
 KEY_BYTES = 32
-
-
-class KeyPair(NamedTuple):
-    private: bytes
-    """The seed, 32 bytes: a secret."""
-    public: bytes
-    """32 bytes, for the DC map."""
-
-
-def generate_key(entropy: Entropy) -> KeyPair:
-    """A new key of a DC."""
-    seed = entropy(KEY_BYTES)
-    return KeyPair(seed, Signer(seed).public)
+"""Of a private key: a seed, random bytes. A public key has as many."""
 
 
 class Signer:

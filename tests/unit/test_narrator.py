@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from random import Random
 from typing import Any
 
+import pytest
+
 from cli.conversation import Conversation, Join, Kick, Part, Say, generate
 from cli.narrator import OWNER, Narrator
-from planb_sdk import Draft, Receipt
+from planb_sdk import Draft, Receipt, Unreachable
 
 CAST: Any = None
 """Nobody speaks here."""
@@ -142,3 +144,21 @@ async def test_in_order_a_chat_stands_as_its_log_whoever_speaks_where() -> None:
     ]
     assert [(nick, text) for _, nick, text in sorted(world.history)] == log
     assert told.acknowledged == 204
+
+
+async def test_who_could_not_be_heard_joining_can_be_kicked_later() -> None:
+    """His join stays in his client's outbox, and its answer comes to nobody; whoever tells goes on."""
+    steps = (Join("a"), Join("b"), Kick("b", "a"), Say("a", "well"))
+    world: Any = World(("a", "b"), Random(1))
+    b = world.client("b")
+
+    async def unreachable(chat: str) -> Receipt:
+        raise Unreachable("no region answers")
+
+    b.join = unreachable
+    told = Narrator(world, [Conversation("room", steps, ("a", "b"))], in_order=True)
+    told.tales[0].peer = "G1"
+    with pytest.raises(Unreachable):
+        await told.tell(1.0)
+    await told.tell(1.0)
+    assert [what for _, _, what in world.history] == ["kicks Ub", "well"]

@@ -9,14 +9,13 @@ from core.errors import ConfigError, Corrupt
 from core.ids import Lane
 from core.system import entropy
 from events.record import GENESIS, Record
-from events.signing import Signer, Verifier, generate_key
+from events.signing import KEY_BYTES, Signer, Verifier
 from tests.support.lanes import EMPTY, records_after
 
 FRA = Lane(3, 1, 4).number
 IAD = Lane(4, 0, 0).number
-KEY, OTHER = generate_key(entropy), generate_key(entropy)
-SIGNER = Signer(KEY.private)
-VERIFIER = Verifier({3: KEY.public, 4: OTHER.public})
+SIGNER, OTHER = Signer(entropy(KEY_BYTES)), Signer(entropy(KEY_BYTES))
+VERIFIER = Verifier({3: SIGNER.public, 4: OTHER.public})
 
 
 def signed(records: list[Record], *places: int, signer: Signer = SIGNER) -> list[Record]:
@@ -26,10 +25,11 @@ def signed(records: list[Record], *places: int, signer: Signer = SIGNER) -> list
 LANE = signed(records_after(EMPTY, FRA, 6), 1, 3)
 
 
-def test_a_key_is_32_random_bytes_and_its_public_half() -> None:
-    assert len(KEY.private) == len(KEY.public) == 32
-    assert KEY.private != OTHER.private
-    assert SIGNER.public == KEY.public
+def test_a_public_key_follows_from_the_private_one() -> None:
+    assert len(SIGNER.public) == KEY_BYTES
+    assert SIGNER.public != OTHER.public
+    seed = entropy(KEY_BYTES)
+    assert Signer(seed).public == Signer(seed).public
     assert len(SIGNER.sign(GENESIS)) == 64
 
 
@@ -51,7 +51,7 @@ def test_a_dcs_signature_is_accepted() -> None:
         LANE[0],
         replace(LANE[1], signature=b"x" * 64),
         replace(LANE[1], hash=LANE[2].hash),
-        signed(LANE, 1, signer=Signer(OTHER.private))[1],
+        signed(LANE, 1, signer=OTHER)[1],
         replace(LANE[1], lane=IAD),
         replace(LANE[1], lane=Lane(9, 0, 0).number),
     ],
