@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 import pydantic
 
@@ -35,19 +35,6 @@ class CoordinationSettings(pydantic.BaseModel):
         LEASE_MS_DEFAULT / 1_000, ge=limits.LEASE_MS_MIN / 1_000, le=limits.LEASE_MS_MAX / 1_000
     )
     """After so long without a word a process counts as dead. A folder knows at once who is."""
-
-    @pydantic.model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        named = {name for name in ("etcd_user", "etcd_ca_file", "etcd_cert_file") if getattr(self, name)}
-        if named and not self.etcd_endpoints:
-            raise ValueError(f"{', '.join(sorted(named))} goes with etcd_endpoints")
-        if self.etcd_endpoints and self.dir:
-            raise ValueError("either etcd_endpoints or dir says where the processes meet")
-        if (self.etcd_user is None) != (self.etcd_password_file is None):
-            raise ValueError("etcd_user and etcd_password_file go together")
-        if (self.etcd_cert_file is None) != (self.etcd_key_file is None):
-            raise ValueError("etcd_cert_file and etcd_key_file go together")
-        return self
 
     @property
     def lease_ms(self) -> int:

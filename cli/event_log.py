@@ -16,7 +16,7 @@ async def opened(settings: Settings) -> EventLog:
     """Raises LogUnavailable, and ConfigError for a log that could lose what it answered."""
     stores = settings.stores
     if not stores.on_pulsar:
-        return await ValkeyLog.connect(stores.log_url)
+        return await ValkeyLog.connect(configuration.with_password(stores.log_url, settings.secrets.log_password_file))
     try:
         from events.adapters.pulsar import PulsarLog  # its driver takes its time, and most need it not
     except ModuleNotFoundError as error:

@@ -102,6 +102,12 @@ async def _series(args: argparse.Namespace) -> Any:
     return await series.run(args)
 
 
+async def _config_of(args: argparse.Namespace) -> Any:
+    from cli import config
+
+    return await config.run(args)
+
+
 async def _import(args: argparse.Namespace) -> Any:
     from cli import importer
 
@@ -209,6 +215,8 @@ def parser() -> argparse.ArgumentParser:
         _output(verb)
     series.set_defaults(run=_series)
 
+    _config_parser(commands)
+
     importing = _command(commands, "import", "send an IRC log's conversations to running datacenters")
     importing.add_argument("files", nargs="+", type=Path, metavar="LOG", help="of mIRC, irssi or weechat")
     importing.add_argument(
@@ -222,6 +230,19 @@ def parser() -> argparse.ArgumentParser:
     _output(importing)
     importing.set_defaults(run=_import)
     return top
+
+
+def _config_parser(commands: Any) -> None:
+    config = _command(commands, "config", "what is wrong with the settings, and which are in force")
+    verbs = config.add_subparsers(dest="verb", required=True)
+    for verb, text in (
+        ("check", "everything that is wrong with the settings, with what to write; exit code 8 if there is anything"),
+        ("show", "the settings in force, and where each is from; as text a file that could be used again"),
+    ):
+        command = _command(verbs, verb, text)
+        _config(command)
+        _output(command)
+    config.set_defaults(run=_config_of)
 
 
 def _snapshot_parser(commands: Any) -> None:

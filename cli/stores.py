@@ -96,8 +96,7 @@ def cassandra_place(settings: Settings) -> "CassandraPlace":
 
 def _password(settings: Settings) -> str:
     path = settings.secrets.cassandra_password_file
-    if path is None:
-        raise ConfigError("stores.cassandra.user needs secrets.cassandra_password_file")
+    assert path is not None, "settings_rules.py asks for it"
     return secret(path, size_min=1).decode().strip()
 
 

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cli import damages, irc, series_text
+from cli import config_text, damages, irc, series_text
 from cli.tables import cell, instant, table
 from cli.units import size
 from core.errors import LogUnavailable, PlanBError
@@ -312,6 +312,8 @@ _TEXTS: dict[tuple[str, str], Callable[[Answer], list[str]]] = {
     ("restore", ""): _restore,
     ("series", "list"): series_text.listed,
     ("series", "show"): series_text.drawn,
+    ("config", "check"): config_text.checked,
+    ("config", "show"): config_text.shown,
     ("parked", "list"): _parked,
     ("parked", "retry"): _retried,
     ("parked", "drop"): _dropped,

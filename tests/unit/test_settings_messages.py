@@ -34,9 +34,8 @@ def test_the_default_is_a_quorum_of_the_local_datacenter(tmp_path: Path) -> None
 
 
 def test_a_user_needs_a_password_file(tmp_path: Path) -> None:
-    settings = loaded(tmp_path, OBJECTS, URL, LOCAL, 'cassandra.user = "planb"')
     with pytest.raises(ConfigError, match="cassandra_password_file"):
-        stores.cassandra_place(settings)
+        loaded(tmp_path, OBJECTS, URL, LOCAL, 'cassandra.user = "planb"')
 
 
 @pytest.mark.parametrize(
