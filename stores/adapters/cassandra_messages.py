@@ -164,15 +164,7 @@ class CassandraMessageStore:
         self._generation = generation
 
     async def close(self) -> None:
-        """Writes what was put, then closes. If it can not be written it raises, closed all the same: the frontier
-        in the keyspace does not cover those rows, so they are replayed."""
-        if self._queue.closed:
-            return
-        try:
-            await self.flush()
-        finally:
-            await self._queue.stop()
-            await self._session.close()
+        await self._queue.close(self.flush, self._session.close)
 
 
 def _frontier(generation: int, frontier: Frontier) -> deque[Write]:

@@ -149,15 +149,7 @@ class SqliteMessageStore:
         await self._file.write(work, durable=True)
 
     async def close(self) -> None:
-        """Writes what was put, then closes. If it can not be written it raises, closed all the same: the frontier
-        in the file does not cover those rows, so they are replayed."""
-        if self._queue.closed:
-            return
-        try:
-            await self.flush()
-        finally:
-            await self._queue.stop()
-            await self._file.close()
+        await self._queue.close(self.flush, self._file.close)
 
 
 def _insert(connection: sqlite3.Connection, batch: Batch) -> None:

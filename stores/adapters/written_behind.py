@@ -122,7 +122,19 @@ class WriteBehind:
         """Oldest first. A read keeps these from before it asks the database, so a row is in one of the two."""
         return tuple(batch for batch in (self._writing, self._open) if batch is not None and not batch.empty)
 
-    async def stop(self) -> None:
+    async def close(self, flush: Callable[[], Awaitable[None]], release: Callable[[], Awaitable[None]]) -> None:
+        """As `MessageStore.close`: writes what was put, by the store's `flush`, then releases the database. If it can
+        not be written it raises, closed all the same: the frontier in the database does not cover those rows, so they
+        are replayed."""
+        if self.closed:
+            return
+        try:
+            await flush()
+        finally:
+            await self._stop()
+            await release()
+
+    async def _stop(self) -> None:
         """No more is written, nor taken; who waits is told."""
         self._closing.set()
         self._notify()

@@ -249,7 +249,7 @@ async def test_a_process_that_died_between_the_tables_is_made_good_by_replay(
                 survived = left
             except StoreUnavailable:
                 assert (await first.frontier()).get(1, Mark(0, 0)).seq <= left
-            await first._queue.stop()
+            await first._queue._stop()
             await first._session.close()
         second = await CassandraMessageStore.open(place, entropy)
         second.put(rows, {1: Mark(left + 1, message.event)})
