@@ -37,6 +37,8 @@ _SETTINGS = {
     "conversation": "D1234567890123456700",
     "pin": None,
     "muted_until_ms": None,
+    "marked_unread": False,
+    "draft": {"text": "Dear Grace, ", "reply_to": None, "revision": "1234567890123456790"},
     "read": {"257": "1234567890123456001"},
     "cleared": {},
 }

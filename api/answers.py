@@ -179,10 +179,18 @@ class WithChat(Answer):
     chat: Chat | MissingChat
 
 
+class DraftShown(Answer):
+    text: str
+    reply_to: AnyMessageId | None
+    revision: Annotated[EventId, Field(description="For `draft` of a message that is sent from it")]
+
+
 class DialogSettings(Answer):
     conversation: ConversationId
     pin: Annotated[str | None, Field(description="Its rank among the pinned; null: not pinned")]
     muted_until_ms: TimeMs | None
+    marked_unread: Annotated[bool, Field(description="By myself, and not read since")]
+    draft: DraftShown | None
     read: Marks
     cleared: Marks
 

@@ -184,6 +184,7 @@ _TAGS = {
     "group": "chat",
     "supergroup": "chat",
     "dialogs": "dialog",
+    "draft": "dialog",
     "login": "session",
     "logout": "session",
     "me": "user",

@@ -48,6 +48,8 @@ class Args(msgspec.Struct, frozen=True, kw_only=True):
 class Touch(msgspec.Struct, frozen=True, gc=False):
     """What an update tells a client to look at again; it is rendered in its *present* state when sent.
 
+    `user`: it is for him alone, whoever else the event concerns, and whether or not it names him.
+
     type       ref
     "message"  conversation id, message id
     "hidden"   conversation id, message id
@@ -60,6 +62,7 @@ class Touch(msgspec.Struct, frozen=True, gc=False):
 
     type: str
     ref: tuple[str | int, ...]
+    user: str = ""
 
 
 class Audience(msgspec.Struct, frozen=True, gc=False):
@@ -112,7 +115,17 @@ class DialogView(NamedTuple):
     conversation: str
     pin: str
     muted_until_ms: int
+    unread: bool
+    """Marked as unread, and not read since."""
     stamps: dict[str, int]
+
+
+class DraftView(NamedTuple):
+    text: str
+    """ "" where there is none: none was set, it was taken away, or sent."""
+    reply_to: int
+    revision: int
+    """The stamp of what was set or taken away last; 0: nothing was."""
 
 
 class SessionView(NamedTuple):
@@ -164,6 +177,7 @@ class View(Protocol):
         ...
 
     async def dialog(self, user: str, conversation: str) -> DialogView: ...
+    async def draft(self, user: str, conversation: str) -> DraftView: ...
     async def direct(self, conversation: str) -> tuple[str, str] | None:
         """The two users of a direct conversation (low, high)."""
         ...

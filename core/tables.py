@@ -112,9 +112,19 @@ TABLES: dict[str, Table] = {
         {
             "pin": Column(Law.LWW, T),  # "" = not pinned, else the rank: a string that sorts
             "muted_until_ms": Column(Law.LWW, I),
+            "unread": Column(Law.LWW, I),  # 1 = marked as unread, unless `read_at` is greater than its stamp
+            "read_at": Column(Law.MAX, I),  # the last read
         },
         by=("user",),
-        pages=(("user", "pin"), ("user", "muted_until_ms")),
+        pages=(("user", "pin"), ("user", "muted_until_ms"), ("user", "unread_at")),
+    ),
+    "drafts": Table(  # what one user has begun to write in one conversation
+        {"user": T, "conversation": T},
+        {
+            "draft": Column(Law.LWW, J),  # {"text", "reply_to"?}; null = none. Its stamp is its revision
+            "cleared": Column(Law.MAX, I),  # the greatest revision that a message was sent from
+        },
+        pages=(("user", "draft_at"),),
     ),
     "read_marks": Table({"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)),
     "clear_marks": Table({"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)),

@@ -59,7 +59,7 @@ async def feeds_of(planned: Sequence[Planned], view: StoreView, v: Mapping[int, 
         for touch in item.touches:
             entry = render.encode(event.id, touch)
             conversation = str(touch.ref[0]) if sends and touch.type == "message" else ""
-            for owner in (*owners, *owed):
+            for owner in (touch.user,) if touch.user else (*owners, *owed):
                 found.feeds.append(Feed(owner, event.id, entry, conversation))
     return found
 

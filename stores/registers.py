@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from core.action import ChatView, DialogView, SessionView, UserView
+from core.action import ChatView, DialogView, DraftView, SessionView, UserView
 from core.membership import Add, Membership
 
 Row = Mapping[str, Any]
@@ -48,8 +48,16 @@ def dialog_view(row: Row) -> DialogView:
         row["conversation"],
         row["pin"],
         row["muted_until_ms"],
-        _stamps(row, ("pin", "muted_until_ms")),
+        bool(row["unread"]) and row["unread_at"] > row["read_at"],
+        _stamps(row, ("pin", "muted_until_ms", "unread")),
     )
+
+
+def draft_view(row: Row) -> DraftView:
+    draft, revision = row["draft"], row["draft_at"]
+    if not draft or revision <= row["cleared"]:
+        return DraftView("", 0, revision)
+    return DraftView(draft["text"], int(draft.get("reply_to", 0)), revision)
 
 
 def memberships(

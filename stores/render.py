@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from core.action import Touch
+from core.action import DraftView, Touch
 from core.membership import Membership
 from core.messages import Row
 from stores.view import StoreView
@@ -145,10 +145,18 @@ async def dialog(view: StoreView, user: str, conversation: str) -> dict[str, Any
     settings = await view.dialog(user, conversation)
     read = await view.read_mark(user, conversation)
     clear = await view.clear_mark(user, conversation)
+    draft = await view.draft(user, conversation)
     return {
         "conversation": conversation,
         "pin": settings.pin or None,
         "muted_until_ms": settings.muted_until_ms or None,
+        "marked_unread": settings.unread,
+        "draft": _draft(draft) if draft.text else None,
         "read": {str(lane): str(id) for lane, id in sorted(read.items())},
         "cleared": {str(lane): str(id) for lane, id in sorted(clear.items())},
     }
+
+
+def _draft(draft: DraftView) -> dict[str, Any]:
+    reply_to = str(draft.reply_to) if draft.reply_to else None
+    return {"text": draft.text, "reply_to": reply_to, "revision": str(draft.revision)}

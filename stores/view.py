@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from core import limits
 from core.access import kind_of
-from core.action import ChatView, DialogView, Parking, Position, SessionView, UserView
+from core.action import ChatView, DialogView, DraftView, Parking, Position, SessionView, UserView
 from core.drops import dropped
 from core.membership import Membership, Roll
 from core.messages import Message, Row, fold
@@ -22,6 +22,7 @@ from stores.ports import HotStore, MessageStore, RelationalStore, Result, Scan, 
 from stores.weighed_cache import WeighedCache
 
 T = TypeVar("T")
+NO_DRAFT = DraftView("", 0, 0)
 NOBODY: Mapping[str, Membership] = {}
 _PART = 1_000
 """Registers that are looked at in one go."""
@@ -126,6 +127,13 @@ class StoreView:
 
         return await self._cached(("dialogs", user, conversation), load)
 
+    async def draft(self, user: str, conversation: str) -> DraftView:
+        async def load() -> DraftView:
+            rows = await self._relational.some("drafts", {"user": user}, "conversation", (conversation,))
+            return registers.draft_view(rows[0]) if rows else NO_DRAFT
+
+        return await self._cached(("drafts", user, conversation), load)
+
     async def parking(self, lane: int, seq: int) -> Parking:
         """See core.action.View."""
         parked = self.promise is not None and await self.promise(lane, seq)
@@ -175,16 +183,39 @@ class StoreView:
         scan = Scan("muted_until_ms", limits.SCAN_ENTRIES_MAX, beyond=0, newest_first=True)
         return sorted(row["conversation"] for row in await self._relational.page("dialogs", {"user": user}, scan))
 
+    async def marked_unread(self, user: str) -> list[str]:
+        """Those that he has marked as unread and not read since; of very many those that were marked last."""
+        scan = Scan("unread_at", limits.PAGE_MAX, beyond=0, newest_first=True)
+        rows = await self._relational.page("dialogs", {"user": user}, scan)
+        return [row["conversation"] for row in rows if registers.dialog_view(row).unread]
+
+    async def drafted(self, user: str) -> list[str]:
+        """Those in which he has a draft; of very many those that were written last."""
+        scan = Scan("draft_at", limits.PAGE_MAX, beyond=0, newest_first=True)
+        rows = await self._relational.page("drafts", {"user": user}, scan)
+        return [row["conversation"] for row in rows if registers.draft_view(row).text]
+
     async def settings(self, user: str, conversations: Collection[str]) -> None:
-        """Makes `dialog` of all of these one read."""
-        missing = [one for one in conversations if ("dialogs", user, one) not in self._cache]
+        """Makes `dialog` and `draft` of all of these two reads."""
+        await self._settings("dialogs", user, conversations, registers.dialog_view, lambda one: _unset(user, one))
+        await self._settings("drafts", user, conversations, registers.draft_view, lambda _: NO_DRAFT)
+
+    async def _settings(
+        self,
+        table: str,
+        user: str,
+        conversations: Collection[str],
+        shown: Callable[[dict[str, Any]], T],
+        unset: Callable[[str], T],
+    ) -> None:
+        missing = [one for one in conversations if (table, user, one) not in self._cache]
         if not missing:
             return
         generation = self._generation
-        rows = await self._relational.some("dialogs", {"user": user}, "conversation", missing)
-        found = {row["conversation"]: registers.dialog_view(row) for row in rows}
+        rows = await self._relational.some(table, {"user": user}, "conversation", missing)
+        found = {row["conversation"]: shown(row) for row in rows}
         for one in missing:
-            self._keep(generation, ("dialogs", user, one), found.get(one) or _unset(user, one))
+            self._keep(generation, (table, user, one), found[one] if one in found else unset(one))
 
     async def sessions_of(self, user: str, now_ms: int, limit: int) -> list[SessionView]:
         """The newest sessions that are neither over nor revoked, the newest first."""
@@ -253,7 +284,7 @@ class StoreView:
                         self._forget(("roll", chat))
             elif effect.table in ("users", "sessions", "chats", "directs"):
                 self._forget((effect.table, str(key[0])))
-            elif effect.table in ("dialogs", "read_marks", "clear_marks"):
+            elif effect.table in ("dialogs", "drafts", "read_marks", "clear_marks"):
                 self._forget((effect.table, str(key[0]), str(key[1])))
 
     def _disinherit(self, chat: str, user: str, stamp: int, effect: Effect) -> None:
@@ -308,7 +339,7 @@ class StoreView:
 
 
 def _unset(user: str, conversation: str) -> DialogView:
-    return DialogView(user, conversation, "", 0, {"pin": 0, "muted_until_ms": 0})
+    return DialogView(user, conversation, "", 0, False, {"pin": 0, "muted_until_ms": 0, "unread": 0})
 
 
 def folded(rows: Sequence[Row]) -> list[Message]:

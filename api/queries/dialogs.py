@@ -95,7 +95,7 @@ class Dialogs:
             tops = await self._hot.tops(user, pinned)
             listed = [*zip(pinned, tops, strict=True), *listed]
         if last is None:
-            listed += await self._muted(user, pinned)
+            listed += await self._set_only(user, pinned)
         return {
             "dialogs": await self._entries(user, listed, memberships),
             "after": self._seal(user, last) if last else None,
@@ -142,12 +142,14 @@ class Dialogs:
             return listed[:limit], listed[limit - 1]
         return listed, None if ended else after
 
-    async def _muted(self, user: str, pinned: Sequence[str]) -> list[_Listed]:
-        """Dialogs that are muted although nothing was written yet, at the end of the list: with them it shows all
-        settings, so a client that loads it knows them before the first message comes."""
-        muted = [one for one in await self._view.muted(user) if one not in pinned]
-        tops = await self._hot.tops(user, muted) if muted else []
-        return [(name, 0) for name, top in zip(muted, tops, strict=True) if not top][: limits.PAGE_MAX]
+    async def _set_only(self, user: str, pinned: Sequence[str]) -> list[_Listed]:
+        """Dialogs that are muted, marked as unread or drafted although nothing was written yet, at the end of the list:
+        with them it shows all settings, so a client that loads it knows them before the first message comes."""
+        view = self._view
+        found = {*await view.muted(user), *await view.marked_unread(user), *await view.drafted(user)}
+        these = sorted(found.difference(pinned))
+        tops = await self._hot.tops(user, these) if these else []
+        return [(name, 0) for name, top in zip(these, tops, strict=True) if not top][: limits.PAGE_MAX]
 
     async def _entries(
         self, user: str, listed: Sequence[_Listed], memberships: Mapping[str, Membership]

@@ -1,11 +1,12 @@
-"""One user's settings of one conversation: marks, pin, mute. They concern nobody but himself.
+"""One user's settings of one conversation: marks, pin, mute, marked as unread. They concern nobody but himself.
 
-Pin and mute have paths of their own, so that each call is one event of one action.
+Each has a path of its own, so that each call is one event of one action.
 """
 
 # ruff: noqa: RUF012  (class values of actions and defaults of frozen structs are never mutated)
 
 from collections.abc import Iterable
+from typing import Any
 
 from core import action
 from core.action import Audience, Origin, Route, Touch
@@ -16,7 +17,7 @@ from core.event import Event
 from core.tables import Effect
 
 
-class _Own(action.Action):
+class Own(action.Action):
     """Whom and what a write to one's own dialog concerns."""
 
     @staticmethod
@@ -28,19 +29,21 @@ class _Own(action.Action):
         return (Touch("dialog", (event.args.conversation,)),)
 
 
-class _SettingArgs(action.Args, frozen=True, kw_only=True):
+class SettingArgs(action.Args, frozen=True, kw_only=True):
     conversation: str
     pair: tuple[str, ...] = ()
     """Both users of a direct that was named by its other user: there may be no message yet that says who they are."""
 
 
-def _pair(actor: str, peer: str) -> tuple[str, ...]:
+def pair_of(actor: str, peer: str) -> tuple[str, ...]:
+    """See SettingArgs."""
     return tuple(sorted((actor, peer))) if peer[0] == "U" else ()
 
 
-def _setting(event: Event, column: str, value: str | int, basis: int) -> Iterable[Effect]:
-    args: _SettingArgs = event.args
-    yield Effect("dialogs", (event.actor, args.conversation), {column: value}, {column: basis})
+def setting(event: Event, table: str, column: str, value: Any, basis: int) -> Iterable[Effect]:
+    """One lww column of the caller's row of a conversation."""
+    args: SettingArgs = event.args
+    yield Effect(table, (event.actor, args.conversation), {column: value}, {column: basis})
     if args.pair:
         yield Effect("directs", (args.conversation,), {"low": args.pair[0], "high": args.pair[-1]})
 
@@ -67,12 +70,13 @@ def _marks(table: str, event: Event) -> Iterable[Effect]:
         yield Effect(table, (event.actor, args.conversation, lane), {"mark": id})
 
 
-class Read(_Own):
+class Read(Own):
     name = "dialog.read"
     summary = "Mark a dialog as read up to a message"
     consistency = (
         "The greatest id per lane is kept (max), so a mark never goes back. Only messages that were delivered within "
-        "the client's position count as read: one that comes late stays unread, though its id is smaller."
+        "the client's position count as read: one that comes late stays unread, though its id is smaller. It also "
+        "takes back a flag that was set before (the greatest stamp of a read is kept, max)."
     )
     route = Route("POST", "/v1/dialogs/{peer}/read")
     example = {"message": "1234567890123456789"}
@@ -87,10 +91,11 @@ class Read(_Own):
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
-        return _marks("read_marks", event)
+        yield from _marks("read_marks", event)
+        yield Effect("dialogs", (event.actor, event.args.conversation), {"read_at": event.id})
 
 
-class Clear(_Own):
+class Clear(Own):
     name = "dialog.clear"
     summary = "Clear a dialog up to a message, for me"
     consistency = (
@@ -113,7 +118,7 @@ class Clear(_Own):
         return _marks("clear_marks", event)
 
 
-class Pin(_Own):
+class Pin(Own):
     name = "dialog.pin"
     summary = "Pin a dialog, move it among the pinned, or unpin it"
     consistency = (
@@ -129,7 +134,7 @@ class Pin(_Own):
         rank: Rank | None
         """None: not pinned."""
 
-    class Args(_SettingArgs, frozen=True, kw_only=True):
+    class Args(SettingArgs, frozen=True, kw_only=True):
         rank: str
         basis: int
 
@@ -139,17 +144,17 @@ class Pin(_Own):
         dialog = await origin.view.dialog(origin.actor, conversation)
         return Pin.Args(
             conversation=conversation,
-            pair=_pair(origin.actor, request.peer),
+            pair=pair_of(origin.actor, request.peer),
             rank=request.rank or "",
             basis=dialog.stamps.get("pin", 0),
         )
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
-        return _setting(event, "pin", event.args.rank, event.args.basis)
+        return setting(event, "dialogs", "pin", event.args.rank, event.args.basis)
 
 
-class Mute(_Own):
+class Mute(Own):
     name = "dialog.mute"
     summary = "Mute a dialog until a time, or unmute it"
     consistency = (
@@ -165,7 +170,7 @@ class Mute(_Own):
         until_ms: UntilMs | None
         """None: not muted."""
 
-    class Args(_SettingArgs, frozen=True, kw_only=True):
+    class Args(SettingArgs, frozen=True, kw_only=True):
         until_ms: int
         basis: int
 
@@ -175,11 +180,47 @@ class Mute(_Own):
         dialog = await origin.view.dialog(origin.actor, conversation)
         return Mute.Args(
             conversation=conversation,
-            pair=_pair(origin.actor, request.peer),
+            pair=pair_of(origin.actor, request.peer),
             until_ms=request.until_ms or 0,
             basis=dialog.stamps.get("muted_until_ms", 0),
         )
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
-        return _setting(event, "muted_until_ms", event.args.until_ms, event.args.basis)
+        return setting(event, "dialogs", "muted_until_ms", event.args.until_ms, event.args.basis)
+
+
+class MarkUnread(Own):
+    name = "dialog.mark_unread"
+    summary = "Mark a dialog as unread, or take that back"
+    consistency = (
+        "A flag with its stamp: the later write wins (lww) and the other is listed as a conflict. A read with a "
+        "greater stamp takes it back, also one that did not know of it; one with a smaller stamp leaves it, however "
+        "late it arrives. What is counted as unread does not change."
+    )
+    route = Route("PUT", "/v1/dialogs/{peer}/unread")
+    example = {"on": True}
+    errors = (NotFound,)
+
+    class Request(action.Request):
+        peer: Peer
+        on: bool
+
+    class Args(SettingArgs, frozen=True, kw_only=True):
+        on: bool
+        basis: int
+
+    @staticmethod
+    async def resolve(request: "MarkUnread.Request", origin: Origin) -> "MarkUnread.Args":
+        conversation = await conversation_of(origin.view, origin.actor, request.peer)
+        dialog = await origin.view.dialog(origin.actor, conversation)
+        return MarkUnread.Args(
+            conversation=conversation,
+            pair=pair_of(origin.actor, request.peer),
+            on=request.on,
+            basis=dialog.stamps.get("unread", 0),
+        )
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        return setting(event, "dialogs", "unread", int(event.args.on), event.args.basis)

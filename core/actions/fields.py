@@ -81,6 +81,11 @@ Peer = Annotated[
 MessageId = Annotated[
     str, Field(pattern=r"^[0-9]{1,19}$", description="Message id, a string of digits"), AfterValidator(_id_range)
 ]
+Revision = Annotated[
+    str,
+    Field(pattern=r"^[0-9]{1,19}$", description="A draft's `revision`, a string of digits"),
+    AfterValidator(_id_range),
+]
 SessionId = Annotated[str, Field(pattern=r"^s[0-9]{1,19}$", description="Session id")]
 Device = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The client's name for its device")]
 Name = Annotated[

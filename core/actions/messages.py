@@ -24,7 +24,7 @@ from core.actions.conversations import (
     require_users,
     standing,
 )
-from core.actions.fields import ConversationId, MessageId, Peer, Text
+from core.actions.fields import ConversationId, MessageId, Peer, Revision, Text
 from core.errors import Forbidden, Gone, Invalid, MessageFull, NotFound, TooLarge
 from core.event import Event
 from core.tables import MESSAGE_ROWS, Effect
@@ -76,7 +76,8 @@ class Send(action.Action):
     consistency = (
         "The row only appears (insert). One message is the class of ids of one request under one key, so a retry "
         "through another datacenter shows once: the smallest id is canonical and operations on any of them count for "
-        "it. Another request under the key is another message."
+        "it. Another request under the key is another message. With `draft` it clears the sender's draft up to that "
+        "revision (max)."
     )
     route = Route("POST", "/v1/messages")
     example = {"to": "Ugrace", "text": "Hello"}
@@ -87,14 +88,18 @@ class Send(action.Action):
         to: Peer
         text: Text
         reply_to: MessageId | None = None
+        draft: Revision | None = None
+        """The draft that it is sent from."""
 
-    class Args(action.Args, frozen=True, kw_only=True):
+    class Args(action.Args, frozen=True, kw_only=True, omit_defaults=True):
         conversation: str
         to: tuple[str, ...]
         """Both users of a direct (low, high; one in a talk to oneself), a group's members; () for a supergroup."""
         text: str
         reply_to: int = 0
         knew: dict[int, int] = {}
+        draft: int = 0
+        """The sender's draft of this conversation is cleared up to this revision."""
 
     @staticmethod
     async def resolve(request: "Send.Request", origin: Origin) -> "Send.Args":
@@ -105,7 +110,10 @@ class Send(action.Action):
             if replied.recalled:
                 raise Gone("the message that this replies to was recalled")
             reply_to = replied.id
-        return Send.Args(conversation=conversation, to=reach.to, text=request.text, reply_to=reply_to, knew=reach.knew)
+        draft = 0 if request.draft is None else _draft(request.draft, origin)
+        return Send.Args(
+            conversation=conversation, to=reach.to, text=request.text, reply_to=reply_to, knew=reach.knew, draft=draft
+        )
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
@@ -123,6 +131,8 @@ class Send(action.Action):
         yield row(event, args.conversation, event.id, "send", body, class_)
         if kind_of(args.conversation) == "direct":
             yield Effect("directs", (args.conversation,), {"low": args.to[0], "high": args.to[-1]})
+        if args.draft:
+            yield Effect("drafts", (event.actor, args.conversation), {"cleared": args.draft})
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -130,11 +140,23 @@ class Send(action.Action):
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
-        return (Touch("message", (event.args.conversation, event.id)),)
+        message = Touch("message", (event.args.conversation, event.id))
+        if not event.args.draft:
+            return (message,)
+        return (message, Touch("dialog", (event.args.conversation,), event.actor))
 
     @staticmethod
     def result(event: Event) -> dict[str, Any]:
         return {"conversation": event.args.conversation}
+
+
+def _draft(revision: str, origin: Origin) -> int:
+    """What the client says that it has seen, wherever that was. Invalid for one that no datacenter can have given out:
+    it would clear what is still to be written."""
+    newest = ids.make_id(ids.tick_at(origin.now_ms + limits.CLOCK_SKEW_MS_MAX), 0)
+    if int(revision) > newest:
+        raise Invalid("draft: there is no such revision")
+    return int(revision)
 
 
 async def _destination(origin: Origin, to: str) -> tuple[str, Reach]:

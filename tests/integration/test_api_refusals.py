@@ -268,6 +268,9 @@ async def test_other_peoples_things_are_as_if_they_were_not_there(api: ApiDc, ad
             ("PUT", f"/v1/messages/{message}/reactions/x", None),
             ("PUT", f"/v1/dialogs/{conversation}/pin", {"rank": "i"}),
             ("PUT", f"/v1/dialogs/{conversation}/mute", {"until_ms": 1}),
+            ("PUT", f"/v1/dialogs/{conversation}/unread", {"on": True}),
+            ("PUT", f"/v1/dialogs/{conversation}/draft", {"text": "mine"}),
+            ("DELETE", f"/v1/dialogs/{conversation}/draft", None),
             ("POST", "/v1/messages", {"to": "Ugrace", "text": "x", "reply_to": message}),
         ):
             reply = await ada.call(method, path, body)

@@ -111,9 +111,12 @@ async def messages(ada: Caller, grace: Caller) -> str:
 async def dialogs(ada: Caller, sent: str) -> None:
     await ada.call("PUT", "/v1/dialogs/Ugrace/pin", {"rank": "i"})
     await ada.call("PUT", "/v1/dialogs/Ugrace/mute", {"until_ms": 1_900_000_000_000})
+    await ada.call("PUT", "/v1/dialogs/Ugrace/unread", {"on": True})
+    await ada.call("PUT", "/v1/dialogs/Ugrace/draft", {"text": "Dear Grace"})
     found = await ada.call("GET", "/v1/dialogs")
     place = {"cursor": found["cursor"], "at": found["position"]}
     await ada.call("POST", "/v1/dialogs/Ugrace/read", {"message": sent, **place})
+    await ada.call("DELETE", "/v1/dialogs/Ugrace/draft")
     history = await ada.call("GET", "/v1/dialogs/Ugrace/messages?limit=2")
     assert [message["text"] for message in history["messages"]][:1] == ["uno"]
     await ada.call("POST", "/v1/dialogs/Ugrace/clear", {"message": sent, **place})

@@ -28,6 +28,8 @@ DIALOG = {
     "present": True,
     "pin": None,
     "muted_until_ms": None,
+    "marked_unread": False,
+    "draft": None,
     "read": {},
     "cleared": {},
 }

@@ -178,6 +178,8 @@ async def test_stale_state_plus_updates_equals_a_fresh_fetch_whoever_roams(plane
                 lambda: quietly(client.unreact(message, "👍")),
                 lambda: quietly(client.pin(rng.choice((group, big)), rng.choice(("i", "r", None)))),
                 lambda: quietly(client.mute(group, rng.choice((None, 1_900_000_000_000)))),
+                lambda: quietly(client.mark_unread(group, rng.random() < 0.8)),
+                lambda: quietly(client.set_draft(rng.choice((group, "Uada")), f"draft {rng.random()}")),
                 lambda: quietly(client.clear(group, message)),
                 lambda: quietly(client.read(big, message)),
                 lambda: quietly(ada.kick(rng.choice((group, big)), rng.choice(("Ubob", "Ueve")))),

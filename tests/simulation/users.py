@@ -266,7 +266,24 @@ class User:
         return self.client.pin(self._dialog(), self.random.choice((None, *RANKS)))
 
     def _mute(self) -> Any:
-        return self.client.mute(self._dialog(), self.random.choice((None, 10**12, 2 * 10**12)))
+        """Or another setting of a dialog."""
+        peer = self._dialog()
+        match self.random.randrange(5):
+            case 0 | 1:
+                return self.client.mute(peer, self.random.choice((None, 10**12, 2 * 10**12)))
+            case 2:
+                return self.client.mark_unread(peer, self.random.random() < 0.8)
+            case 3:
+                return self.client.clear_draft(peer)
+            case _:
+                return self._drafted(peer)
+
+    async def _drafted(self, peer: str) -> Receipt:
+        """Begun to write, and at times sent."""
+        made = await self.client.set_draft(peer, f"begun {self.random.randrange(10**6)}")
+        if self.random.random() < 0.5:
+            await self.client.send(peer, f"from a draft {made.id}", draft=made.id)
+        return made
 
     def _group(self) -> Any:
         users = self.random.sample(self.world.names, self.random.randint(0, len(self.world.names)))

@@ -29,7 +29,7 @@ class Step(NamedTuple):
     wait_ms: int
 
 
-STEP_MAX = Step(op=29, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
+STEP_MAX = Step(op=31, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
 
 
 def random_steps(seed: int, count: int) -> list[Step]:
@@ -124,7 +124,9 @@ class History:
                 self._write(step, "group.dissolve", who, {"chat": chat})
             case 19 | 20 | 21:
                 reply = {"reply_to": message} if messages and step.what % 4 == 0 else {}
-                self._write(step, "message.send", who, {"to": peer, "text": named, **reply}, f"m{step.what}")
+                drafts = self.mesh.dcs[step.dc].state.rows("drafts", {"user": who})
+                draft = {"draft": str(drafts[0]["draft_at"])} if drafts and step.what % 3 == 1 else {}
+                self._write(step, "message.send", who, {"to": peer, "text": named, **reply, **draft}, f"m{step.what}")
             case 22:
                 self._write(step, "message.edit", who, {"message": message, "text": named})
             case 23:
@@ -141,9 +143,19 @@ class History:
                 self._write(step, name, who, {"peer": place, "message": message})
             case 27:
                 self._write(step, "dialog.pin", who, {"peer": peer, "rank": "i" if step.what % 2 else None})
+            case 30:
+                self._write(step, "dialog.mark_unread", who, {"peer": peer, "on": bool(step.what % 3)})
+            case 31:
+                self._draft(step, who, peer, named)
             case 29:
                 self._write(step, "parked.drop", "sys", {"lane": step.lane, "seq": step.what + 1})
             case 28:
                 self._write(step, "dialog.mute", who, {"peer": peer, "until_ms": step.what or None})
             case _:
                 self.mesh.settle()
+
+    def _draft(self, step: Step, who: str, peer: str, text: str) -> None:
+        if step.what % 4:
+            self._write(step, "draft.set", who, {"peer": peer, "text": text})
+        else:
+            self._write(step, "draft.clear", who, {"peer": peer})

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from core.action import ChatView, DialogView, Parking, Position, SessionView, UserView
+from core.action import ChatView, DialogView, DraftView, Parking, Position, SessionView, UserView
 from core.drops import dropped
 from core.fold import State
 from core.ids import lane_of
@@ -57,7 +57,11 @@ class StateView:
 
     async def dialog(self, user: str, conversation: str) -> DialogView:
         row = self._one("dialogs", user=user, conversation=conversation)
-        return registers.dialog_view(row) if row else DialogView(user, conversation, "", 0, {})
+        return registers.dialog_view(row) if row else DialogView(user, conversation, "", 0, False, {})
+
+    async def draft(self, user: str, conversation: str) -> DraftView:
+        row = self._one("drafts", user=user, conversation=conversation)
+        return registers.draft_view(row) if row else DraftView("", 0, 0)
 
     async def direct(self, conversation: str) -> tuple[str, str] | None:
         row = self._one("directs", conversation=conversation)

@@ -22,7 +22,7 @@ ROWS = {
     "message.send", "message.edit", "message.recall", "message.hide", "reaction.set", "reaction.clear", "dialog.read",
     "dialog.clear", "dialog.pin", "dialog.mute", "user.update", "user.upsert", "token.issue", "session.revoke",
     "group.create", "supergroup.create", "group.update", "member.add", "member.join", "member.leave", "member.kick",
-    "member.role", "group.dissolve", "parked.drop",
+    "member.role", "group.dissolve", "parked.drop", "dialog.mark_unread", "draft.set", "draft.clear",
 }  # fmt: skip
 """The rows of the table of write primitives that there are so far, as the design names them."""
 

@@ -11,7 +11,7 @@ from planb_sdk.errors import OutboxFull
 from planb_sdk.model import Receipt
 from planb_sdk.options import Options
 from planb_sdk.outbox import Outbox, Write
-from planb_sdk.state import State
+from planb_sdk.state import NOTHING_SET, State
 from planb_sdk.stats import Stats
 
 Json = dict[str, Any]
@@ -186,7 +186,7 @@ def test_cleared_and_hidden_messages_are_gone_and_stay_gone() -> None:
     first, second = 1 << 16 | 7, 2 << 16 | 7
     state.fold(message(first, key="1"))
     state.fold(message(second, key="2"))
-    entry = {"conversation": "D1", "pin": None, "muted_until_ms": None, "read": {}, "cleared": {"7": str(first)}}
+    entry = {**NOTHING_SET, "conversation": "D1", "cleared": {"7": str(first)}}
     state.fold({"event": "9", "type": "dialog", "dialog": entry})
     assert list(state.messages["D1"]) == [str(second)]
     state.fold(message(first, key="1"))
@@ -199,7 +199,7 @@ def test_a_message_is_cleared_under_any_of_its_ids() -> None:
     """Its copy was what was here when the dialog was cleared; the first one came later, from another datacenter."""
     state = State("Uada", 100)
     first, copy = 1 << 16 | 7, 2 << 16 | 8
-    entry = {"conversation": "D1", "pin": None, "muted_until_ms": None, "read": {}, "cleared": {"8": str(copy)}}
+    entry = {**NOTHING_SET, "conversation": "D1", "cleared": {"8": str(copy)}}
     state.fold({"event": "9", "type": "dialog", "dialog": entry})
     update = message(first, key="1")
     state.fold(update | {"message": update["message"] | {"copies": [str(copy)]}})

@@ -3,11 +3,11 @@
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 
 from planb_sdk import loading, system
+from planb_sdk.account import Account, part
 from planb_sdk.errors import ApiError
 from planb_sdk.follower import Follower
 from planb_sdk.model import Chat, Dialog, Draft, Member, Message, Position, Profile, Receipt, Session, Update
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 SAVED_VERSION = 1
 
 
-class Client:
+class Client(Account):
     """One session of one user. Made inside a running event loop; to be closed, or used with `async with`.
 
     `regions` are base URLs, the nearest first. Every write may be given a `key` (one is made otherwise): the same key
@@ -194,10 +194,18 @@ class Client:
     # -- messages
 
     async def send(
-        self, to: str, text: str, *, reply_to: str | None = None, key: str = "", durability: str = ""
+        self,
+        to: str,
+        text: str,
+        *,
+        reply_to: str | None = None,
+        draft: str | None = None,
+        key: str = "",
+        durability: str = "",
     ) -> Receipt:
-        """To a user, a direct, a group or a supergroup. `durability="remote"` waits for another datacenter."""
-        body = {"to": to, "text": text} | ({"reply_to": reply_to} if reply_to else {})
+        """To a user, a direct, a group or a supergroup. `durability="remote"` waits for another datacenter. `draft`:
+        the revision of the kept draft that it is sent from, which is cleared with it."""
+        body = {"to": to, "text": text} | _given(reply_to=reply_to, draft=draft)
         return await self._write("POST", "/v1/messages", body, key=key, durability=durability)
 
     async def send_many(self, drafts: Iterable[Draft]) -> list[Receipt | ApiError]:
@@ -222,10 +230,10 @@ class Client:
         return await self._about(message, "DELETE", "", {"for": "me"}, key)
 
     async def react(self, message: str, emoji: str, *, key: str = "") -> Receipt:
-        return await self._about(message, "PUT", f"/reactions/{_part(emoji)}", {}, key)
+        return await self._about(message, "PUT", f"/reactions/{part(emoji)}", {}, key)
 
     async def unreact(self, message: str, emoji: str, *, key: str = "") -> Receipt:
-        return await self._about(message, "DELETE", f"/reactions/{_part(emoji)}", {}, key)
+        return await self._about(message, "DELETE", f"/reactions/{part(emoji)}", {}, key)
 
     async def history(self, peer: str, *, before: str | None = None) -> AsyncGenerator[Message, None]:
         """Messages of a dialog, the newest first."""
@@ -257,10 +265,10 @@ class Client:
 
     async def pin(self, peer: str, rank: str | None, *, key: str = "") -> Receipt:
         """`rank`: digits of a fraction in base 36, such as "i"; None: not pinned."""
-        return await self._write("PUT", f"/v1/dialogs/{_part(peer)}/pin", {"rank": rank}, key=key)
+        return await self._write("PUT", f"/v1/dialogs/{part(peer)}/pin", {"rank": rank}, key=key)
 
     async def mute(self, peer: str, until_ms: int | None, *, key: str = "") -> Receipt:
-        return await self._write("PUT", f"/v1/dialogs/{_part(peer)}/mute", {"until_ms": until_ms}, key=key)
+        return await self._write("PUT", f"/v1/dialogs/{part(peer)}/mute", {"until_ms": until_ms}, key=key)
 
     # -- chats
 
@@ -276,7 +284,7 @@ class Client:
         return await self._create("supergroup", title, users, about, avatar, key)
 
     async def chat(self, chat: str) -> Chat:
-        return Chat.of(await self._get(f"/v1/chats/{_part(chat)}"))
+        return Chat.of(await self._get(f"/v1/chats/{part(chat)}"))
 
     async def update_chat(
         self,
@@ -288,16 +296,16 @@ class Client:
         key: str = "",
     ) -> Receipt:
         body = _given(title=title, about=about, avatar=avatar)
-        return await self._write("PATCH", f"/v1/chats/{_part(chat)}", body, key=key)
+        return await self._write("PATCH", f"/v1/chats/{part(chat)}", body, key=key)
 
     async def dissolve(self, chat: str, *, key: str = "") -> Receipt:
-        return await self._write("DELETE", f"/v1/chats/{_part(chat)}", key=key)
+        return await self._write("DELETE", f"/v1/chats/{part(chat)}", key=key)
 
     async def members(self, chat: str) -> AsyncGenerator[Member, None]:
         """Who is in it, by user id."""
         query = {"limit": str(self.options.page)}
         while True:
-            page = (await self._transport.call("GET", f"/v1/chats/{_part(chat)}/members", query=query)).body
+            page = (await self._transport.call("GET", f"/v1/chats/{part(chat)}/members", query=query)).body
             for member in page["members"]:
                 yield Member.of(member)
             if not page["after"]:
@@ -305,20 +313,20 @@ class Client:
             query["after"] = page["after"]
 
     async def add_members(self, chat: str, users: Iterable[str], *, key: str = "") -> Receipt:
-        return await self._write("POST", f"/v1/chats/{_part(chat)}/members", {"users": list(users)}, key=key)
+        return await self._write("POST", f"/v1/chats/{part(chat)}/members", {"users": list(users)}, key=key)
 
     async def join(self, chat: str, *, key: str = "") -> Receipt:
-        return await self._write("POST", f"/v1/chats/{_part(chat)}/join", key=key)
+        return await self._write("POST", f"/v1/chats/{part(chat)}/join", key=key)
 
     async def leave(self, chat: str, *, key: str = "") -> Receipt:
-        return await self._write("DELETE", f"/v1/chats/{_part(chat)}/members/me", key=key)
+        return await self._write("DELETE", f"/v1/chats/{part(chat)}/members/me", key=key)
 
     async def kick(self, chat: str, user: str, *, key: str = "") -> Receipt:
-        return await self._write("DELETE", f"/v1/chats/{_part(chat)}/members/{_part(user)}", key=key)
+        return await self._write("DELETE", f"/v1/chats/{part(chat)}/members/{part(user)}", key=key)
 
     async def set_role(self, chat: str, user: str, role: str, *, key: str = "") -> Receipt:
         """ "admin" or "member"."""
-        return await self._write("PATCH", f"/v1/chats/{_part(chat)}/members/{_part(user)}", {"role": role}, key=key)
+        return await self._write("PATCH", f"/v1/chats/{part(chat)}/members/{part(user)}", {"role": role}, key=key)
 
     # -- people and sessions
 
@@ -326,7 +334,7 @@ class Client:
         return Profile.of(await self._get("/v1/me"))
 
     async def profile(self, user: str) -> Profile:
-        return Profile.of(await self._get(f"/v1/users/{_part(user)}"))
+        return Profile.of(await self._get(f"/v1/users/{part(user)}"))
 
     async def update_me(
         self, *, name: str | None = None, about: str | None = None, avatar: str | None = None, key: str = ""
@@ -339,7 +347,7 @@ class Client:
 
     async def revoke(self, session: str, *, key: str = "") -> Receipt:
         """Ends a session of mine."""
-        return await self._write("DELETE", f"/v1/sessions/{_part(session)}", key=key)
+        return await self._write("DELETE", f"/v1/sessions/{part(session)}", key=key)
 
     async def logout(self, *, key: str = "") -> Receipt:
         """Ends this session; close the client afterwards."""
@@ -373,7 +381,7 @@ class Client:
     async def _mark(self, peer: str, what: str, message: str, key: str) -> Receipt:
         """Only what was delivered to us may be covered, so the mark says how far we are."""
         body = {"message": message, **await self._follower.place()}
-        return await self._write("POST", f"/v1/dialogs/{_part(peer)}/{what}", body, key=key)
+        return await self._write("POST", f"/v1/dialogs/{part(peer)}/{what}", body, key=key)
 
     async def _create(self, kind: str, title: str, users: Iterable[str], about: str, avatar: str, key: str) -> Receipt:
         body: Json = {"kind": kind, "title": title, "users": list(users)}
@@ -391,11 +399,6 @@ def _check(saved: Json, user: str) -> None:
 def _session(options: Options) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(limit=0, limit_per_host=options.connections_max)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
-
-def _part(text: str) -> str:
-    """As one segment of a path."""
-    return quote(text, safe="")
 
 
 def _given(**fields: str | None) -> Json:

@@ -137,6 +137,9 @@ class Dialog:
     unread_more: bool
     pin: str | None
     muted_until_ms: int | None
+    marked_unread: bool
+    """By myself, and not read since."""
+    draft: "KeptDraft | None"
     read: dict[str, str]
     """lane -> the greatest id read."""
     cleared: dict[str, str]
@@ -156,9 +159,25 @@ class Dialog:
             body["unread_more"],
             body["pin"],
             body["muted_until_ms"],
+            body["marked_unread"],
+            KeptDraft.of(body["draft"]) if body["draft"] else None,
             body["read"],
             body["cleared"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDraft:
+    """What I have begun to write in a dialog, on any of my devices."""
+
+    text: str
+    reply_to: str | None
+    revision: str
+    """For `Client.send(..., draft=…)`."""
+
+    @classmethod
+    def of(cls, body: Json) -> "KeptDraft":
+        return cls(body["text"], body["reply_to"], body["revision"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class State:
     """conversation -> message id -> message."""
     chats: dict[str, Json] = field(default_factory=dict)
     dialogs: dict[str, Json] = field(default_factory=dict)
-    """conversation -> {pin, muted_until_ms, read, cleared}."""
+    """conversation -> {pin, muted_until_ms, marked_unread, draft, read, cleared}."""
     members: dict[str, dict[str, str]] = field(default_factory=dict)
     """chat -> user -> role, as far as updates told; "" for one without a role."""
     left: set[str] = field(default_factory=set)
@@ -165,4 +165,11 @@ class State:
 
 
 HIDDEN_MAX = 10_000
-NOTHING_SET: Json = {"pin": None, "muted_until_ms": None, "read": {}, "cleared": {}}
+NOTHING_SET: Json = {
+    "pin": None,
+    "muted_until_ms": None,
+    "marked_unread": False,
+    "draft": None,
+    "read": {},
+    "cleared": {},
+}

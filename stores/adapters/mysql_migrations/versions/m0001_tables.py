@@ -1,12 +1,9 @@
 """The tables of the first version."""
 
-from alembic import op
+from stores.adapters.mysql_migrations.making import create
 
 revision = "0001"
 down_revision = None
-
-# By code points, and trailing spaces count. MySQL and MariaDB have it under different names.
-COLLATIONS = {True: "utf8mb4_nopad_bin", False: "utf8mb4_0900_bin"}
 
 TABLES = (
     """
@@ -218,9 +215,4 @@ TABLES = (
 
 
 def upgrade() -> None:
-    connection = op.get_bind()
-    collation = COLLATIONS["mariadb" in str(connection.exec_driver_sql("SELECT version()").scalar()).lower()]
-    for table in TABLES:
-        connection.exec_driver_sql(
-            f"{table} ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE={collation}"
-        )
+    create(*TABLES)

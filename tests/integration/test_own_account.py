@@ -1,0 +1,111 @@
+"""What users set for themselves, over HTTP: alike in every datacenter, told to their devices and to nobody else."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.support.api import ApiDc, User, api_dc
+from tests.support.dc import OneDc
+
+
+class Two(NamedTuple):
+    """Two datacenters that hear of each other when they are told to."""
+
+    fra: ApiDc
+    ams: ApiDc
+
+    async def settle(self) -> None:
+        await self.ams.dc.pull(self.fra.dc)
+        await self.fra.dc.pull(self.ams.dc)
+
+    def user(self, user: str) -> tuple[User, User]:
+        return self.fra.user(user), self.ams.user(user)
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[Two]:
+    async with contextlib.AsyncExitStack() as stack:
+        fra = await stack.enter_async_context(api_dc(OneDc("fra", 1)))
+        ams = await stack.enter_async_context(api_dc(OneDc("ams", 2)))
+        made = Two(fra, ams)
+        await fra.sign_up("Uada", "Ugrace", "Ulinus")
+        await made.settle()
+        yield made
+
+
+async def dialog(user: User, peer: str) -> dict[str, Any]:
+    found = (await user.ok("GET", "/v1/dialogs"))["dialogs"]
+    (one,) = [one for one in found if one["peer"].get("user", {}).get("id") == peer]
+    return dict(one)
+
+
+async def cursor(user: User) -> str:
+    return str((await user.ok("GET", "/v1/state"))["cursor"])
+
+
+async def told(user: User, since: str) -> list[dict[str, Any]]:
+    return [item["update"] for item in (await user.updates(since))[0]]
+
+
+async def test_a_dialog_is_marked_as_unread_until_it_is_read_anywhere(two: Two) -> None:
+    here, there = two.user("Uada")
+    grace = two.fra.user("Ugrace")
+    said = await grace.send("Uada", "hello")
+    await two.settle()
+    since, graces = await cursor(there), await cursor(grace)
+    await here.ok("PUT", "/v1/dialogs/Ugrace/unread", {"on": True}, Idempotency_Key="k")
+    again = await here.call("PUT", "/v1/dialogs/Ugrace/unread", {"on": True}, Idempotency_Key="k")
+    assert again.headers["Idempotency-Replayed"] == "true"
+    await two.settle()
+    assert [(await dialog(one, "Ugrace"))["marked_unread"] for one in (here, there)] == [True, True]
+    (update,) = await told(there, since)
+    assert (update["type"], update["dialog"]["marked_unread"]) == ("dialog", True)
+    assert await told(grace, graces) == []
+    page = await there.ok("GET", "/v1/dialogs")
+    await there.ok("POST", "/v1/dialogs/Ugrace/read", {"message": said, "cursor": page["cursor"]})
+    await two.settle()
+    assert [(await dialog(one, "Ugrace"))["marked_unread"] for one in (here, there)] == [False, False]
+
+
+async def test_a_draft_is_on_all_devices_and_goes_with_the_message_that_is_sent_from_it(two: Two) -> None:
+    here, there = two.user("Uada")
+    grace = two.fra.user("Ugrace")
+    made = await here.ok("PUT", "/v1/dialogs/Ugrace/draft", {"text": "Dear Grace"})
+    await two.settle()
+    shown = await dialog(there, "Ugrace")
+    assert shown["draft"] == {"text": "Dear Grace", "reply_to": None, "revision": made["id"]}
+    since, graces = await cursor(here), await cursor(grace)
+    await there.ok("POST", "/v1/messages", {"to": "Ugrace", "text": "Dear Grace, hello", "draft": made["id"]})
+    await two.settle()
+    assert [update["type"] for update in await told(here, since)] == ["message", "dialog"]
+    assert [update["type"] for update in await told(grace, graces)] == ["message"], "it is none of hers"
+    for one in (here, there):
+        assert (await dialog(one, "Ugrace"))["draft"] is None
+    await here.ok("PUT", "/v1/dialogs/Ugrace/draft", {"text": "One more thing"})
+    await two.settle()
+    assert (await dialog(there, "Ugrace"))["draft"]["text"] == "One more thing"
+    await there.ok("DELETE", "/v1/dialogs/Ugrace/draft")
+    assert (await dialog(there, "Ugrace"))["draft"] is None
+
+
+async def test_a_draft_for_a_supergroup_is_told_to_its_writer_alone(two: Two) -> None:
+    ada, grace = two.fra.user("Uada"), two.fra.user("Ugrace")
+    chat = (await ada.ok("POST", "/v1/chats", {"kind": "supergroup", "title": "News", "users": ["Ugrace"]}))["chat"]
+    revision = (await ada.ok("PUT", f"/v1/dialogs/{chat}/draft", {"text": "Hear"}))["id"]
+    adas, graces = await cursor(ada), await cursor(grace)
+    await ada.ok("POST", "/v1/messages", {"to": chat, "text": "Hear, hear", "draft": revision})
+    assert sorted(update["type"] for update in await told(ada, adas)) == ["dialog", "message"]
+    assert [update["type"] for update in await told(grace, graces)] == ["message"]
+
+
+async def test_what_is_only_set_is_listed_although_nothing_was_written(two: Two) -> None:
+    ada = two.fra.user("Uada")
+    await ada.ok("PUT", "/v1/dialogs/Ugrace/draft", {"text": "Dear Grace"})
+    await ada.ok("PUT", "/v1/dialogs/Ulinus/unread", {"on": True})
+    assert (await dialog(ada, "Ugrace"))["draft"]["text"] == "Dear Grace"
+    assert (await dialog(ada, "Ulinus"))["marked_unread"]
+    await ada.ok("DELETE", "/v1/dialogs/Ugrace/draft")
+    await ada.ok("PUT", "/v1/dialogs/Ulinus/unread", {"on": False})
+    assert (await ada.ok("GET", "/v1/dialogs"))["dialogs"] == []
