@@ -145,6 +145,7 @@ class _Routes:
             ("GET", "/sys/v1/digest", self._digest),
             ("GET", "/sys/v1/parked", self._parked),
             ("POST", "/sys/v1/parked/retry", self._retry_parked),
+            ("POST", "/sys/v1/hot/rebuild", self._rebuild_hot),
             ("GET", "/sys/v1/conflicts", self._conflicts),
             *writes,
         ]
@@ -266,6 +267,14 @@ class _Routes:
         if set(fields) != {"lane", "seq"} or not isinstance(lane, str) or not isinstance(seq, int):
             raise Invalid('send {"lane": "fra/0.0", "seq": 17}, or {} for all')
         return self._names.lane_number(lane), seq
+
+    async def _rebuild_hot(self, request: web.Request) -> web.Response:
+        """`{"epoch": 5}`: the one that it is in. Answered when all is there again, in a new one."""
+        fields = decode_object(request.get(BODY, b""))
+        epoch = fields.get("epoch")
+        if set(fields) != {"epoch"} or not isinstance(epoch, int) or isinstance(epoch, bool):
+            raise Invalid('send {"epoch": 5}, the epoch that the status shows')
+        return json_response({"epoch": await self._deps.applier.rebuild_hot(epoch)})
 
     async def _conflicts(self, request: web.Request) -> web.Response:
         """Of the last 30 days (CONFLICTS_KEPT_S)."""

@@ -102,6 +102,12 @@ async def _series(args: argparse.Namespace) -> Any:
     return await series.run(args)
 
 
+async def _rebuild(args: argparse.Namespace) -> Any:
+    from cli import operate
+
+    return await operate.rebuild(args)
+
+
 async def _config_of(args: argparse.Namespace) -> Any:
     from cli import config
 
@@ -202,6 +208,12 @@ def parser() -> argparse.ArgumentParser:
         _config(verb)
         _output(verb)
     parked.set_defaults(run=_parked)
+
+    rebuild = _command(commands, "rebuild", "derive hot state of a running datacenter again from its other stores")
+    rebuild.add_argument("what", choices=("hot",), help="dialogs, unread counts, updates: a new epoch begins")
+    _config(rebuild)
+    _output(rebuild)
+    rebuild.set_defaults(run=_rebuild)
 
     series = _command(commands, "series", "what was measured over the last hours: lag, rates, presence, latency")
     verbs = series.add_subparsers(dest="verb", required=True)

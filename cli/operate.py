@@ -17,6 +17,8 @@ from replicator.names import DcNames
 
 ANSWER_S_MIN = 5.0
 """So long a datacenter may take to answer, even if nothing is to be waited for."""
+REBUILD_S_MAX = 3_600.0
+"""So long a rebuild is waited for; it goes on by itself."""
 STATUS_S_MAX = 10.0
 """One that takes longer to say how it is does not answer."""
 
@@ -110,6 +112,18 @@ async def _everywhere(
             name: await stack.enter_async_context(SysClient(name, url, key, settings.dc.name, answer_s_max, key_file))
             for name, url in urls.items()
         }
+
+
+async def rebuild(args: argparse.Namespace) -> dict[str, Any]:
+    """Lets a running datacenter derive its hot state again from its other stores. Returns when it has."""
+    settings = configuration.load(args.config)
+    began = asyncio.get_running_loop().time()
+    async with _everywhere(settings, (), REBUILD_S_MAX) as clients:
+        sys = clients[settings.dc.name]
+        before = (await sys.call("GET", "/sys/v1/status"))["epoch"]
+        found = await sys.call("POST", "/sys/v1/hot/rebuild", {"epoch": before})
+    took_ms = round((asyncio.get_running_loop().time() - began) * 1000)
+    return {"dc": settings.dc.name, "epoch_before": before, "epoch": found["epoch"], "took_ms": took_ms}
 
 
 async def verify(args: argparse.Namespace) -> dict[str, Any]:

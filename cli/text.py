@@ -129,6 +129,11 @@ def _pairs(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {cell(value)}" for name, value in values.items())
 
 
+def _rebuilt_hot(answer: Answer) -> list[str]:
+    took_s, before = answer["took_ms"] / 1000, answer["epoch_before"]
+    return [f"hot state of {answer['dc']} is rebuilt, in {took_s:.1f} s: epoch {answer['epoch']} follows {before}"]
+
+
 def _verify(answer: Answer) -> list[str]:
     digests, parked = answer["digests"], answer.get("parked", {})
     known = ("ok", "digests", "digests_equal", "differences", "exit_code", "parked", "unfinished")
@@ -312,6 +317,7 @@ _TEXTS: dict[tuple[str, str], Callable[[Answer], list[str]]] = {
     ("restore", ""): _restore,
     ("series", "list"): series_text.listed,
     ("series", "show"): series_text.drawn,
+    ("rebuild", ""): _rebuilt_hot,
     ("config", "check"): config_text.checked,
     ("config", "show"): config_text.shown,
     ("parked", "list"): _parked,

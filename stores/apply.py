@@ -22,7 +22,7 @@ from core import limits
 from core.action import Action
 from core.clock import HybridClock
 from core.durations import Durations
-from core.errors import Corrupt, Overloaded, StoreUnavailable
+from core.errors import Conflict, Corrupt, Overloaded, StoreUnavailable
 from core.system import Clock
 from events.codec import Codec
 from events.ports import LogReader, Top, Trimmed
@@ -189,6 +189,15 @@ class Applier:
             await self._rows.move(applied)
             await self._hot.check(applied, self.progress.v())
             await self._parking.forget_dropped()
+
+    async def rebuild_hot(self, epoch: int) -> int:
+        """Derives all hot state again from the other stores and the log; the new epoch's number. Conflict if it is not
+        in `epoch`: somebody was quicker, or this is a repeat. StoreUnavailable: a batch or a tick makes it good."""
+        async with self._busy:
+            if epoch != self._hot.epoch:
+                raise Conflict(f"hot state is in epoch {self._hot.epoch}, not {epoch}: nothing was done")
+            await self._hot.rebuild(dict(self.progress.applied), self.progress.v())
+            return self._hot.epoch
 
     async def _batch(self, entries: Sequence[Entry], *, announce: bool = True) -> None:
         async with self._busy:

@@ -18,6 +18,7 @@ from cli.conversation import home_dc, user_id
 from cli.planet import Planet
 from cli.waiting import until
 from core.ids import Lane
+from events.adapters.valkey_wire import Wire
 from planb_sdk import Client
 from tests.support.bad_days import finished, planb, planb_process, user
 
@@ -214,6 +215,42 @@ async def test_a_parked_event_is_dropped_by_all_together_or_not_at_all(planet: P
         assert (await planb("parked", "list", *there)).json == {"parked": []}
 
 
+async def test_hot_state_that_was_spoilt_is_rebuilt_by_a_command(planet: Planet, config: tuple[str, str]) -> None:
+    token = await user(planet, "Udora")
+    ports = planet.site("fra").ports
+
+    async def notes() -> list[str]:
+        """As she sees them in her dialogs."""
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session,
+            session.get(f"http://127.0.0.1:{ports.public}/v1/dialogs") as answer,
+        ):
+            return [one["conversation"] for one in (await answer.json())["dialogs"]]
+
+    async with Client([f"http://127.0.0.1:{ports.public}"], token) as dora:
+        await dora.send("Udora", "a note")
+    before = await notes()
+    assert len(before) == 1
+    wire = Wire(f"redis://127.0.0.1:{ports.hot}/0", connections_max=1, connect_s=1.0, answer_s=1.0)
+    try:
+        (keys,) = await wire.ask(("KEYS", "*Udora*"))
+        assert keys
+        await wire.ask(("DEL", *keys))
+    finally:
+        await wire.close()
+    assert await notes() == [], "nothing notices it by itself"
+    found = await planb("rebuild", "hot", *config, "--json")
+    assert (found.code, found.err) == (0, "")
+    assert found.json["epoch"] == found.json["epoch_before"] + 1
+    assert await notes() == before
+    as_text = await planb("rebuild", "hot", *config, "--text")
+    number = found.json["epoch"]
+    assert re.fullmatch(
+        rf"hot state of fra is rebuilt, in [\d.]+ s: epoch {number + 1} follows {number}\n", as_text.out
+    )
+    assert (await planb("status", *config)).json["epoch"] == number + 1
+
+
 async def test_a_restore_refuses_a_datacenter_that_runs(planet: Planet, config: tuple[str, str]) -> None:
     refused = await planb("restore", *config, "--json")
     assert (refused.code, refused.json["code"]) == (5, "conflict")
@@ -227,7 +264,10 @@ async def test_commands_for_a_datacenter_that_is_not_there_say_so(planet: Planet
     nowhere.write_text(text)
     config = ("--config", str(nowhere))
     for ran in await asyncio.gather(
-        planb("status", *config), planb("parked", "list", *config), planb("verify", *config, "--wait", "1")
+        planb("status", *config),
+        planb("parked", "list", *config),
+        planb("verify", *config, "--wait", "1"),
+        planb("rebuild", "hot", *config),
     ):
         assert ran.code == 6
         assert "127.0.0.1:1 does not answer" in ran.err

@@ -29,6 +29,7 @@ ROUTES = (
     ("GET", "/sys/v1/parked", 1),
     ("POST", "/sys/v1/parked/retry", 1),
     ("POST", "/sys/v1/parked/drop", 1),
+    ("POST", "/sys/v1/hot/rebuild", 0.1),
     ("GET", "/sys/v1/conflicts", 0.2),
     ("POST", "/sys/v1/tokens", 0.3),
     ("PUT", "/sys/v1/users/{user}", 1),
@@ -145,6 +146,7 @@ class SysShots:
             return "operator", headers, rng.choice(values.BODIES)
         shapes = {
             "/sys/v1/parked/retry": {b"lane": b'"nrt/0.0"', b"seq": b"%d" % rng.randrange(1, 50)},
+            "/sys/v1/hot/rebuild": {b"epoch": b"%d" % rng.randrange(3)},
             "/sys/v1/parked/drop": {b"lane": b'"nrt/0.0"', b"seq": b"0", b"id": b'"1"'},
             "/sys/v1/tokens": {b"user": b'"%b"' % rng.choice(self._known.users), b"device": b'"x"'},
         }

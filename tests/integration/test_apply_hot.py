@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from core import limits
-from core.errors import StoreUnavailable
+from core.errors import Conflict, StoreUnavailable
 from stores.adapters.memory_hot import MemoryHot
 from tests.support.api import User, api_dc
 from tests.support.crash import How, Strike, difference
 from tests.support.crash_real import RealSite
-from tests.support.crash_site import Site, live, outcome, random_story
+from tests.support.crash_site import Site, live, outcome, play, random_story, state_of
 from tests.support.dc import OneDc
 from tests.support.valkey import ValkeyFactory
 
@@ -86,6 +86,41 @@ async def test_it_is_rebuilt_though_nothing_is_written() -> None:
     await life.applier.tick()
     assert life.applier.epoch == epoch + 1
     await life.end()
+
+
+async def test_what_was_spoilt_within_an_epoch_is_whole_after_a_rebuild_that_was_asked_for() -> None:
+    """Nothing notices it by itself: the epoch is there, and so is the frontier."""
+    story = random_story(*STORIES[1])
+    site = Site()
+    life = await play(story, site)
+    wanted = await state_of(story, life, any_order=True)
+    epoch = life.applier.epoch
+    for spoilt in (site.hot._state.owners, site.hot._state.dialogs, site.hot._state.results):
+        spoilt.clear()
+    await life.applier.tick()
+    assert difference(wanted, await state_of(story, life, any_order=True))
+    assert await life.applier.rebuild_hot(epoch) == epoch + 1 == await site.hot.epoch()
+    assert not difference(wanted, await state_of(story, life, any_order=True))
+    with pytest.raises(Conflict, match=f"in epoch {epoch + 1}, not {epoch}"):
+        await life.applier.rebuild_hot(epoch)
+    assert life.applier.epoch == epoch + 1, "a repeat begins no further one"
+    await life.end()
+
+
+async def test_a_rebuild_that_was_asked_for_and_failed_is_made_good_by_the_next_tick() -> None:
+    story = random_story(8, 60)
+    for how in (How.REFUSED, How.UNANSWERED, How.HOT_LOST):
+        for later in range(0, 20, 4):
+            site, strike = Site(), Strike()
+            life = await play(story, site, once(strike))
+            wanted = await state_of(story, life, any_order=True)
+            strike.plan[len(strike.calls) + later] = how
+            with contextlib.suppress(StoreUnavailable):
+                await life.applier.rebuild_hot(life.applier.epoch)
+            strike.plan.clear()
+            await life.applier.tick()
+            assert not difference(wanted, await state_of(story, life, any_order=True)), (how, later)
+            await life.end()
 
 
 async def test_a_rebuild_that_the_tick_began_and_that_failed_is_made_good_by_the_next_batch() -> None:

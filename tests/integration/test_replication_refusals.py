@@ -149,8 +149,8 @@ async def test_a_body_that_is_not_records_is_refused(fra: ReplicatedDc) -> None:
     [
         ("POST", "/sys/v1/replay"), ("POST", "/sys/v1/pull"), ("GET", "/sys/v1/status"), ("GET", "/sys/v1/tops"),
         ("GET", "/sys/v1/digest"), ("GET", "/sys/v1/parked"), ("POST", "/sys/v1/parked/retry"),
-        ("GET", "/sys/v1/conflicts"), ("PUT", "/sys/v1/users/Uada"), ("POST", "/sys/v1/tokens"),
-        ("GET", "/sys/v1/none"),
+        ("POST", "/sys/v1/hot/rebuild"), ("GET", "/sys/v1/conflicts"), ("PUT", "/sys/v1/users/Uada"),
+        ("POST", "/sys/v1/tokens"), ("GET", "/sys/v1/none"),
     ],
 )  # fmt: skip
 async def test_every_call_needs_a_signature(fra: ReplicatedDc, method: str, path: str) -> None:
