@@ -2,13 +2,16 @@
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import pydantic
 
 from core import limits
 from stores.coordination import Coordination
 from stores.lease import LEASE_MS_DEFAULT
+
+if TYPE_CHECKING:
+    from stores.adapters.etcd_gateway import EtcdPlace
 
 FOLDER = "coordination"
 """In data_dir, where the settings name no etcd."""
@@ -55,9 +58,15 @@ def opened(settings: CoordinationSettings, dc: str, data_dir: Path) -> Coordinat
 
         return FileCoordination(settings.folder(data_dir))
     from stores.adapters.etcd_coordination import EtcdCoordination
-    from stores.adapters.etcd_gateway import EtcdGateway, EtcdPlace
+    from stores.adapters.etcd_gateway import EtcdGateway
 
-    place = EtcdPlace(
+    return EtcdCoordination(EtcdGateway(etcd_place(settings)), f"{settings.etcd_prefix}/{dc}")
+
+
+def etcd_place(settings: CoordinationSettings) -> "EtcdPlace":
+    from stores.adapters.etcd_gateway import EtcdPlace
+
+    return EtcdPlace(
         settings.etcd_endpoints,
         settings.etcd_user,
         settings.etcd_password_file,
@@ -65,4 +74,3 @@ def opened(settings: CoordinationSettings, dc: str, data_dir: Path) -> Coordinat
         settings.etcd_cert_file,
         settings.etcd_key_file,
     )
-    return EtcdCoordination(EtcdGateway(place), f"{settings.etcd_prefix}/{dc}")

@@ -19,21 +19,31 @@ class Room(NamedTuple):
     """Websockets among them."""
 
 
+def needed(public: int) -> int:
+    """Files that have to be open at a time for so many connections of clients."""
+    return public + limits.SYS_CONNECTIONS_MAX + limits.FILES_KEPT
+
+
+def room_of(files: int) -> Room:
+    """What fits where so many files may be open."""
+    public = min(limits.HTTP_CONNECTIONS_MAX, files - needed(0))
+    return Room(public, public * limits.CONNECTIONS_MAX // limits.HTTP_CONNECTIONS_MAX)
+
+
 def make_room() -> Room:
     """Raises the soft limit as far as it is needed and allowed, and shares out what there is. A limit that is too low
     for all bounds lowers those of the public listener, with a warning; ConfigError if hardly anything would be left."""
-    kept = limits.SYS_CONNECTIONS_MAX + limits.FILES_KEPT
-    wanted = limits.HTTP_CONNECTIONS_MAX + kept
+    wanted = needed(limits.HTTP_CONNECTIONS_MAX)
     files = _raised(wanted)
-    public = min(limits.HTTP_CONNECTIONS_MAX, files - kept)
-    if public < limits.HTTP_CONNECTIONS_MIN:
+    room = room_of(files)
+    if room.public < limits.HTTP_CONNECTIONS_MIN:
         raise ConfigError(
-            f"at most {files} files may be open (ulimit -n): {limits.HTTP_CONNECTIONS_MIN + kept} are needed at least, "
-            f"{wanted} for all connections"
+            f"at most {files} files may be open (ulimit -n): {needed(limits.HTTP_CONNECTIONS_MIN)} are needed at least,"
+            f" {wanted} for all connections"
         )
-    if public < limits.HTTP_CONNECTIONS_MAX:
-        log.warning("at most %d files may be open (ulimit -n): room for %d clients at a time", files, public)
-    return Room(public, public * limits.CONNECTIONS_MAX // limits.HTTP_CONNECTIONS_MAX)
+    if room.public < limits.HTTP_CONNECTIONS_MAX:
+        log.warning("at most %d files may be open (ulimit -n): room for %d clients at a time", files, room.public)
+    return room
 
 
 def _raised(wanted: int) -> int:

@@ -22,7 +22,7 @@ EPILOG = """exit codes:
   4 not_found     5 conflict        6 unavailable       7 corrupt
   8 config        9 snapshot_void  10 digest_differs
 
-when something is wrong: planb status --config FILE, and docs/operations.md
+when something is wrong: planb status --config FILE, planb doctor --config FILE, and docs/operations.md
 """
 
 
@@ -106,6 +106,12 @@ async def _rebuild(args: argparse.Namespace) -> Any:
     from cli import operate
 
     return await operate.rebuild(args)
+
+
+async def _doctor(args: argparse.Namespace) -> Any:
+    from cli import doctor
+
+    return await doctor.run(args)
 
 
 async def _config_of(args: argparse.Namespace) -> Any:
@@ -228,6 +234,14 @@ def parser() -> argparse.ArgumentParser:
     series.set_defaults(run=_series)
 
     _config_parser(commands)
+    doctor = _command(
+        commands,
+        "doctor",
+        "try every engine that the settings name; says what to do, changes nothing",
+    )
+    _config(doctor)
+    _output(doctor)
+    doctor.set_defaults(run=_doctor, log_level_else="critical")
 
     importing = _command(commands, "import", "send an IRC log's conversations to running datacenters")
     importing.add_argument("files", nargs="+", type=Path, metavar="LOG", help="of mIRC, irssi or weechat")

@@ -11,6 +11,7 @@ from cli.units import size
 from core.errors import LogUnavailable, PlanBError
 
 Answer = dict[str, Any]
+_SIGNS = {"ok": "✓", "warning": "!", "problem": "✗"}
 FITTED_COLUMNS_MIN = 40
 """A narrower terminal breaks lines as it likes."""
 
@@ -127,6 +128,24 @@ def _clock(clock: Answer) -> str:
 
 def _pairs(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {cell(value)}" for name, value in values.items())
+
+
+def _doctor(answer: Answer) -> list[str]:
+    counts = [
+        f"{count} {word}{'s' if count > 1 else ''}"
+        for word, count in (("problem", answer["problems"]), ("warning", answer["warnings"]))
+        if count
+    ]
+    checks = answer["checks"]
+    width = max(len(one["check"]) for one in checks)
+    lines = [f"{answer['dc']}: {', '.join(counts) or 'all is well'} ({answer['took_ms'] / 1000:.1f} s)"]
+    last = ""
+    for one in checks:
+        name = one["check"] if one["check"] != last else ""
+        lines.append(f"  {_SIGNS[one['state']]} {name:<{width}}  {one['fact']}")
+        lines += [f"    {'':<{width}}  → {one['fix']}"] if one["fix"] else []
+        last = one["check"]
+    return lines
 
 
 def _rebuilt_hot(answer: Answer) -> list[str]:
@@ -318,6 +337,7 @@ _TEXTS: dict[tuple[str, str], Callable[[Answer], list[str]]] = {
     ("series", "list"): series_text.listed,
     ("series", "show"): series_text.drawn,
     ("rebuild", ""): _rebuilt_hot,
+    ("doctor", ""): _doctor,
     ("config", "check"): config_text.checked,
     ("config", "show"): config_text.shown,
     ("parked", "list"): _parked,

@@ -387,6 +387,8 @@ S3_CALL_S_MAX = 30
 S3_BYTES_PER_S_MIN = 1_048_576
 S3_ASK_S_MAX = 5
 """The same where somebody only asks whether it is there."""
+DOCTOR_CHECK_S_MAX = 10
+"""So long `planb doctor` waits for one check; they run beside each other."""
 
 SERIES_INTERVAL_MS = 5_000
 """How often the figures of a process are noted."""
@@ -472,6 +474,7 @@ assert 2 * max(SEGMENT_BYTES_MAX, CHUNK_BYTES_MAX) <= OBJECT_BYTES_MAX
 # S3's own bounds: 5 MiB for a part that is not the last, 10,000 parts.
 assert 5 * 1_048_576 <= S3_PART_BYTES <= S3_WHOLE_BYTES_MAX
 assert OBJECT_BYTES_MAX <= 10_000 * S3_PART_BYTES
+assert max(S3_ASK_S_MAX, CASSANDRA_CALL_S_MAX, SQL_CONNECT_S_MAX, COORDINATION_CALL_MS_MAX / 1_000) < DOCTOR_CHECK_S_MAX
 assert S3_CONNECT_S_MAX < S3_SILENT_S_MAX < S3_CALL_S_MAX < ARCHIVE_WAIT_S_MAX
 assert 2 * ARCHIVE_INTERVAL_MS < 1_000 * ARCHIVE_WAIT_S_MAX
 # A group commit is one message.

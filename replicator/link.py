@@ -129,7 +129,9 @@ class HttpLink:
 def why(error: Exception, timeout_s: float) -> str:
     """What went wrong with a call, in words. `timeout_s`: how long was waited."""
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"does not answer: {os.strerror(error.os_error.errno or 0)}. Does it run? (planb serve all)"
+        errno = error.os_error.errno or 0
+        reason = os.strerror(errno) if errno > 0 else error.os_error.strerror  # a name that is not found has none
+        return f"does not answer: {reason}. Does it run? (planb serve all)"
     if isinstance(error, TimeoutError):
         return f"does not answer: no word in {timeout_s:.0f} s. Is a link cut, or a process frozen?"
     if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):

@@ -4,6 +4,7 @@ Every call may be repeated. What Pulsar says is there already, or is gone, is no
 """
 
 import asyncio
+import json
 from collections.abc import Collection
 from typing import Any
 from urllib.parse import quote
@@ -111,17 +112,36 @@ class Admin:
         answer_s: float = _ANSWER_S_MAX,
     ) -> Any:
         """The answer's JSON, or None where there is none, or its status is `there` or `missing`."""
+        text = await self.text(path, method, body, there=there, missing=missing, answer_s=answer_s)
+        try:
+            return json.loads(text) if text else None
+        except ValueError as error:
+            raise LogUnavailable(
+                "The event log is not reachable", private=f"{method} {path}: {text[:300]!r} is no JSON"
+            ) from error
+
+    async def text(
+        self,
+        path: str,
+        method: str = "GET",
+        body: Any = None,
+        *,
+        there: int = 0,
+        missing: int = 0,
+        answer_s: float = _ANSWER_S_MAX,
+    ) -> str:
+        """The answer as it is; "" where its status is `there` or `missing`."""
         try:
             timeout = aiohttp.ClientTimeout(total=answer_s)
             async with self._session.request(method, self._base + path, json=body, timeout=timeout) as answer:
                 text = await answer.text()
                 if answer.status in (there, missing):
-                    return None
+                    return ""
                 if answer.status in (401, 403):
                     raise ConfigError("Pulsar's admin API refuses us", private=f"{method} {path}: {text[:300]}")
                 if answer.status >= 400:
                     raise LogUnavailable(private=f"{method} {path}: {answer.status} {text[:300]}")
-                return await answer.json(content_type=None) if text else None
+                return text
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise LogUnavailable("The event log is not reachable", private=f"{method} {path}: {error!r}") from error
 

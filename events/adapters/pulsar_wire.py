@@ -196,3 +196,20 @@ class Wire:
     async def close(self) -> None:
         await self.quietly(self._client.shutdown)
         self._threads.shutdown(wait=False)
+
+
+async def answers(url: str, token: str, topic: str) -> str:
+    """Why brokers do not answer who comes in with this token; "" if they do. `topic` is asked about, and not made."""
+    wire = Wire(url, token=token, connect_s=2.0, answer_s=3.0)
+    try:
+        await wire.check()
+        await wire._call(wire._client.get_topic_partitions, topic)
+    except LogUnavailable as error:
+        return error.private
+    except (pulsar.TopicNotFound, pulsar.AuthorizationError) as error:
+        return "" if isinstance(error, pulsar.TopicNotFound) else str(error)
+    except pulsar.PulsarException as error:
+        return str(error) or type(error).__name__
+    finally:
+        await wire.close()
+    return ""

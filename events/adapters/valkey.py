@@ -27,6 +27,13 @@ _LIBRARY = "planb_log_3"
 _REFUSALS = {"OOM", "MISCONF", "READONLY", "BUSY", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "NOPERM"}
 """Error replies that a server gives instead of running a command."""
 _EMPTY = Top(0, 0, GENESIS)
+DURABLE = {
+    b"appendonly": b"yes",
+    b"appendfsync": b"always",
+    b"no-appendfsync-on-rewrite": b"no",
+    b"maxmemory-policy": b"noeviction",
+}
+"""What a server's settings have to be."""
 
 
 @cache
@@ -229,20 +236,19 @@ class ValkeyLog:
             await self._ask(("FUNCTION", "LOAD", "REPLACE", _source()))
 
     async def _check_durability(self) -> None:
-        wanted = {
-            b"appendonly": b"yes",
-            b"appendfsync": b"always",
-            b"no-appendfsync-on-rewrite": b"no",
-            b"maxmemory-policy": b"noeviction",
-        }
         try:
-            (answer,) = await self._ask(("CONFIG", "GET", *wanted))
+            (answer,) = await self._ask(("CONFIG", "GET", *DURABLE))
         except Corrupt as error:
             raise ConfigError("the log server does not show its settings", private=error.private) from error
-        found = dict(zip(answer[::2], answer[1::2], strict=True))
-        wrong = [f"{name.decode()} {value.decode()}" for name, value in wanted.items() if found.get(name) != value]
+        wrong = not_durable(dict(zip(answer[::2], answer[1::2], strict=True)))
         if wrong:
-            raise ConfigError(f"the log server could lose what it answered; it needs: {', '.join(wrong)}")
+            needs = ", ".join(f"{name.decode()} {DURABLE[name].decode()}" for name in wrong)
+            raise ConfigError(f"the log server could lose what it answered; it needs: {needs}")
+
+
+def not_durable(found: Mapping[bytes, bytes]) -> list[bytes]:
+    """The settings of a server with which it could lose what it answered."""
+    return [name for name, value in DURABLE.items() if found.get(name) != value]
 
 
 def _unless_error(answer: Any) -> Any:

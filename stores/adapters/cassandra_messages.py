@@ -173,14 +173,19 @@ def _frontier(generation: int, frontier: Frontier) -> deque[Write]:
 
 
 async def _warn_of_losses(session: CassandraSession) -> None:
-    """A node that acknowledges what it has not synced loses it when it is killed, and the frontier may be elsewhere."""
-    try:
-        rows = await session.run("SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'")
-    except StoreUnavailable:
-        return  # ScyllaDB has no such table
-    if rows and rows[0][0] == "periodic":
+    if await loses(session):
         log.warning(
             "%s: commitlog_sync is periodic, so what a node acknowledged last is lost when it is killed: set it to"
             " group or batch on every node",
             session.place,
         )
+
+
+async def loses(session: CassandraSession) -> bool:
+    """Whether the node acknowledges what it has not synced: that is lost when it is killed, and the frontier may be
+    elsewhere."""
+    try:
+        rows = await session.run("SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'")
+    except StoreUnavailable:
+        return False  # ScyllaDB has no such table
+    return bool(rows) and rows[0][0] == "periodic"

@@ -18,7 +18,8 @@ from core import limits
 from core.errors import ConfigError, Corrupt, Invalid, NotFound, StoreUnavailable
 from stores.adapters.object_keys import checked, checked_size, is_key
 
-_TMP = ".tmp"
+MARK = ".tmp"
+"""Where writes begin; it says that objects are kept here."""
 _LIST_PAGE = 1_000
 _ABANDONED_S = 86_400.0
 """A file in `.tmp` that is this much older than a new one belongs to a writer that died."""
@@ -32,7 +33,7 @@ class DirectoryObjects:
         """`create`: makes `root` when it is missing, for whoever is the first to write there. Without it a missing
         folder is a ConfigError, and nothing is written before the first `put`: the disk may be a read-only one."""
         self._root = root
-        self._mark = root / _TMP
+        self._mark = root / MARK
         """While it is there, so are the objects."""
         self._synced: set[Path] = set()
         try:
@@ -82,8 +83,8 @@ class DirectoryObjects:
                 _sync(path.parent)  # its writer may not have come to this yet, and we promise that it is durable
                 return False
             if self._mark == self._root:
-                (self._root / _TMP).mkdir(exist_ok=True)
-            fd, name = tempfile.mkstemp(dir=self._root / _TMP)
+                (self._root / MARK).mkdir(exist_ok=True)
+            fd, name = tempfile.mkstemp(dir=self._root / MARK)
             try:
                 with os.fdopen(fd, "wb") as file:
                     file.write(data)
@@ -184,11 +185,11 @@ class DirectoryObjects:
 
     def _sweep(self) -> None:
         """Removes what writers that died have left. Ages are compared within the disk's own clock."""
-        fd, name = tempfile.mkstemp(dir=self._root / _TMP)
+        fd, name = tempfile.mkstemp(dir=self._root / MARK)
         now = os.fstat(fd).st_mtime
         os.close(fd)
         os.unlink(name)
-        for entry in os.scandir(self._root / _TMP):
+        for entry in os.scandir(self._root / MARK):
             with contextlib.suppress(FileNotFoundError):  # another process sweeps too
                 if now - entry.stat().st_mtime > _ABANDONED_S:
                     os.unlink(entry.path)

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +58,45 @@ async def connected(place: MysqlPlace, *, autocommit: bool) -> Any:
                     return await _opened(place, autocommit)
         except (Gone, TimeoutError) as error:
             raise StoreUnavailable(f"{place} does not answer", private=str(error), retry_after_s=1) from error
+
+
+class Looked(NamedTuple):
+    """What a server says to who comes in."""
+
+    version: str
+    isolation: str
+    """Of our connections."""
+    rights: frozenset[str]
+    """Ours on the database, in capitals."""
+
+
+async def looked_at(place: MysqlPlace) -> Looked:
+    """Changes nothing. Errors as of `connected`."""
+    connection = await connected(place, autocommit=True)
+    try:
+        with store_errors(str(place)), driver_errors():
+            async with connection.cursor() as cursor:
+                await cursor.execute("SHOW VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')")
+                isolation = {value for _, value in await cursor.fetchall()}
+                await cursor.execute("SELECT @@version, @@version_comment")
+                ((version, comment),) = await cursor.fetchall()
+                await cursor.execute("SHOW GRANTS")
+                grants = [str(row[0]) for row in await cursor.fetchall()]
+    finally:
+        connection.close()
+    kind = "MariaDB" if "mariadb" in version.lower() else str(comment)
+    return Looked(f"{kind} {version.partition('-')[0]}", min(isolation).replace("-", " "), _rights(grants, place))
+
+
+def _rights(grants: Iterable[str], place: MysqlPlace) -> frozenset[str]:
+    found: set[str] = set()
+    for grant in grants:
+        rights, _, rest = grant.partition(" ON ")
+        pattern = rest.partition(" TO ")[0].replace("`", "").replace("\\_", "_").removesuffix(".*")
+        prefix, joker, _ = pattern.partition("%")
+        if pattern in ("*", place.database) or (joker and place.database.startswith(prefix)):
+            found |= {right.strip().upper() for right in rights.removeprefix("GRANT ").split(",")}
+    return frozenset(found)
 
 
 async def _opened(place: MysqlPlace, autocommit: bool) -> Any:

@@ -6,13 +6,14 @@ lost is replayed from exactly where the file stands. What nothing can replay is 
 """
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from core import limits
 from core.errors import ConfigError, Corrupt, Overloaded, StoreUnavailable, Undecodable
@@ -32,6 +33,9 @@ WAL_PAGES = 4_000
 1,000, is reached by some batches of messages."""
 WAL_BYTES_KEPT = 64 * 1024 * 1024
 
+HEADER_BYTES, VERSION_AT = 100, 60
+MAGIC = b"SQLite format 3\0"
+"""https://www.sqlite.org/fileformat.html"""
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -190,3 +194,30 @@ def check_version(connection: sqlite3.Connection, path: Path, version: int) -> N
     if found > version:
         raise ConfigError(f"{path.name} has schema {found}; this program knows {version}")
     connection.execute(f"PRAGMA user_version={version}")
+
+
+class Header(NamedTuple):
+    """What the first bytes of a file say."""
+
+    sound: bool
+    """It is one of SQLite's; an empty one is, too."""
+    version: int
+    bytes: int
+    """Of the file and its WAL."""
+
+
+def header_of(path: Path) -> Header | None:
+    """Read without a connection, which would write. None where there is no file; OSError where it can't be read. What
+    is only in the WAL is not seen."""
+    try:
+        with path.open("rb") as file:
+            first = file.read(HEADER_BYTES)
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return None
+    with contextlib.suppress(FileNotFoundError):
+        size += path.with_name(f"{path.name}-wal").stat().st_size
+    if not first:
+        return Header(True, 0, size)
+    sound = len(first) == HEADER_BYTES and first.startswith(MAGIC)
+    return Header(sound, int.from_bytes(first[VERSION_AT : VERSION_AT + 4]) if sound else 0, size)
