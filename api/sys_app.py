@@ -298,6 +298,7 @@ def _replication_gauges(metrics: Metrics, replicator: Replicator) -> None:
     gauge("planb_replayed_events", "Events replayed.", lambda: replicator.replayer.replayed)
     gauge("planb_inbox_records", "Pulled, not proven yet.", lambda: replicator.intake.waiting)
     gauge("planb_records_pulled", "Records stored from elsewhere.", lambda: replicator.intake.stored)
+    metrics.series("planb_records_came", "Of them, by their way here.", "way", lambda: replicator.intake.came)
     gauge("planb_records_served", "Records given to peers.", lambda: replicator.pulls.served)
     gauge("planb_links_failed", "Peers that can't be pulled from.", lambda: _failed(replicator))
     gauge("planb_lag_p99_ms", "Worst p99 of replication lag.", lambda: _worst_lag(replicator))

@@ -121,4 +121,5 @@ class Status:
             "forked": lanes({lane: state.forked for lane, state in foreign.items() if state.forked}),
             "holes": lanes(replicator.repairer.wanted),
             "repair_error": replicator.repairer.error,
+            "came": dict(sorted(replicator.intake.came.items())),
         }

@@ -1,5 +1,6 @@
 """What other datacenters and the operator talk to, put together: the application of the internal listener."""
 
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -56,7 +57,7 @@ def build(
         applier=applier,
         codec=codec,
         live=replicator.live,
-        store=replicator.intake.take,
+        store=functools.partial(replicator.intake.take, way="replay"),
     )
     return create_sys_app(
         SysDeps(

@@ -6,8 +6,9 @@ by what `store` has returned from.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from core import limits
 from core.errors import Corrupt, Forked, PlanBError
@@ -19,6 +20,8 @@ from replicator.inbox import Inbox, LaneInbox
 log = logging.getLogger(__name__)
 
 NOTHING = Top(0, 0, GENESIS)
+Way = Literal["pull", "feed", "repair", "replay"]
+"""By what records came: a loop that pulls, what brings them by itself, what mends holes, a batch to be applied."""
 _COMPARED_MAX = limits.PULL_RECORDS_MAX
 """Records per call and lane that the inbox does not remember and reads from the log, to compare duplicates with."""
 
@@ -52,7 +55,8 @@ class Intake:
         self.durable: dict[int, Top] = {}
         """The end of every lane, as of the last load or store; the own live lanes' may be older than true."""
         self._alarmed: set[int] = set()
-        self.stored = 0
+        self.came: Counter[str] = Counter()
+        """Records that became durable, by the way whose bringing made them so."""
         self.refused = 0
         """Records of lanes that may not enter (own live ones)."""
 
@@ -94,7 +98,12 @@ class Intake:
         """Records refused so far, over all lanes."""
         return sum(inbox.bad for inbox in self._inbox.lanes.values())
 
-    async def take(self, records: Sequence[Record]) -> int:
+    @property
+    def stored(self) -> int:
+        """Records that became durable."""
+        return self.came.total()
+
+    async def take(self, records: Sequence[Record], way: Way = "pull") -> int:
         """Takes records of any lanes in any order; how many became durable.
 
         Raises LogUnavailable or OutcomeUnknown when the local log can't take them (nothing is lost: they are pulled
@@ -111,9 +120,9 @@ class Intake:
             await self._recall(welcome)
             for record in welcome:
                 self._inbox.offer(record)
-            return await self._store(lanes)
+            return await self._store(lanes, way)
 
-    async def _store(self, lanes: Iterable[int]) -> int:
+    async def _store(self, lanes: Iterable[int], way: Way) -> int:
         proven: list[Record] = []
         for lane in lanes:
             proven.extend(self._inbox.drain(lane))
@@ -121,9 +130,9 @@ class Intake:
                 self._alarm(self._inbox.lanes[lane])
         if not proven:
             return 0
-        return await self._write(proven)
+        return await self._write(proven, way)
 
-    async def _write(self, proven: Sequence[Record]) -> int:
+    async def _write(self, proven: Sequence[Record], way: Way) -> int:
         lanes = {record.lane for record in proven}
         try:
             await self._log.store(proven)
@@ -131,7 +140,8 @@ class Intake:
             for lane in lanes:
                 self._inbox.forget(lane)
             if len(lanes) > 1:
-                return sum([await self._write([r for r in proven if r.lane == lane]) for lane in sorted(lanes)])
+                parts = [[record for record in proven if record.lane == lane] for lane in sorted(lanes)]
+                return sum([await self._write(part, way) for part in parts])
             for lane in lanes:
                 await self._refused(lane, error)
             return 0
@@ -141,7 +151,7 @@ class Intake:
             raise
         for record in proven:
             self.durable[record.lane] = Top(record.seq, record.id, record.hash)
-        self.stored += len(proven)
+        self.came[way] += len(proven)
         return len(proven)
 
     async def _refused(self, lane: int, error: Corrupt) -> None:

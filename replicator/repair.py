@@ -95,7 +95,7 @@ async def _compare(lane: int, intake: Intake, event_log: LogReader, source: Reco
         records = await source.read(lane, after, limits.PULL_RECORDS_MAX)
         if not records:
             return
-        await intake.take(records)
+        await intake.take(records, "repair")
         after = records[-1].seq
 
 
@@ -163,7 +163,7 @@ class Repairer:
             try:
                 while self._intake.top(lane).seq < self.wanted[lane]:
                     records = await self._some(source, lane)
-                    if not records or not await self._intake.take(records):
+                    if not records or not await self._intake.take(records, "repair"):
                         break
                     self.error = ""
             except (PlanBError, Trimmed) as error:

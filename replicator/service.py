@@ -137,7 +137,8 @@ class Replicator:
             if self._archive is not None:
                 group.create_task(self.repairer.want_all_of(self._archive, self.live), name="archived ends")
             if self.feed is not None:
-                group.create_task(self.feed.run(self.intake.take), name="feed")
+                take = functools.partial(self.intake.take, way="feed")
+                group.create_task(self.feed.run(take), name="feed")
             for loop in self.loops:
                 group.create_task(loop.run(), name=f"pull {loop.name}")
 

@@ -311,6 +311,20 @@ async def test_only_what_is_stored_moves_the_durable_frontier() -> None:
     assert await log.read(LANE, 0, 10) == lane
 
 
+async def test_what_became_durable_is_counted_by_the_way_whose_bringing_made_it_so() -> None:
+    log = MemoryLog()
+    intake = Intake(log, verifier(), frozenset)
+    await intake.load()
+    lane, other = groups([2, 2, 2]), groups([1], lane=ours(0, 1))
+    await intake.take(lane[2:4], "feed")
+    assert intake.came == {}, "a hole is before it"
+    await intake.take(lane[:2] + other)
+    await intake.take(lane, "feed")
+    await intake.take(lane[4:], "repair")
+    assert intake.came == {"pull": 5, "feed": 2}
+    assert intake.stored == 7
+
+
 async def test_a_live_own_lane_never_enters_from_outside() -> None:
     log = MemoryLog()
     intake = Intake(log, verifier(), lambda: frozenset({LANE}))
