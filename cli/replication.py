@@ -38,7 +38,7 @@ async def run(args: argparse.Namespace, name: str) -> dict[str, Any]:
     admin = Admin(pulsar.admin_url, pulsar.tenant, token=event_log.token(settings))
     try:
         if args.verb == "add":
-            cluster = clusters.Cluster(peer.pulsar.cluster, peer.pulsar.broker_url, peer.pulsar.admin_url)
+            cluster = clusters.Cluster(**peer.pulsar.model_dump(exclude={"cluster"}), name=peer.pulsar.cluster)
             sent_to = await clusters.add(admin, settings.dc.number, peer.number, cluster)
         else:
             if not args.lose:

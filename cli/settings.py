@@ -57,6 +57,8 @@ class PeerPulsar(pydantic.BaseModel):
     """Its name, as its brokers call themselves."""
     broker_url: str = pydantic.Field(pattern=r"^pulsar(\+ssl)?://[^\s/@]+$", examples=["pulsar://10.0.2.5:6650"])
     admin_url: str = pydantic.Field(pattern=r"^https?://[^\s/@?#]+/?$", examples=["http://10.0.2.5:8080"])
+    listener: str = pydantic.Field("", pattern=r"^[A-Za-z0-9_-]{0,64}$", examples=["fra"])
+    """Of its brokers' advertisedListeners: the one whose addresses ours reach. "": they advertise one for all."""
 
 
 class Peer(pydantic.BaseModel):

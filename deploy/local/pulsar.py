@@ -35,13 +35,15 @@ class Pulsar(Process):
     ) -> None:
         """`name` is that of its cluster. `synced`: what it answered is on the disk; else it survives its own end, not
         that of the machine. NotFound, saying what to do, if it or a Java is not installed."""
-        self._folder = folder
+        self.folder = folder
         self.name = name
-        self._broker_port, self._admin_port, self._bookie_port = free_ports(3)
+        self.broker_port, self.admin_port, self._bookie_port = free_ports(3)
+        self.listeners: dict[str, int] = {}
+        """Ports at which others reach its broker, by a name that they ask for. To be set before it starts."""
         self._settings = {
             "NAME": name,
-            "BP": self._broker_port,
-            "WP": self._admin_port,
+            "BP": self.broker_port,
+            "WP": self.admin_port,
             "DEDUP": str(deduplication).lower(),
             "SYNC": str(synced).lower(),
         }
@@ -59,7 +61,7 @@ class Pulsar(Process):
             exports={}, folder=folder / "tmp", properties=properties, options=memory,
         )  # fmt: skip
         command += [
-            "--config", str(self._conf / "standalone.conf"), "--no-functions-worker", "--no-stream-storage", "-a", HOST,
+            "--config", str(self._conf / "standalone.conf"), "--no-functions-worker", "--no-stream-storage",
             "--bookkeeper-dir", str(folder / "bk"), "--bookkeeper-port", str(self._bookie_port),
             "--metadata-dir", str(folder / "meta"), "--num-bookies", "1",
         ]  # fmt: skip
@@ -67,25 +69,31 @@ class Pulsar(Process):
 
     @property
     def broker_url(self) -> str:
-        return f"pulsar://{HOST}:{self._broker_port}"
+        return f"pulsar://{HOST}:{self.broker_port}"
 
     @property
     def admin_url(self) -> str:
-        return f"http://{HOST}:{self._admin_port}"
+        return f"http://{HOST}:{self.admin_port}"
 
     @property
     def found(self) -> dict[str, str]:
         return {"cluster": self.name, "broker_url": self.broker_url, "admin_url": self.admin_url}
 
     async def start(self) -> None:
-        for part in (self._folder, self._folder / "tmp", self._conf):
+        for part in (self.folder, self.folder / "tmp", self._conf):
             private(part)
         text = _CONFIG.read_text()
-        for name, value in self._settings.items():
+        ports = {"local": self.broker_port} | self.listeners
+        listeners = ",".join(f"{name}:pulsar://{HOST}:{port}" for name, port in ports.items())
+        for name, value in (self._settings | {"LISTENERS": listeners}).items():
             text = text.replace(f"@{name}@", str(value))
         (self._conf / "standalone.conf").write_text(text)
         (self._conf / "log4j2.xml").write_text(_LOG4J)
         await self._begin(self._look, READY_S_MAX)
+
+    def said(self) -> bytes:
+        """What it wrote since it has this folder."""
+        return (self.folder / "server.log").read_bytes()
 
     async def admin(self, method: str, path: str, body: object = None, *, also: Sequence[int] = ()) -> Any:
         """What its administration answers; Unavailable with it where that is no success and not one of `also`."""

@@ -4,10 +4,15 @@ Replication is set up in the origin's own cluster only. In the others the namesp
 the replicator. Every step may be repeated.
 """
 
-from typing import NamedTuple
+import asyncio
+from typing import Any, NamedTuple
 
+from core.errors import LogUnavailable
 from events.adapters.pulsar import namespaces
 from events.adapters.pulsar_admin import CURSOR, Admin
+
+_ENDED_S_MAX = 30.0
+_LOOK_S = 0.1
 
 
 class Cluster(NamedTuple):
@@ -16,6 +21,8 @@ class Cluster(NamedTuple):
     name: str
     broker_url: str
     admin_url: str
+    listener: str = ""
+    """Of its advertised listeners: the one that is meant for us. "": it has one address for all."""
 
 
 class Backlog(NamedTuple):
@@ -27,9 +34,11 @@ class Backlog(NamedTuple):
 
 async def add(admin: Admin, dc: int, other: int, cluster: Cluster) -> list[str]:
     """Our lanes go to that cluster, from their beginning as far as the log has it; theirs are awaited here. The names
-    of all clusters that ours go to."""
+    of all clusters that ours go to. Where they should have gone there already and do not, they begin anew."""
     ours = await admin.cluster()
     reached = {"serviceUrl": cluster.admin_url, "brokerServiceUrl": cluster.broker_url}
+    if cluster.listener:
+        reached["listenerName"] = cluster.listener
     await admin.ask("PUT", f"/clusters/{cluster.name}", reached, there=409)
     await admin.ask("POST", f"/clusters/{cluster.name}", reached)
     # Else a topic that is replicated late ships only what is new.
@@ -39,7 +48,11 @@ async def add(admin: Admin, dc: int, other: int, cluster: Cluster) -> list[str]:
     theirs, _ = namespaces(other)
     await admin.make_namespace(theirs, [ours])
     await admin.make_namespace(own, [ours])
-    return await _replicate(admin, own, {*await replicated(admin, dc), ours, cluster.name})
+    to = {*await replicated(admin, dc), ours, cluster.name}
+    if not await _works(admin, own, cluster.name):
+        await _replicate(admin, own, to - {cluster.name})
+        await _ended(admin, own, cluster.name)
+    return await _replicate(admin, own, to)
 
 
 async def remove(admin: Admin, dc: int, cluster: str) -> list[str]:
@@ -102,6 +115,32 @@ async def _allow(admin: Admin, cluster: str) -> None:
         await admin.ask("PUT", f"/tenants/{admin.tenant}", tenant, there=409)
     allowed = sorted({*tenant["allowedClusters"], cluster})
     await admin.ask("POST", f"/tenants/{admin.tenant}", tenant | {"allowedClusters": allowed})
+
+
+async def _works(admin: Admin, namespace: str, cluster: str) -> bool:
+    """Whether each replicator to that cluster, if there is any, is connected. One that came upon a cluster without the
+    namespace, because it had lost everything, is not, and never tries again (Pulsar 4.0.8)."""
+    return all(
+        replication[cluster]["connected"]
+        for replication in await _replications(admin, namespace)
+        if cluster in replication
+    )
+
+
+async def _ended(admin: Admin, namespace: str, cluster: str) -> None:
+    """Returns when no replicator to that cluster is left: else who asks for one again would keep the old one.
+    LogUnavailable if that takes too long."""
+    deadline_s = asyncio.get_running_loop().time() + _ENDED_S_MAX
+    while any(cluster in replication for replication in await _replications(admin, namespace)):
+        if asyncio.get_running_loop().time() > deadline_s:
+            raise LogUnavailable(f"Pulsar does not end the replication to {cluster}")
+        await asyncio.sleep(_LOOK_S)
+
+
+async def _replications(admin: Admin, namespace: str) -> list[dict[str, Any]]:
+    """Of each lane: cluster -> what its replicator does."""
+    paths = [f"/persistent/{admin.tenant}/{namespace}/{topic}" for topic in await _lanes(admin, namespace)]
+    return [(await admin.ask("GET", f"{path}/stats"))["replication"] for path in paths]
 
 
 async def _replicate(admin: Admin, namespace: str, clusters: set[str]) -> list[str]:

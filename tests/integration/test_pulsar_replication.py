@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +32,10 @@ from tests.support.signed_lanes import EMPTY, SEED, groups
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 ARRIVES_S_MAX = 60.0
+GAVE_UP_S_MAX = 120.0
+"""A replicator waits for up to a minute before it connects again."""
 OWNER = b"process"
+VERIFIER = Verifier({number: Signer(SEED).public for number in (1, 2)})
 
 
 @pytest.fixture(scope="module")
@@ -66,20 +70,20 @@ class Side(NamedTuple):
 @pytest.fixture
 async def sides(pair: PulsarPair) -> AsyncIterator[list[Side]]:
     tenant = fresh_tenant()
-    verifier = Verifier({number: Signer(SEED).public for number in (1, 2)})
     async with contextlib.AsyncExitStack() as stack:
-        made = []
-        for number, server in enumerate(pair.members, 1):
-            log = await PulsarLog.connect(server.broker_url, server.admin_url, number, tenant=tenant)
-            stack.push_async_callback(log.close)
-            others = {"other": 3 - number}
-            feed = PulsarFeed(server.broker_url, server.admin_url, others, tenant=tenant)
-            stack.push_async_callback(feed.close)
-            admin = Admin(server.admin_url, tenant)
-            stack.push_async_callback(admin.close)
-            live = frozenset(Lane(number, 0, worker).number for worker in range(9))
-            made.append(Side(number, server, admin, log, feed, Intake(log, verifier, lambda live=live: live)))
-        yield made
+        yield [await side(stack, number, server, tenant) for number, server in enumerate(pair.members, 1)]
+
+
+async def side(stack: contextlib.AsyncExitStack, number: int, server: Pulsar, tenant: str) -> Side:
+    """Closed with the stack."""
+    log = await PulsarLog.connect(server.broker_url, server.admin_url, number, tenant=tenant)
+    stack.push_async_callback(log.close)
+    feed = PulsarFeed(server.broker_url, server.admin_url, {"other": 3 - number}, tenant=tenant)
+    stack.push_async_callback(feed.close)
+    admin = Admin(server.admin_url, tenant)
+    stack.push_async_callback(admin.close)
+    live = frozenset(Lane(number, 0, worker).number for worker in range(9))
+    return Side(number, server, admin, log, feed, Intake(log, VERIFIER, lambda: live))
 
 
 async def connect(one: Side, other: Side) -> None:
@@ -219,6 +223,33 @@ async def test_what_could_not_be_stored_comes_again(sides: list[Side]) -> None:
     finally:
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
+
+
+async def test_a_cluster_that_lost_everything_gets_lanes_again_when_it_is_added_again(sides: list[Side]) -> None:
+    a, b = sides
+    await connect(a, b)
+    await a.log.open(a.lane(), OWNER)
+    async with feeding(b):
+        records = await written(a, EMPTY, 3)
+        await arrived(b, records)
+    b.server.kill()
+    records += await written(a, Top.of(records[-1]), 3)
+    shutil.rmtree(b.server.folder)
+    await b.server.start()
+
+    async def gave_up() -> bool:
+        """Its replicator met a cluster without the namespace; it tries no more."""
+        return b"Closed producer because get an error that does not support to retry" in a.server.said()
+
+    assert await until(gave_up, GAVE_UP_S_MAX)
+    async with contextlib.AsyncExitStack() as stack:
+        new = await side(stack, b.number, b.server, a.admin.tenant)
+        await clusters.add(new.admin, new.number, a.number, a.cluster)
+        await clusters.add(a.admin, a.number, new.number, new.cluster)
+        await stack.enter_async_context(feeding(new))
+        await arrived(new, records)
+        records += await written(a, Top.of(records[-1]), 3)
+        await arrived(new, records)
 
 
 def settings_of(side: Side, other: Side, folder: Path) -> str:
