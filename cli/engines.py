@@ -27,6 +27,18 @@ class Fault(NamedTuple):
     """At least so long between the two."""
     new_epoch: bool = False
     """Hot state is lost, and written anew in a new epoch."""
+    refuses: str = ""
+    """The code by which writes are refused there at last, until it is over."""
+    left: str = ""
+    """The only way that is left between the datacenters, of planet.WAYS."""
+
+
+class PulsarPlace(NamedTuple):
+    """A datacenter's Pulsar, as long as nobody but the datacenter asks."""
+
+    cluster: str
+    broker_port: int
+    admin_port: int
 
 
 class Engines(Protocol):
@@ -48,8 +60,27 @@ class Engines(Protocol):
         ...
 
     @property
+    def parts(self) -> Mapping[str, Child]:
+        """All of them, by what they are."""
+        ...
+
+    @property
     def stores(self) -> Mapping[str, Any]:
         """Settings of `[stores]`: those of the Valkeys' and the folder's, where one of these takes its place."""
+        ...
+
+    @property
+    def coordination(self) -> Mapping[str, Any]:
+        """Settings of `[coordination]`."""
+        ...
+
+    @property
+    def pulsar(self) -> PulsarPlace | None:
+        """Where its own Pulsar is, if it has one."""
+        ...
+
+    def reached_by(self, listeners: Mapping[str, int]) -> None:
+        """Its Pulsar's brokers are reached at further ports, by whoever asks for that name. Before it starts."""
         ...
 
     @property
@@ -60,6 +91,11 @@ class Engines(Protocol):
     @property
     def faults(self) -> Sequence[Fault]:
         """What may happen to them."""
+        ...
+
+    @property
+    def stopped_s(self) -> float:
+        """How long a fault of them lasts, or part of it."""
         ...
 
     @property

@@ -227,10 +227,13 @@ class Live:
         if verb == "start":
             if all(child.running for child in site.children):
                 return {"did": f"{site.name} runs already"}
-            if not site.disks.exists():
+            burnt = not site.disks.exists()
+            if burnt:
                 how = "is back, on empty disks: nothing was restored, all of it comes from the archive and the others"
             await site.start()
             await site.ready()
+            if burnt:
+                await self._planet.fed_again(site.name)
         else:
             self._rebuilding.add(site.name)
             try:

@@ -1,7 +1,8 @@
 """Several whole datacenters on this machine, for the demo and the tests: real processes, real servers, real sockets.
 
 Each DC has two Valkeys, a process `planb serve all`, SQLite files and an object directory, or other servers in their
-places (`engines.py`). All traffic between DCs goes through relays (`links.py`) that can be cut.
+places (`engines.py`). All traffic between DCs goes through relays (`links.py`) that can be cut: what they pull, and
+what their Pulsars replicate, where they have any.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import contextlib
 import json
 import shutil
 import sys
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ import aiohttp
 from cli import servers
 from cli.engines import Engines, Provider
 from cli.links import Link
+from cli.planet_settings import tables_of
 from cli.regions import Region
 from cli.servers import Child
 from cli.toml_text import toml_lines
@@ -27,6 +30,11 @@ from core.system import entropy
 from events.signing import KEY_BYTES, Signer
 
 READY_S_MAX = 60.0
+READY_ON_ENGINES_S_MAX = 180.0
+"""The first tables of a Cassandra take it seconds each where the machine is busy."""
+PULL, FEED = "pull", "feed"
+"""The ways by which records come, as the status counts them: pulling, and Pulsar's replication."""
+WAYS = (PULL, FEED)
 
 
 class Ports(NamedTuple):
@@ -57,6 +65,9 @@ class Site:
         self.wanted = False
         """Should run: what ends by itself is started again."""
         self._kills = 0
+        self._ready_s_max = READY_ON_ENGINES_S_MAX if self.engines else READY_S_MAX
+        self.replicates_to: tuple[str, ...] = ()
+        """The datacenters whose Pulsars its own one brings its lanes to."""
         self.process = Child(f"{name} serve", command, home / "serve.log")
 
     @property
@@ -92,7 +103,7 @@ class Site:
             raise Conflict(f"{self.name} was killed while it started")
         if not self.process.running:
             self.process.start()
-            await servers.listening(self.process, self.ports.public, READY_S_MAX)
+            await servers.listening(self.process, self.ports.public, self._ready_s_max)
         self.wanted = self._kills == kills
 
     async def start_servers(self) -> None:
@@ -103,7 +114,15 @@ class Site:
                 child.start()
                 await servers.listening(child, port)
         if self.engines:
+            down = any(not child.running for child in self.engines.children)
             await self.engines.start()
+            if down:  # it may have burnt, and all that its Pulsar knew
+                for other in self.replicates_to:
+                    await self.replicate(other)
+
+    async def replicate(self, other: str) -> None:
+        """`planb dc add`: its Pulsar brings its lanes to the other's."""
+        await self._planb("dc", "add", other)
 
     async def revive(self) -> list[str]:
         """Starts again what ended by itself; what it was, with its last words, and whether it starts."""
@@ -137,9 +156,10 @@ class Site:
         answer: dict[str, Any] = json.loads(out)
         return answer
 
-    async def ready(self, timeout_s: float = READY_S_MAX) -> None:
+    async def ready(self, timeout_s: float | None = None) -> None:
         """Returns when /readyz says so; Unavailable with what is missing when it does not in time."""
         missing = "it does not answer"
+        timeout_s = self._ready_s_max if timeout_s is None else timeout_s
 
         async def looks_ready() -> bool:
             nonlocal missing
@@ -189,7 +209,7 @@ class Planet:
         keys = home / "keys"
         keys.mkdir(parents=True, exist_ok=True)
         pairs = [(a, b) for a in names for b in names if a != b]
-        ports = servers.free_ports(4 * len(names) + len(pairs))
+        ports = servers.free_ports(4 * len(names) + 3 * len(pairs))
         self.sites = {
             name: Site(name, number, home / name, Ports(*ports[4 * number - 4 : 4 * number]), provider)
             for number, name in enumerate(names, start=1)
@@ -198,6 +218,9 @@ class Planet:
             (a, b): Link(a, b, ports[4 * len(names) + place], self.sites[b].ports.sys)
             for place, (a, b) in enumerate(pairs)
         }
+        more = iter(ports[4 * len(names) + len(pairs) :])
+        self.pulsar_links = {(a, b): self._pulsar_links(a, b, more) for a, b in pairs}
+        """Those of the brokers and of the administration; () where a datacenter has no Pulsar."""
         for shared in ("token", "sys"):
             _secret(keys / f"{shared}.key")
         self._public: dict[str, str] = {}
@@ -225,7 +248,7 @@ class Planet:
         return self.sites[name]
 
     async def start(self) -> None:
-        for link in self.links.values():
+        for link in self._all_links():
             await link.start()
         await asyncio.gather(*(site.start() for site in self.sites.values()))
         await asyncio.gather(*(site.ready() for site in self.sites.values()))
@@ -236,7 +259,7 @@ class Planet:
             for child in site.children:
                 if child.running:
                     child.kill()
-        for link in self.links.values():
+        for link in self._all_links():
             await link.stop()
 
     def kill(self) -> None:
@@ -258,59 +281,71 @@ class Planet:
         restored = await site.restore()
         await site.start()
         await site.ready()
+        await self.fed_again(name)
         del restored["next"]  # is done
         return restored
 
-    def cut(self, a: str, b: str) -> None:
-        """Both directions."""
-        for link in self._pair(a, b):
+    async def fed_again(self, name: str) -> None:
+        """The others' Pulsars bring their lanes to one that was empty, too."""
+        for other in self.sites.values():
+            if name in other.replicates_to and other.process.running:
+                await other.replicate(name)
+
+    def cut(self, a: str, b: str, ways: Collection[str] = WAYS) -> None:
+        """Both directions, by all ways or some."""
+        for link in self._between(a, b, ways):
             link.cut()
 
-    def heal(self, a: str, b: str) -> None:
-        for link in self._pair(a, b):
+    def heal(self, a: str, b: str, ways: Collection[str] = WAYS) -> None:
+        for link in self._between(a, b, ways):
             link.heal()
 
-    def _pair(self, a: str, b: str) -> tuple[Link, Link]:
+    def _between(self, a: str, b: str, ways: Collection[str]) -> list[Link]:
         self.site(a), self.site(b)
         if a == b:
             raise NotFound(f"{a} has no link to itself")
-        return self.links[a, b], self.links[b, a]
+        pulling = [self.links[a, b], self.links[b, a]] if PULL in ways else []
+        return pulling + ([*self.pulsar_links[a, b], *self.pulsar_links[b, a]] if FEED in ways else [])
+
+    def _all_links(self) -> list[Link]:
+        return [*self.links.values(), *(link for links in self.pulsar_links.values() for link in links)]
+
+    def _pulsar_links(self, source: str, target: str, ports: Iterator[int]) -> tuple[Link, ...]:
+        """By which the Pulsar of `source` reaches that of `target`, which gets to know of it."""
+        here, there = self.sites[source].engines, self.sites[target].engines
+        if not (here and here.pulsar and there and there.pulsar):
+            return ()
+        broker = Link(source, target, next(ports), there.pulsar.broker_port)
+        there.reached_by({source: broker.port})
+        self.sites[source].replicates_to += (target,)
+        return broker, Link(source, target, next(ports), there.pulsar.admin_port)
+
+    def _peer_pulsar(self, source: str, target: str) -> dict[str, Any]:
+        """How it is reached from there, for `planb dc add`."""
+        engines = self.sites[target].engines
+        if not self.pulsar_links[source, target] or not engines or not engines.pulsar:
+            return {}
+        broker, admin = self.pulsar_links[source, target]
+        reached = {
+            "cluster": engines.pulsar.cluster,
+            "broker_url": f"pulsar://127.0.0.1:{broker.port}",
+            "admin_url": f"http://127.0.0.1:{admin.port}",
+            "listener": source,
+        }
+        return {"pulsar": reached}
 
     def _write_settings(self, site: Site) -> None:
-        keys = self.home / "keys"
-        secrets = {
-            "token_key_file": keys / "token.key",
-            "sys_key_file": keys / "sys.key",
-            "signing_key_file": keys / f"{site.name}.signing.key",
-        }
-        stores: dict[str, Any] = {
-            "data_dir": site.disks / "data",
-            "objects_dir": site.objects,
-            "log_url": f"redis://127.0.0.1:{site.ports.log}/0",
-            "hot_url": f"redis://127.0.0.1:{site.ports.hot}/0",
-        }
-        if site.engines:
-            stores |= site.engines.stores
-            secrets |= site.engines.secrets
-            if "objects_url" in stores:
-                del stores["objects_dir"]
         peers = {
             target: {
                 "number": self.sites[target].number,
                 "sys_url": f"http://127.0.0.1:{link.port}",
                 "public_key": self._public[target],
             }
+            | self._peer_pulsar(source, target)
             for (source, target), link in self.links.items()
             if source == site.name
         }
-        tables = {
-            "dc": {"name": site.name, "number": site.number},
-            "public": {"port": site.ports.public},
-            "sys": {"port": site.ports.sys},
-            "stores": stores,
-            "secrets": secrets,
-            "peers": peers,
-        }
+        tables = tables_of(site, self.home / "keys", peers)
         site.home.mkdir(parents=True, exist_ok=True)
         site.settings.write_text("".join(f"{line}\n" for line in toml_lines(tables)))
 

@@ -5,22 +5,24 @@ Every sentence that the story is to prove is a claim; the demo succeeds only if 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
 
 from cli.cast import Cast
 from cli.conflicts import Conflicts
 from cli.conversation import Conversation, name_of, own, user_id
-from cli.engine_faults import break_engines
+from cli.engine_faults import Breaking, partitions
+from cli.engines import Fault
 from cli.narrator import OWNER, Narrator, Told
 from cli.planet import Planet
+from cli.voices import Voices
 from cli.waiting import until
 from planb_sdk import Client, Options, Stats
 
 Say = Callable[[str], None]
 
-SHARE_CUT, SHARE_HEALED, SHARE_BROKEN, SHARE_SNAPSHOT, SHARE_BURNT = 0.3, 0.45, 0.6, 0.75, 0.9
+SHARE_CUT, SHARE_HEALED, SHARE_BROKEN, SHARE_SNAPSHOT, SHARE_BURNT, SHARE_HOME = 0.3, 0.45, 0.6, 0.75, 0.9, 0.95
 """How much of the conversations is told when a chapter ends."""
 LAST_WORDS = 40
 LAST_SPEAKERS = 5
@@ -45,7 +47,14 @@ class Story:
         self.claims: dict[str, bool] = {}
         self._acknowledged: dict[tuple[str, str], str] = {}
         """(user, key) -> event, of the last words."""
-        self._faults: list[dict[str, Any]] = []
+        home = planet.site(self._home)
+        self._cut: Sequence[Fault] = ()
+        """Links that break; the last one leaves Pulsar's alone."""
+        if home.engines:
+            self._cut = partitions(planet, self._home, self._burnt, home.engines.stopped_s / 4)
+        self._faults = [*(home.engines.faults if home.engines else ()), *self._cut]
+        self._voices: Voices | None = None
+        self._breaking: Breaking | None = None
 
     async def play(self) -> dict[str, Any]:
         """The JSON of the headless demo; `ok` says whether every claim holds."""
@@ -53,6 +62,8 @@ class Story:
         try:
             return await self._play()
         finally:
+            if self._voices:
+                await self._voices.close()
             await self._cast.close()
 
     async def _play(self) -> dict[str, Any]:
@@ -80,10 +91,8 @@ class Story:
         self.claims["digests are equal after the cut"] = len(set(healed.values())) == 1
         self.claims |= await conflicts.outcome()
 
-        self._faults, claims = await break_engines(
-            self._planet.site(self._home), cast, narrator, (SHARE_HEALED, SHARE_BROKEN), self._say
-        )
-        self.claims |= claims
+        if self._breaking:
+            await self._breaking.all(self._faults, (SHARE_HEALED, SHARE_BROKEN))
 
         self._say("a snapshot is taken while writing goes on")
         snapshot, _ = await asyncio.gather(self._planet.site(self._burnt).snapshot(), narrator.tell(SHARE_SNAPSHOT))
@@ -98,6 +107,10 @@ class Story:
         rebuild = await self._rebuild()
         self._say("its users come home; the rest is told")
         await self._come_home()
+        if self._breaking and self._cut:
+            again = self._cut[-1]
+            what = f"{again.what}, after the rebuild"
+            await self._breaking.one(again._replace(what=what), SHARE_HOME)
         await narrator.tell(1.0)
         digests = await cast.settled()
         self.claims["digests are equal at the end"] = len(set(digests.values())) == 1
@@ -110,10 +123,17 @@ class Story:
         speakers = [own(f"last-words-{n}") for n in range(LAST_SPEAKERS)]
         for nick in speakers:
             cast.settle_at(nick, self._burnt)
-        await cast.make([*cast.watchers.values(), OWNER, *speakers])
+        voices = {name: own(f"voice-{name}") for name in self._planet.sites} if self._faults else {}
+        for name, nick in voices.items():
+            cast.settle_at(nick, name)
+        await cast.make([*cast.watchers.values(), OWNER, *speakers, *voices.values()])
         owner = cast.client(OWNER)
-        members = [user_id(nick) for nick in (*cast.watchers.values(), *speakers)]
+        members = [user_id(nick) for nick in (*cast.watchers.values(), *speakers, *voices.values())]
         self._last_words = (await owner.create_supergroup("last words", members)).chat
+        if voices:
+            self._voices = Voices(cast, self._last_words, voices, BROKEN_S_MAX)
+            home = self._planet.site(self._home)
+            self._breaking = Breaking(home, cast, narrator, self._voices, self._say)
         await narrator.prepare()
         directs = [
             nick for tale in narrator.tales if tale.conversation.kind == "direct" for nick in tale.conversation.nicks
@@ -188,6 +208,8 @@ class Story:
         lag_ms: dict[str, float],
         conflicts: Conflicts,
     ) -> dict[str, Any]:
+        if self._breaking:
+            self.claims |= self._breaking.claims
         missed = await self._missed()
         doubled = sum(w.doubled + len(w.order) - len(set(w.order)) for w in self._cast.watching.values())
         in_order = [await self._same_everywhere(tale) for tale in self._narrator.tales]
@@ -221,7 +243,7 @@ class Story:
             "lag_ms": lag_ms,
             "snapshot": snapshot,
             "rebuild": rebuild,
-            "faults": self._faults,
+            "faults": self._breaking.accounts if self._breaking else [],
             "input": {
                 "conversations": len(tales),
                 "lines": sum(tale.lines for tale in tales),
@@ -255,7 +277,7 @@ class Story:
                 gone = expected - self._cast.watching[nick].shown.keys()
                 missing += [f"{name_of(nick)}: {sender} {key}" for sender, key in gone]
         for nick in self._cast.watchers.values():
-            gone = self._acknowledged.keys() - self._cast.watching[nick].shown.keys()
+            gone = self._spoken.keys() - self._cast.watching[nick].shown.keys()
             missing += [f"{name_of(nick)}: {sender} {key}" for sender, key in gone]
         return missing
 
@@ -278,11 +300,16 @@ class Story:
         return all(other == shown[0] for other in shown) and got == by_nick
 
     async def _lost(self) -> list[str]:
-        """Acknowledged last words that no datacenter has."""
+        """Acknowledged words of this chat that no datacenter has."""
         reader = self._cast.watchers[self._home]
         client = self._cast.also_at(reader, self._home)
         have = {(m.sender, m.key) async for m in client.history(self._last_words)}
-        return [f"{sender} {key}" for sender, key in self._acknowledged if (sender, key) not in have]
+        return [f"{sender} {key}" for sender, key in self._spoken if (sender, key) not in have]
+
+    @property
+    def _spoken(self) -> dict[tuple[str, str], str]:
+        """(user, key) -> event: what was acknowledged in that chat."""
+        return {**self._acknowledged, **(self._voices.acknowledged if self._voices else {})}
 
 
 def _figures(stats: Stats) -> dict[str, int]:
