@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import uvloop
 
-from bench import delivery, lag, messages, replay, snapshots, stages
+from bench import delivery, lag, messages, real, replay, snapshots, stages
 from bench.world import World, idle, world
+from cli import engines
 
 ONE = ("fra",)
-THREE = ("fra", "iad", "nrt")
+TWO, THREE = ("fra", "iad"), ("fra", "iad", "nrt")
 USERS = 200
 
 
@@ -73,6 +74,16 @@ async def _stages(size: Size) -> Figures:
     return {"stages": found, "message": loaded}
 
 
+async def _real(size: Size) -> Figures:
+    provider = engines.provider("real", 0.0)
+    async with world(TWO, USERS, provider) as made:
+        say("· two datacenters on real servers")
+        found: Figures = {"idle": await idle(made), "messages": await _messages(made, size)}
+        found |= await real.measure(made, size.seconds, size.backlog, say)
+    say("\n" + real.show(found))
+    return {"real": found}
+
+
 async def run(args: argparse.Namespace) -> Figures:
     """What was asked for."""
     size = QUICK if args.quick else FULL
@@ -81,6 +92,8 @@ async def run(args: argparse.Namespace) -> Figures:
     say(f"· {found['cores']} cores, load average {busy:.1f}: what else runs here slows the wall figures down")
     if args.stages:
         return found | await _stages(size)
+    if args.engines == "real":
+        return found | await _real(size)
     one, three = await _one(size), await _three(size)
     shown = (
         messages.show([*one["messages"], *three["messages"]]),  # type: ignore[misc]
@@ -98,6 +111,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--quick", action="store_true", help="short phases: a first look")
     parser.add_argument("--stages", action="store_true", help="instead: where a message's CPU goes")
+    parser.add_argument("--engines", choices=("own", "real"), default="own", help="real: instead, two DCs on servers")
     args = parser.parse_args()
     found = uvloop.run(run(args))
     if args.json:

@@ -19,24 +19,26 @@ async def measure(world: World, seconds: float) -> list[Figures]:
     """At a modest rate, and with as many messages as the first DC takes from 200 clients."""
     found = []
     for rate in (RATE_S, 0):
-        senders = world.pairs(SENDERS if rate else len(world.tokens))
-        listeners = [one for name in world.names for one in world.listeners(name, LISTENERS)]
-        load = Load(world.home.ports.public, senders, seconds, rate_s=rate, listeners=listeners)
-        done = await world.load(load)
-        found.append(
-            {
-                "wanted_rate_s": rate,
-                "rate_s": done.messages / done.seconds,
-                "late": done.late,
-                "failures": done.failures,
-                "to": {
-                    name: {"samples": one.count, "p50_ms": one.p50_ms, "p99_ms": one.p99_ms}
-                    for name, one in done.heard.items()
-                },
-            }
-        )
+        found.append(await at_rate(world, seconds, rate))
         await world.settled()
     return found
+
+
+async def at_rate(world: World, seconds: float, rate: float) -> Figures:
+    """Messages a second; 0: as many as are taken."""
+    senders = world.pairs(SENDERS if rate else len(world.tokens))
+    listeners = [one for name in world.names for one in world.listeners(name, LISTENERS)]
+    load = Load(world.home.ports.public, senders, seconds, rate_s=rate, listeners=listeners)
+    done = await world.load(load)
+    return {
+        "wanted_rate_s": rate,
+        "rate_s": done.messages / done.seconds,
+        "late": done.late,
+        "failures": done.failures,
+        "to": {
+            name: {"samples": one.count, "p50_ms": one.p50_ms, "p99_ms": one.p99_ms} for name, one in done.heard.items()
+        },
+    }
 
 
 def show(found: Sequence[Figures], home: str) -> str:

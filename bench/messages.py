@@ -31,8 +31,8 @@ async def measure(world: World, clients: int, seconds: float, *, batch: int = 0)
         "p50_ms": done.latency.p50_ms,
         "p99_ms": done.latency.p99_ms,
         "cpu_us": each,
-        "home_us": sum(each[f"{names[0]} {part}"] for part in ("api", "log", "hot")),
-        "others_us": sum(each[f"{name} {part}"] for name in names[1:] for part in ("api", "log", "hot")),
+        "home_us": sum(used for part, used in each.items() if part.split()[0] == names[0]),
+        "others_us": sum(used for part, used in each.items() if part.split()[0] in names[1:]),
     }
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 
 from bench import cpu
 from bench.load import Load
 from bench.report import number, table
 from bench.world import World
+from cli.planet import WAYS
 from cli.sys_client import SysClient
 
 BATCH = 100
@@ -20,8 +22,9 @@ BEGUN, DONE = 0.1, 0.9
 Figures = dict[str, object]
 
 
-async def measure(world: World, backlog: int) -> Figures:
-    """Cuts the last DC off, writes `backlog` messages at the first, heals, and watches."""
+async def measure(world: World, backlog: int, ways: Collection[str] = WAYS) -> Figures:
+    """Cuts the last DC off, writes `backlog` messages at the first, heals, and watches. `ways`: those that are healed
+    before it has caught up."""
     home, away = world.names[0], world.names[-1]
     for name in world.names[:-1]:
         world.planet.cut(name, away)
@@ -36,9 +39,11 @@ async def measure(world: World, backlog: int) -> Figures:
         pids = world.pids((away,))
         before, healed = cpu.read(pids), time.perf_counter()
         for name in world.names[:-1]:
-            world.planet.heal(name, away)
+            world.planet.heal(name, away, ways)
         moments = await _watch(far, lane, begin, end)
         used = cpu.spent(before, cpu.read(pids))
+    for name in world.names[:-1]:
+        world.planet.heal(name, away)
     count = end - begin
     (first_at, first), (last_at, last) = moments[0], moments[-1]
     return {

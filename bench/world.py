@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from bench import cpu
 from bench.load import Listener, Load, Loaded, Sender, run
+from cli.engines import Provider
 from cli.operate import equal_frontiers
 from cli.planet import Planet, Site
 from cli.sys_client import SysClient
@@ -37,11 +38,12 @@ class World:
         return SysClient(name, f"http://127.0.0.1:{self.planet.site(name).ports.sys}", self.planet.sys_key)
 
     def pids(self, names: Sequence[str] = ()) -> dict[str, int]:
-        """ "<dc> api" / "<dc> log" / "<dc> hot" -> process."""
+        """ "<dc> api" / "<dc> log" / "<dc> hot", or what else it stands on -> process."""
         found = {}
         for name in names or self.names:
             site = self.planet.sites[name]
-            for part, child in (("api", site.process), ("log", site.log), ("hot", site.hot)):
+            parts = {"api": site.process, "log": site.log, "hot": site.hot}
+            for part, child in (parts | dict(site.engines.parts if site.engines else {})).items():
                 if child.pid is not None:
                     found[f"{name} {part}"] = child.pid
         return found
@@ -84,10 +86,10 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(names: tuple[str, ...], users: int) -> AsyncIterator[World]:
-    """Started and with users; everything is stopped and deleted at the end."""
+async def world(names: tuple[str, ...], users: int, provider: Provider | None = None) -> AsyncIterator[World]:
+    """Started and with users; everything is stopped and deleted at the end. `provider`: of what else they stand on."""
     home = Path(tempfile.mkdtemp(prefix="planb-bench-"))
-    planet = Planet(home, names)
+    planet = Planet(home, names, provider)
     try:
         await planet.start()
         made = World(planet)
