@@ -1,16 +1,11 @@
-"""What this DC has applied, read through a bounded cache: the `View` of core.action and the reads of the API.
-
-The cache holds rows of the relational store only and is invalidated by `apply` after each transaction. A read that
-was under way during an invalidation is not kept (`_generation`), so a stale row is never cached.
-"""
+"""What this DC has applied, read through a bounded cache: the `View` of core.action and the reads of the API."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
-from core import limits
 from core.access import kind_of
-from core.action import ChatView, DialogView, DraftView, Parking, Position, SessionView, UserView
+from core.action import ChatView, Parking, Position, SessionView, UserView
 from core.drops import dropped
 from core.membership import Membership, Roll
 from core.messages import Message, Row, fold
@@ -18,11 +13,9 @@ from core.ownership import owner_of
 from core.tables import Effect, canonical
 from stores import crowd, registers
 from stores.crowd import MEMBER_TABLES
+from stores.own_view import OwnView, own_keys
 from stores.ports import HotStore, MessageStore, RelationalStore, Result, Scan, Stamped
-from stores.weighed_cache import WeighedCache
 
-T = TypeVar("T")
-NO_DRAFT = DraftView("", 0, 0)
 NOBODY: Mapping[str, Membership] = {}
 _PART = 1_000
 """Registers that are looked at in one go."""
@@ -36,10 +29,11 @@ class _KeptRoll(NamedTuple):
     """Whose registers have changed since."""
 
 
-class StoreView:
+class StoreView(OwnView):
     """Applied state of one DC. Every method is a read and may be repeated; StoreUnavailable when a store fails."""
 
     def __init__(self, dc: str, relational: RelationalStore, messages: MessageStore, hot: HotStore) -> None:
+        super().__init__(relational)
         self.dc = dc
         self.epoch = 0
         """The hot store's epoch, set by the Applier."""
@@ -52,11 +46,8 @@ class StoreView:
         """See core.action.View. Drops.forgo; the Applier sets this."""
         self.passed: Callable[[int, int], bool] = lambda lane, seq: False
         """Is the lane applied through there? The Applier sets this."""
-        self._relational = relational
         self._messages = messages
         self._hot = hot
-        self._cache = WeighedCache(limits.VIEW_CACHE_MAX, limits.VIEW_CACHE_BYTES_MAX)
-        self._generation = 0
 
     # -- core.action.View
 
@@ -120,20 +111,6 @@ class StoreView:
         """A page of a supergroup's members: stores.crowd.page_of."""
         return await crowd.page_of(self._relational, chat, after, limit)
 
-    async def dialog(self, user: str, conversation: str) -> DialogView:
-        async def load() -> DialogView:
-            rows = await self._relational.some("dialogs", {"user": user}, "conversation", (conversation,))
-            return registers.dialog_view(rows[0]) if rows else _unset(user, conversation)
-
-        return await self._cached(("dialogs", user, conversation), load)
-
-    async def draft(self, user: str, conversation: str) -> DraftView:
-        async def load() -> DraftView:
-            rows = await self._relational.some("drafts", {"user": user}, "conversation", (conversation,))
-            return registers.draft_view(rows[0]) if rows else NO_DRAFT
-
-        return await self._cached(("drafts", user, conversation), load)
-
     async def parking(self, lane: int, seq: int) -> Parking:
         """See core.action.View."""
         parked = self.promise is not None and await self.promise(lane, seq)
@@ -172,64 +149,11 @@ class StoreView:
         """chat -> registers, of all chats the user is or was in."""
         return await self._cached(("memberships_of", user), lambda: self._registers({"user": user}, "chat"))
 
-    async def pinned(self, user: str) -> list[str]:
-        """The user's pinned conversations by rank, then by id: two may have taken one rank in two datacenters. A page's
-        worth, which is what a client is shown of them as pinned."""
-        rows = await self._relational.page("dialogs", {"user": user}, Scan("pin", limits.PAGE_MAX, beyond=""))
-        return [row["conversation"] for row in rows]
-
-    async def muted(self, user: str) -> list[str]:
-        """Those that he has muted, by id; of very many those that are muted longest."""
-        scan = Scan("muted_until_ms", limits.SCAN_ENTRIES_MAX, beyond=0, newest_first=True)
-        return sorted(row["conversation"] for row in await self._relational.page("dialogs", {"user": user}, scan))
-
-    async def marked_unread(self, user: str) -> list[str]:
-        """Those that he has marked as unread and not read since; of very many those that were marked last."""
-        scan = Scan("unread_at", limits.PAGE_MAX, beyond=0, newest_first=True)
-        rows = await self._relational.page("dialogs", {"user": user}, scan)
-        return [row["conversation"] for row in rows if registers.dialog_view(row).unread]
-
-    async def drafted(self, user: str) -> list[str]:
-        """Those in which he has a draft; of very many those that were written last."""
-        scan = Scan("draft_at", limits.PAGE_MAX, beyond=0, newest_first=True)
-        rows = await self._relational.page("drafts", {"user": user}, scan)
-        return [row["conversation"] for row in rows if registers.draft_view(row).text]
-
-    async def settings(self, user: str, conversations: Collection[str]) -> None:
-        """Makes `dialog` and `draft` of all of these two reads."""
-        await self._settings("dialogs", user, conversations, registers.dialog_view, lambda one: _unset(user, one))
-        await self._settings("drafts", user, conversations, registers.draft_view, lambda _: NO_DRAFT)
-
-    async def _settings(
-        self,
-        table: str,
-        user: str,
-        conversations: Collection[str],
-        shown: Callable[[dict[str, Any]], T],
-        unset: Callable[[str], T],
-    ) -> None:
-        missing = [one for one in conversations if (table, user, one) not in self._cache]
-        if not missing:
-            return
-        generation = self._generation
-        rows = await self._relational.some(table, {"user": user}, "conversation", missing)
-        found = {row["conversation"]: shown(row) for row in rows}
-        for one in missing:
-            self._keep(generation, (table, user, one), found[one] if one in found else unset(one))
-
     async def sessions_of(self, user: str, now_ms: int, limit: int) -> list[SessionView]:
         """The newest sessions that are neither over nor revoked, the newest first."""
         scan = Scan("expires_ms", limit, beyond=now_ms, newest_first=True)
         rows = await self._relational.page("sessions", {"user": user, "revoked": 0}, scan)
         return [registers.session_view(row) for row in rows]
-
-    async def read_mark(self, user: str, conversation: str) -> dict[int, int]:
-        """lane -> greatest id read."""
-        return await self._mark("read_marks", user, conversation)
-
-    async def clear_mark(self, user: str, conversation: str) -> dict[int, int]:
-        """lane -> greatest id cleared."""
-        return await self._mark("clear_marks", user, conversation)
 
     async def hidden(self, user: str, messages: Collection[int]) -> set[int]:
         """Those of these message ids that the user has hidden for himself."""
@@ -284,8 +208,8 @@ class StoreView:
                         self._forget(("roll", chat))
             elif effect.table in ("users", "sessions", "chats", "directs"):
                 self._forget((effect.table, str(key[0])))
-            elif effect.table in ("dialogs", "drafts", "read_marks", "clear_marks"):
-                self._forget((effect.table, str(key[0]), str(key[1])))
+            else:
+                self._forget(*own_keys(effect.table, key))
 
     def _disinherit(self, chat: str, user: str, stamp: int, effect: Effect) -> None:
         """Who goes was the heir, or never will be; who comes, or gets a role, may be before him."""
@@ -295,51 +219,9 @@ class StoreView:
         if effect.table == "member_adds" and stamp <= self._cache.get(("adds_over", chat), 0):
             self._forget(("adds_over", chat))
 
-    def _forget(self, *keys: tuple[str, ...]) -> None:
-        for key in keys:
-            self._cache.pop(key, None)
-
-    async def _cached(self, key: tuple[str, ...], load: Callable[[], Awaitable[T]]) -> T:
-        cache = self._cache
-        if key in cache:
-            cache.move_to_end(key)
-            return cast(T, cache[key])
-        generation = self._generation
-        value = await load()
-        self._keep(generation, key, value)
-        return value
-
-    def _keep(self, generation: int, key: tuple[str, ...], value: Any) -> None:
-        """What was read since `generation`, unless something was invalidated meanwhile."""
-        if generation == self._generation:
-            self._cache.keep(key, value)
-
-    async def _one(self, table: str, key: str, value: str, build: Callable[[dict[str, Any]], T]) -> T | None:
-        place = table, value
-        if place in self._cache:  # every write asks for a session and a user: no more calls than needed
-            self._cache.move_to_end(place)
-            return cast("T | None", self._cache[place])
-
-        async def load() -> T | None:
-            rows = await self._relational.rows(table, {key: value})
-            return build(rows[0]) if rows else None
-
-        return await self._cached(place, load)
-
-    async def _mark(self, table: str, user: str, conversation: str) -> dict[int, int]:
-        async def load() -> dict[int, int]:
-            rows = await self._relational.rows(table, {"user": user, "conversation": conversation})
-            return {row["lane"]: row["mark"] for row in rows}
-
-        return await self._cached((table, user, conversation), load)
-
     async def _registers(self, where: dict[str, str], by: str) -> dict[str, Membership]:
         adds, left, kicked, seen, members = [await self._relational.rows(table, where) for table in MEMBER_TABLES]
         return registers.memberships(adds, left, kicked, seen, members, by)
-
-
-def _unset(user: str, conversation: str) -> DialogView:
-    return DialogView(user, conversation, "", 0, False, {"pin": 0, "muted_until_ms": 0, "unread": 0})
 
 
 def folded(rows: Sequence[Row]) -> list[Message]:

@@ -1,0 +1,102 @@
+"""What users have set for themselves, as this DC has applied it: a part of the view (stores/view.py)."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
+
+from core import limits
+from core.action import DialogView, DraftView
+from stores import registers
+from stores.cached_reads import CachedReads
+from stores.ports import Scan
+
+T = TypeVar("T")
+NO_DRAFT = DraftView("", 0, 0)
+
+
+def own_keys(table: str, key: Sequence[str | int]) -> list[tuple[str, ...]]:
+    """The entries of the cache that a changed row of a table may have made stale."""
+    if table in ("dialogs", "drafts", "read_marks", "clear_marks"):
+        return [(table, str(key[0]), str(key[1]))]
+    return []
+
+
+class OwnView(CachedReads):
+    """Every method is a read and may be repeated; StoreUnavailable when the store fails."""
+
+    async def dialog(self, user: str, conversation: str) -> DialogView:
+        async def load() -> DialogView:
+            rows = await self._relational.some("dialogs", {"user": user}, "conversation", (conversation,))
+            return registers.dialog_view(rows[0]) if rows else _unset(user, conversation)
+
+        return await self._cached(("dialogs", user, conversation), load)
+
+    async def draft(self, user: str, conversation: str) -> DraftView:
+        async def load() -> DraftView:
+            rows = await self._relational.some("drafts", {"user": user}, "conversation", (conversation,))
+            return registers.draft_view(rows[0]) if rows else NO_DRAFT
+
+        return await self._cached(("drafts", user, conversation), load)
+
+    async def pinned(self, user: str) -> list[str]:
+        """The user's pinned conversations by rank, then by id: two may have taken one rank in two datacenters. A page's
+        worth, which is what a client is shown of them as pinned."""
+        rows = await self._relational.page("dialogs", {"user": user}, Scan("pin", limits.PAGE_MAX, beyond=""))
+        return [row["conversation"] for row in rows]
+
+    async def muted(self, user: str) -> list[str]:
+        """Those that he has muted, by id; of very many those that are muted longest."""
+        scan = Scan("muted_until_ms", limits.SCAN_ENTRIES_MAX, beyond=0, newest_first=True)
+        return sorted(row["conversation"] for row in await self._relational.page("dialogs", {"user": user}, scan))
+
+    async def marked_unread(self, user: str) -> list[str]:
+        """Those that he has marked as unread and not read since; of very many those that were marked last."""
+        scan = Scan("unread_at", limits.PAGE_MAX, beyond=0, newest_first=True)
+        rows = await self._relational.page("dialogs", {"user": user}, scan)
+        return [row["conversation"] for row in rows if registers.dialog_view(row).unread]
+
+    async def drafted(self, user: str) -> list[str]:
+        """Those in which he has a draft; of very many those that were written last."""
+        scan = Scan("draft_at", limits.PAGE_MAX, beyond=0, newest_first=True)
+        rows = await self._relational.page("drafts", {"user": user}, scan)
+        return [row["conversation"] for row in rows if registers.draft_view(row).text]
+
+    async def settings(self, user: str, conversations: Collection[str]) -> None:
+        """Makes `dialog` and `draft` of all of these two reads."""
+        await self._settings("dialogs", user, conversations, registers.dialog_view, lambda one: _unset(user, one))
+        await self._settings("drafts", user, conversations, registers.draft_view, lambda _: NO_DRAFT)
+
+    async def _settings(
+        self,
+        table: str,
+        user: str,
+        conversations: Collection[str],
+        shown: Callable[[dict[str, Any]], T],
+        unset: Callable[[str], T],
+    ) -> None:
+        missing = [one for one in conversations if (table, user, one) not in self._cache]
+        if not missing:
+            return
+        generation = self._generation
+        rows = await self._relational.some(table, {"user": user}, "conversation", missing)
+        found = {row["conversation"]: shown(row) for row in rows}
+        for one in missing:
+            self._keep(generation, (table, user, one), found[one] if one in found else unset(one))
+
+    async def read_mark(self, user: str, conversation: str) -> dict[int, int]:
+        """lane -> greatest id read."""
+        return await self._mark("read_marks", user, conversation)
+
+    async def clear_mark(self, user: str, conversation: str) -> dict[int, int]:
+        """lane -> greatest id cleared."""
+        return await self._mark("clear_marks", user, conversation)
+
+    async def _mark(self, table: str, user: str, conversation: str) -> dict[int, int]:
+        async def load() -> dict[int, int]:
+            rows = await self._relational.rows(table, {"user": user, "conversation": conversation})
+            return {row["lane"]: row["mark"] for row in rows}
+
+        return await self._cached((table, user, conversation), load)
+
+
+def _unset(user: str, conversation: str) -> DialogView:
+    return DialogView(user, conversation, "", 0, False, {"pin": 0, "muted_until_ms": 0, "unread": 0})
