@@ -49,6 +49,12 @@ EXAMPLES: dict[type[Answer], dict[str, Any]] = {
     answers.Profile: _PROFILE,
     answers.Me: {"id": "Uada", "name": "Ada", "avatar": "", "about": "", "session": "s1234"},
     answers.Presences: {"presence": [{"user": "Ugrace", "online": True}]},
+    answers.Block: {"user": "Ulinus", "blocked": True},
+    answers.Blocks: {"users": [_PROFILE], "after": None},
+    answers.Contacts: {
+        "contacts": [{"user": _PROFILE, "state": "contact", "since": "1234567890123456789"}],
+        "after": None,
+    },
     answers.Sessions: {
         "sessions": [{"session": "s1234", "device": "phone", "expires_ms": 1_900_000_000_000, "current": True}]
     },

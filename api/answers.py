@@ -70,6 +70,30 @@ class Presences(Answer):
     presence: list[Presence]
 
 
+class Block(Answer):
+    user: UserId
+    blocked: bool
+
+
+class Blocks(Answer):
+    users: list[Profile]
+    after: Annotated[UserId | None, Field(description="For the next page; null at the end")]
+
+
+class Contact(Answer):
+    user: Profile
+    state: Annotated[
+        Literal["contact", "asked", "asks", "none"],
+        Field(description="A contact; I have asked him; he asks me; nothing"),
+    ]
+    since: Annotated[EventId, Field(description="The event that has made it so; 0 for nothing")]
+
+
+class Contacts(Answer):
+    contacts: list[Contact]
+    after: Annotated[UserId | None, Field(description="For the next page; null at the end")]
+
+
 class Session(Answer):
     session: SessionId
     device: Device
@@ -261,8 +285,31 @@ class SessionUpdate(_Update):
     revoked: bool
 
 
+class BlockUpdate(_Update):
+    """I have blocked somebody, or taken that back."""
+
+    type: Literal["block"]
+    user: UserId
+    blocked: bool
+
+
+class ContactUpdate(_Update):
+    """Somebody asks me, or I ask him, or one of us has accepted or deleted that."""
+
+    type: Literal["contact"]
+    contact: Contact
+
+
 Update = Annotated[
-    MessageUpdate | HiddenUpdate | ChatUpdate | MemberUpdate | DialogUpdate | UserUpdate | SessionUpdate,
+    MessageUpdate
+    | HiddenUpdate
+    | ChatUpdate
+    | MemberUpdate
+    | DialogUpdate
+    | UserUpdate
+    | SessionUpdate
+    | BlockUpdate
+    | ContactUpdate,
     Field(discriminator="type"),
 ]
 

@@ -14,6 +14,7 @@ from api.guard import Guard, Handler
 from api.health import Check
 from api.metrics import Metrics
 from api.operations import Other, Read, grouped, plain_first
+from api.queries.account import Account
 from api.queries.dialogs import Dialogs
 from api.queries.history import History
 from api.queries.login import Login
@@ -147,6 +148,7 @@ def _reads(deps: PublicDeps, tokens: Tokens, cursors: Cursors, writes: Writes) -
     standpoint = Standpoint(deps.dc, deps.view, deps.hot, deps.progress, deps.epoch)
     return [
         *Login(deps.view, tokens, writes, deps.actions["token.issue"], deps.actions["session.revoke"]).reads(),
+        *Account(deps.view).reads(),
         *People(deps.view, deps.hot, deps.wall).reads(),
         *Dialogs(deps.key, deps.view, deps.hot, cursors, standpoint).reads(),
         *History(deps.view).reads(),

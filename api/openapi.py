@@ -183,6 +183,10 @@ def _read(read: Read) -> Schema:
 _TAGS = {
     "group": "chat",
     "supergroup": "chat",
+    "block": "user",
+    "blocks": "user",
+    "contact": "user",
+    "contacts": "user",
     "dialogs": "dialog",
     "draft": "dialog",
     "login": "session",

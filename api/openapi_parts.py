@@ -22,7 +22,7 @@ _TAGS = {
     "members, who share one list of updates)",
     "member": "Who is in a chat",
     "reaction": "Reactions to messages",
-    "user": "Profiles and presence",
+    "user": "Profiles and presence; contacts, and whom one has blocked",
     "session": "Logging in and out",
     "updates": "What happened, by calls and over the websocket",
     "operation": "Of one process; without a token",

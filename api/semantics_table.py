@@ -74,6 +74,7 @@ the event.
 - **nobody**: it is between the operators of the datacenters.
 - **the caller**, and nobody else.
 - **the user** that the write is about, and nobody else.
+- **both users**: the caller and the one that the write is about.
 - **recipients**: both users of a direct conversation. In a group the members that the origin knew, whoever was added,
   removed or has left with this event, and those members of whom the origin had not heard yet (once the datacenter has
   applied all that the origin knew). A supergroup has a list of its own instead, which its members read; there, too,
@@ -228,6 +229,8 @@ def _whom(action: type[Action], event: Event, users: set[str], channel: str | No
         return "nobody"
     if users == {event.actor}:
         return "the caller"
+    if users == {event.actor, "user"}:
+        return "both users"
     assert users == {"user"}, f"{action.name} concerns {users}: say in words whom"
     return "the user"
 

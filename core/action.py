@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import msgspec
 import pydantic
 
+from core.contacts import Contact
 from core.event import Event
 from core.membership import Membership, Roll
 from core.messages import Message
@@ -58,6 +59,8 @@ class Touch(msgspec.Struct, frozen=True, gc=False):
     "dialog"   conversation id
     "user"     user id
     "session"  session id
+    "block"    user id of who blocks, user id of whom
+    "contact"  user id of who wrote, user id of the other
     """
 
     type: str
@@ -178,6 +181,18 @@ class View(Protocol):
 
     async def dialog(self, user: str, conversation: str) -> DialogView: ...
     async def draft(self, user: str, conversation: str) -> DraftView: ...
+    async def blocks_of(self, user: str) -> Mapping[str, int]:
+        """Whom the user has blocked -> the stamp of that."""
+        ...
+
+    async def block_stamp(self, user: str, target: str) -> int:
+        """Of what the user wrote last of this one, blocked or not; 0: nothing."""
+        ...
+
+    async def contacts_of(self, user: str) -> Mapping[str, Contact]:
+        """peer -> what there is between them; those with whom there is nothing are left out."""
+        ...
+
     async def direct(self, conversation: str) -> tuple[str, str] | None:
         """The two users of a direct conversation (low, high)."""
         ...

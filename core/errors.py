@@ -66,6 +66,10 @@ class UserFull(Conflict):
     code, title = "user_full", "The user is in all the supergroups that he can be in"
 
 
+class AccountFull(Conflict):
+    code, title = "account_full", "The account has as many of these as it can have"
+
+
 class MessageFull(Conflict):
     code, title = "message_full", "The message has all the reactions or revisions that it can have"
 

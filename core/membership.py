@@ -112,7 +112,8 @@ class Roll(NamedTuple):
     users: tuple[str, ...] = ()
     """Those present, sorted."""
     knew: dict[int, int] = {}  # noqa: RUF012
-    """lane -> greatest add, leave or kick seen, of former members too."""
+    """lane -> greatest add, leave or kick seen, of former members too. Registers keep a user's last leave alone: of the
+    one before it only a roll that was there then knows."""
 
     def told(self, changed: Mapping[str, Membership]) -> "Roll":
         """The roll after these users' registers have become so. Registers only grow, and `knew` with them."""

@@ -126,6 +126,16 @@ TABLES: dict[str, Table] = {
         },
         pages=(("user", "draft_at"),),
     ),
+    "blocks": Table(  # whose direct messages a user does not take
+        {"user": T, "target": T},
+        {"blocked": Column(Law.LWW, I)},
+        pages=(("user", "blocked", "target"),),
+    ),
+    "contacts": Table(  # that `user` asks `peer`: registers per lane (see core/contacts.py)
+        {"user": T, "peer": T, "lane": I},
+        {"asked": Column(Law.MAX, I), "ended": Column(Law.MAX, I)},
+        by=("peer",),
+    ),
     "read_marks": Table({"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)),
     "clear_marks": Table({"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)),
     "drops": Table(  # what each datacenter says of a parked event: see core/drops.py

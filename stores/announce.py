@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _json = msgspec.json.Encoder()
 _frame = msgspec.msgpack.Encoder()
 
-PERSONAL = ("dialog",)
+PERSONAL = ("dialog", "contact")
 """Update types whose rendering depends on who looks."""
 
 Heard = Callable[[str], bool]

@@ -1,10 +1,11 @@
 """What users have set for themselves, as this DC has applied it: a part of the view (stores/view.py)."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from core import limits
 from core.action import DialogView, DraftView
+from core.contacts import Contact, contacts
 from stores import registers
 from stores.cached_reads import CachedReads
 from stores.ports import Scan
@@ -17,6 +18,10 @@ def own_keys(table: str, key: Sequence[str | int]) -> list[tuple[str, ...]]:
     """The entries of the cache that a changed row of a table may have made stale."""
     if table in ("dialogs", "drafts", "read_marks", "clear_marks"):
         return [(table, str(key[0]), str(key[1]))]
+    if table == "blocks":
+        return [("blocks_of", str(key[0]))]
+    if table == "contacts":
+        return [("contacts_of", str(key[0])), ("contacts_of", str(key[1]))]
     return []
 
 
@@ -81,6 +86,34 @@ class OwnView(CachedReads):
         found = {row["conversation"]: shown(row) for row in rows}
         for one in missing:
             self._keep(generation, (table, user, one), found[one] if one in found else unset(one))
+
+    async def blocks_of(self, user: str) -> Mapping[str, int]:
+        """See core.action.View."""
+
+        async def load() -> dict[str, int]:
+            found: dict[str, int] = {}
+            after: str | None = None
+            where = {"user": user, "blocked": 1}
+            while rows := await self._relational.page("blocks", where, Scan("target", limits.PAGE_MAX, beyond=after)):
+                found |= {row["target"]: row["blocked_at"] for row in rows}
+                after = rows[-1]["target"]
+            return found
+
+        return await self._cached(("blocks_of", user), load)
+
+    async def block_stamp(self, user: str, target: str) -> int:
+        """See core.action.View."""
+        rows = await self._relational.some("blocks", {"user": user}, "target", (target,))
+        return int(rows[0]["blocked_at"]) if rows else 0
+
+    async def contacts_of(self, user: str) -> Mapping[str, Contact]:
+        """See core.action.View."""
+
+        async def load() -> dict[str, Contact]:
+            mine = await self._relational.rows("contacts", {"user": user})
+            return contacts(mine, await self._relational.rows("contacts", {"peer": user}))
+
+        return await self._cached(("contacts_of", user), load)
 
     async def read_mark(self, user: str, conversation: str) -> dict[int, int]:
         """lane -> greatest id read."""

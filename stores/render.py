@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from core.action import DraftView, Touch
+from core.contacts import Contact
 from core.membership import Membership
 from core.messages import Row
 from stores.view import StoreView
@@ -82,6 +83,11 @@ async def _render(
         return head | {"dialog": await dialog(view, user, ref[0])}
     if entry.type == "user":
         return head | {"user": await profile(view, ref[0])}
+    if entry.type == "block":
+        return head | {"user": ref[1], "blocked": ref[1] in await view.blocks_of(ref[0])}
+    if entry.type == "contact":
+        other = ref[1] if ref[0] == user else ref[0]
+        return head | {"contact": await contact(view, user, other)}
     session = await view.session(ref[0])
     return head | {"session": ref[0], "revoked": session is None or session.revoked}
 
@@ -155,6 +161,12 @@ async def dialog(view: StoreView, user: str, conversation: str) -> dict[str, Any
         "read": {str(lane): str(id) for lane, id in sorted(read.items())},
         "cleared": {str(lane): str(id) for lane, id in sorted(clear.items())},
     }
+
+
+async def contact(view: StoreView, user: str, other: str) -> dict[str, Any]:
+    """What is between the two, as `user` sees it."""
+    found = (await view.contacts_of(user)).get(other, Contact())
+    return {"user": await profile(view, other), "state": found.state, "since": str(found.since)}
 
 
 def _draft(draft: DraftView) -> dict[str, Any]:

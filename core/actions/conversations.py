@@ -174,10 +174,19 @@ async def readable(view: View, actor: str, message: int, conversation: str | Non
 
 
 async def require_may_write(view: View, conversation: str, actor: str) -> None:
-    """In a chat: Gone when dissolved, Forbidden for whoever is not a member now."""
+    """In a chat: Gone when dissolved, Forbidden for whoever is not a member now. In a direct: Forbidden for whom the
+    other one has blocked."""
     if kind_of(conversation) != "direct":
         await live_chat(view, conversation)
         await require_member(view, conversation, actor)
+    elif pair := await view.direct(conversation):
+        await require_unblocked(view, actor, pair[1] if pair[0] == actor else pair[0])
+
+
+async def require_unblocked(view: View, actor: str, other: str) -> None:
+    """Forbidden for whom the other one has blocked, as far as it is applied here."""
+    if actor in await view.blocks_of(other):
+        raise Forbidden(f"{other} takes nothing from you")
 
 
 async def reach_about(view: View, message: Message) -> Reach:

@@ -21,6 +21,7 @@ from core.actions.conversations import (
     readable,
     require_may_write,
     require_member,
+    require_unblocked,
     require_users,
     standing,
 )
@@ -164,11 +165,13 @@ async def _destination(origin: Origin, to: str) -> tuple[str, Reach]:
     view, actor = origin.view, origin.actor
     if to[0] == "U":
         await require_users(view, (to,))
+        await require_unblocked(view, actor, to)
         return ids.direct_conversation(actor, to), Reach(tuple(sorted({actor, to})), {})
     if to[0] == "D":
         conversation = await conversation_of(view, actor, to)
         pair = await view.direct(conversation)
         assert pair is not None, "conversation_of has seen it"
+        await require_unblocked(view, actor, pair[1] if pair[0] == actor else pair[0])
         return conversation, Reach(tuple(sorted(set(pair))), {})
     await live_chat(view, to)
     if kind_of(to) == "supergroup":

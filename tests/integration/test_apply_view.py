@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from core import limits
+from core.membership import Roll
 from stores.adapters.memory_relational import MemoryRelationalStore
 from stores.view import StoreView
 from tests.support.crash import How, Strike
@@ -82,12 +83,22 @@ async def _played(story: Any, strike: Strike, until_failure: bool = False) -> Li
     return life
 
 
+def _same(kept: Any, fresh: Any) -> None:
+    """A roll that is kept knows of leaves that a later leave of the same user has replaced in the registers."""
+    if isinstance(kept, Roll):
+        assert all(kept.knew.get(lane, 0) >= id for lane, id in fresh.knew.items())
+        kept, fresh = kept._replace(knew={}), fresh._replace(knew={})
+    assert kept == fresh
+
+
 def _reads(life: Life, chats: list[str]) -> list[tuple[Callable[[], Any], Callable[[], Any]]]:
     """The same reads by the view with its cache, and by one without."""
     fresh = StoreView("dc0", life.site.relational, life.site.messages, life.site.hot)
     reads: list[tuple[str, ...]] = [(name, user) for name in ("user", "memberships_of") for user in USERS]
     places = list(zip(cycle(USERS), chats, strict=False))
     reads += [(name, *place) for name in ("dialog", "read_mark", "clear_mark") for place in places]
+    reads += [("draft", *place) for place in places]
+    reads += [(name, user) for name in ("blocks_of", "contacts_of") for user in USERS]
     reads += [(name, chat) for name in ("roll", "heir") for chat in chats]
     return [
         (lambda n=n, of=of: getattr(life.view, n)(*of), lambda n=n, of=of: getattr(fresh, n)(*of)) for n, *of in reads
@@ -137,7 +148,7 @@ async def test_under_constant_reading_nothing_stale_stays() -> None:
             await site.log.store(records)
             assert await life.apply(records)
             for read, fresh in _reads(life, story.chats):
-                assert await read() == await fresh()
+                _same(await read(), await fresh())
         stopping.set()
         await asyncio.gather(*readers)
         await life.end()

@@ -63,13 +63,14 @@ async def test_every_operation_of_a_live_datacenter_answers_as_it_is_described(w
     frames = await listen(ada)
     before = (await ada.call("GET", "/v1/state"))["cursor"]
     await profiles(ada)
+    await people(ada, grace)
     sent = await messages(ada, grace)
     await dialogs(ada, sent)
     await chats(ada, grace)
     await refusals(ada, grace, sent)
     page = await ada.call("POST", "/v1/updates", {"cursor": before, "limit": 100})
     shown = {item["update"]["type"] for item in page["updates"]}
-    assert shown >= {"message", "hidden", "chat", "member", "dialog", "user"}
+    assert shown >= {"message", "hidden", "chat", "member", "dialog", "user", "block", "contact"}
     await ada.call("POST", "/v1/updates")
     for path in ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json"):
         await ada.call("GET", path)
@@ -88,6 +89,18 @@ async def profiles(ada: Caller) -> None:
     await ada.call("GET", "/v1/users/Ugrace")
     presence = await ada.call("GET", "/v1/presence?users=Uada,Ugrace")
     assert [one["online"] for one in presence["presence"]] == [True, False]
+
+
+async def people(ada: Caller, grace: Caller) -> None:
+    await ada.call("PUT", "/v1/blocks/Ugrace")
+    await ada.call("GET", "/v1/blocks/Ugrace")
+    await ada.call("GET", "/v1/blocks")
+    await grace.call("POST", "/v1/messages", {"to": "Uada", "text": "hello?"}, 403)
+    await ada.call("DELETE", "/v1/blocks/Ugrace")
+    await grace.call("POST", "/v1/contacts", {"user": "Uada"})
+    await ada.call("POST", "/v1/contacts/Ugrace/accept")
+    await ada.call("GET", "/v1/contacts?state=contact")
+    await grace.call("DELETE", "/v1/contacts/Uada")
 
 
 async def messages(ada: Caller, grace: Caller) -> str:

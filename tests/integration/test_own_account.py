@@ -109,3 +109,64 @@ async def test_what_is_only_set_is_listed_although_nothing_was_written(two: Two)
     await ada.ok("DELETE", "/v1/dialogs/Ugrace/draft")
     await ada.ok("PUT", "/v1/dialogs/Ulinus/unread", {"on": False})
     assert (await ada.ok("GET", "/v1/dialogs"))["dialogs"] == []
+
+
+async def test_a_block_holds_where_it_is_applied_and_is_told_to_the_blocker_alone(two: Two) -> None:
+    here, there = two.user("Uada")
+    grace_here, grace_there = two.user("Ugrace")
+    since, graces = await cursor(there), await cursor(grace_there)
+    await here.ok("PUT", "/v1/blocks/Ugrace")
+    kept = await grace_there.send("Uada", "accepted where nobody knew")
+    refused = await grace_here.post("/v1/messages", {"to": "Uada", "text": "x"})
+    assert (refused.status, refused.code) == (403, "forbidden")
+    batch = await grace_here.ok("POST", "/v1/messages/batch", {"messages": [{"to": "Uada", "text": "x"}]})
+    assert batch["results"][0]["problem"]["code"] == "forbidden"
+    await two.settle()
+    assert (await grace_there.post("/v1/messages", {"to": "Uada", "text": "x"})).code == "forbidden"
+    history = await here.ok("GET", "/v1/dialogs/Ugrace/messages")
+    assert [message["id"] for message in history["messages"]] == [kept]
+    blocks = [update for update in await told(there, since) if update["type"] == "block"]
+    assert [(one["user"], one["blocked"]) for one in blocks] == [("Ugrace", True)]
+    assert [update["type"] for update in await told(grace_there, graces)] == ["message"]
+    await there.ok("DELETE", "/v1/blocks/Ugrace")
+    await two.settle()
+    assert not (await here.ok("GET", "/v1/blocks/Ugrace"))["blocked"]
+    await grace_here.send("Uada", "hello again")
+
+
+async def test_blocks_are_listed_in_pages(two: Two) -> None:
+    ada = two.fra.user("Uada")
+    for user in ("Ugrace", "Ulinus"):
+        await ada.ok("PUT", f"/v1/blocks/{user}")
+    first = await ada.ok("GET", "/v1/blocks?limit=1")
+    assert ([one["id"] for one in first["users"]], first["after"]) == (["Ugrace"], "Ugrace")
+    second = await ada.ok("GET", "/v1/blocks?limit=1&after=Ugrace")
+    assert ([one["id"] for one in second["users"]], second["after"]) == (["Ulinus"], None)
+    assert (await two.fra.user("Ulinus").ok("GET", "/v1/blocks"))["users"] == []
+
+
+async def test_contacts_are_asked_accepted_and_deleted_and_both_are_told(two: Two) -> None:
+    ada, grace = two.fra.user("Uada"), two.ams.user("Ugrace")
+    since, graces = await cursor(ada), await cursor(grace)
+    await ada.ok("POST", "/v1/contacts", {"user": "Ugrace"})
+    await ada.ok("POST", "/v1/contacts", {"user": "Ulinus"})
+    await two.settle()
+    await grace.ok("POST", "/v1/contacts/Uada/accept")
+    await two.settle()
+    page = await ada.ok("GET", "/v1/contacts?limit=1")
+    assert ([(one["user"]["id"], one["state"]) for one in page["contacts"]], page["after"]) == (
+        [("Ugrace", "contact")],
+        "Ugrace",
+    )
+    page = await ada.ok("GET", "/v1/contacts?after=Ugrace")
+    assert ([(one["user"]["id"], one["state"]) for one in page["contacts"]], page["after"]) == (
+        [("Ulinus", "asked")],
+        None,
+    )
+    assert [one["state"] for one in (await ada.ok("GET", "/v1/contacts?state=contact"))["contacts"]] == ["contact"]
+    shown = [(one["contact"]["user"]["id"], one["contact"]["state"]) for one in await told(ada, since)]
+    assert shown == [("Ugrace", "contact"), ("Ulinus", "asked"), ("Ugrace", "contact")]
+    assert [one["contact"]["user"]["id"] for one in await told(grace, graces)] == ["Uada", "Uada"]
+    await grace.ok("DELETE", "/v1/contacts/Uada")
+    assert (await grace.ok("GET", "/v1/contacts"))["contacts"] == []
+    assert (await grace.call("DELETE", "/v1/contacts/Uada")).code == "not_found"

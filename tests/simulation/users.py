@@ -322,6 +322,13 @@ class User:
         return self.client.dissolve(chat) if chat and self.random.random() < 0.2 else None
 
     def _rename(self) -> Any:
+        """Or something else of one's own."""
+        client, other = self.client, self._other()
+        match self.random.randrange(8):
+            case 0:
+                return self.random.choice((client.block, client.unblock, client.unblock))(other)
+            case 1 | 2:
+                return self.random.choice((client.ask_contact, client.accept_contact, client.delete_contact))(other)
         return self.client.update_me(name=f"n{self.random.randrange(100)}")
 
     def _novelty(self) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pydantic
 
+from core.contacts import contacts
 from core.errors import PlanBError
 from tests.support.mesh import Mesh
 from tests.support.view import message_of
@@ -29,7 +30,7 @@ class Step(NamedTuple):
     wait_ms: int
 
 
-STEP_MAX = Step(op=31, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
+STEP_MAX = Step(op=33, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
 
 
 def random_steps(seed: int, count: int) -> list[Step]:
@@ -147,6 +148,10 @@ class History:
                 self._write(step, "dialog.mark_unread", who, {"peer": peer, "on": bool(step.what % 3)})
             case 31:
                 self._draft(step, who, peer, named)
+            case 32:
+                self._block(step, who, whom)
+            case 33:
+                self._contact(step, who, whom)
             case 29:
                 self._write(step, "parked.drop", "sys", {"lane": step.lane, "seq": step.what + 1})
             case 28:
@@ -159,3 +164,20 @@ class History:
             self._write(step, "draft.set", who, {"peer": peer, "text": text})
         else:
             self._write(step, "draft.clear", who, {"peer": peer})
+
+    def _block(self, step: Step, who: str, whom: str) -> None:
+        blocks = self.mesh.dcs[step.dc].state.rows("blocks", {"blocked": 1})
+        if step.what % 2 and blocks:
+            one = blocks[step.what % len(blocks)]
+            self._write(step, "block.clear", one["user"], {"user": one["target"]})
+        else:
+            self._write(step, "block.set", who, {"user": whom})
+
+    def _contact(self, step: Step, who: str, whom: str) -> None:
+        found = contacts((), self.mesh.dcs[step.dc].state.rows("contacts", {"peer": who}))
+        if step.what % 3 == 0 and found:
+            self._write(step, "contact.accept", who, {"user": min(found)})
+        elif step.what % 3 == 1 and found:
+            self._write(step, "contact.delete", who, {"user": min(found)})
+        else:
+            self._write(step, "contact.request", who, {"user": whom})

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.action import ChatView, DialogView, DraftView, Parking, Position, SessionView, UserView
+from core.contacts import Contact, contacts
 from core.drops import dropped
 from core.fold import State
 from core.ids import lane_of
@@ -62,6 +63,17 @@ class StateView:
     async def draft(self, user: str, conversation: str) -> DraftView:
         row = self._one("drafts", user=user, conversation=conversation)
         return registers.draft_view(row) if row else DraftView("", 0, 0)
+
+    async def blocks_of(self, user: str) -> dict[str, int]:
+        rows = self.state.rows("blocks", {"user": user, "blocked": 1})
+        return {row["target"]: row["blocked_at"] for row in rows}
+
+    async def block_stamp(self, user: str, target: str) -> int:
+        row = self._one("blocks", user=user, target=target)
+        return int(row["blocked_at"]) if row else 0
+
+    async def contacts_of(self, user: str) -> dict[str, Contact]:
+        return contacts(self.state.rows("contacts", {"user": user}), self.state.rows("contacts", {"peer": user}))
 
     async def direct(self, conversation: str) -> tuple[str, str] | None:
         row = self._one("directs", conversation=conversation)

@@ -4,9 +4,10 @@ import pytest
 
 from core import ids, limits
 from core.action import Touch
-from core.errors import Invalid, NotFound
+from core.contacts import Contact
+from core.errors import AccountFull, Conflict, Forbidden, Invalid, NotFound
 from tests.support.mesh import ACTIONS, run
-from tests.support.rules import A, B, C, World
+from tests.support.rules import A, B, C, D, World
 
 
 @pytest.fixture
@@ -102,3 +103,108 @@ def test_a_draft_is_taken_away_and_answers_a_message_that_i_may_read(world: Worl
     world.refused(NotFound, "draft.set", A, peer=world.group, text="x", reply_to=str(said.id))
     world.refused(NotFound, "draft.set", C, peer=world.group, text="x")
     world.refused(NotFound, "draft.clear", C, peer=world.group)
+
+
+# -- blocks
+
+
+def test_whom_one_has_blocked_writes_nothing_to_him_directly(world: World) -> None:
+    his = world.do("message.send", B, to=A, text="hi")
+    mine = world.do("message.send", A, to=B, text="hello")
+    world.do("block.set", A, user=B)
+    world.refused(Forbidden, "message.send", B, to=A, text="again")
+    world.refused(Forbidden, "message.send", B, to=ids.direct_conversation(A, B), text="again")
+    world.refused(Forbidden, "message.edit", B, message=str(his.id), text="again")
+    world.refused(Forbidden, "reaction.set", B, message=str(mine.id), emoji="+1")
+    world.do("message.recall", B, message=str(his.id), for_="all")
+    world.do("message.send", B, to=world.group, text="in the group")
+    world.do("message.send", A, to=B, text="he may hear from me")
+    world.do("block.clear", A, user=B)
+    world.do("message.send", B, to=A, text="again")
+
+
+def test_a_message_that_was_accepted_elsewhere_meanwhile_stays(world: World) -> None:
+    world.do("block.set", A, dc=0, user=B)
+    sent = world.do("message.send", B, dc=1, to=A, text="I did not know")
+    world.settle()
+    assert [world.shown(sent, dc).text for dc in (0, 1)] == ["I did not know"] * 2
+    world.refused(Forbidden, "message.send", B, dc=1, to=A, text="now I do")
+
+
+def test_a_block_is_of_somebody_else_names_what_it_overwrites_and_is_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = world.do("block.set", A, user=B)
+    second = world.do("block.clear", A, user=B)
+    assert (first.args.basis, second.args.basis) == (0, first.id)
+    world.refused(NotFound, "block.clear", A, user=B)
+    world.refused(NotFound, "block.set", A, user="Unobody")
+    world.refused(Invalid, "block.set", A, user=A)
+    monkeypatch.setattr(limits, "BLOCKS_OF_USER_MAX", 1)
+    world.do("block.set", A, user=B)
+    world.do("block.set", A, user=B)
+    world.refused(AccountFull, "block.set", A, user=C)
+    world.do("block.clear", A, user=B)
+    world.do("block.set", A, user=C)
+
+
+# -- contacts
+
+
+def between(world: World, dc: int, user: str = A, peer: str = B) -> str:
+    return run(world.dcs[dc].view.contacts_of(user)).get(peer, Contact()).state
+
+
+def both(world: World) -> list[tuple[str, str]]:
+    """In each datacenter what A sees and what B sees."""
+    return [(between(world, dc), between(world, dc, B, A)) for dc in (0, 1)]
+
+
+def test_two_who_ask_each_other_are_contacts_wherever_they_did(world: World) -> None:
+    world.do("contact.request", A, dc=0, user=B)
+    world.do("contact.request", B, dc=1, user=A)
+    assert both(world) == [("asked", "asks"), ("asks", "asked")]
+    world.settle()
+    assert both(world) == [("contact", "contact")] * 2
+
+
+def test_an_acceptance_does_not_make_a_contact_of_one_who_took_his_request_back_meanwhile(world: World) -> None:
+    """One value with a stamp would: the acceptance is the later write."""
+    world.do("contact.request", A, user=B)
+    world.settle()
+    world.do("contact.delete", A, dc=0, user=B)
+    world.do("contact.accept", B, dc=1, user=A)
+    world.settle()
+    assert both(world) == [("asks", "asked")] * 2
+
+
+def test_a_deletion_leaves_a_request_that_it_had_not_seen_whatever_the_stamps(world: World) -> None:
+    world.do("contact.request", A, user=B)
+    world.settle()
+    world.do("contact.delete", B, dc=1, user=A)
+    world.settle()
+    world.do("contact.request", A, dc=0, user=B)
+    world.do("contact.request", B, dc=1, user=A)
+    world.do("contact.delete", B, dc=1, user=A)
+    world.settle()
+    assert both(world) == [("asked", "asks")] * 2
+
+
+def test_what_contacts_are_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.refused(Invalid, "contact.request", A, user=A)
+    world.refused(NotFound, "contact.request", A, user="Unobody")
+    world.refused(NotFound, "contact.accept", A, user=B)
+    world.refused(NotFound, "contact.delete", A, user=B)
+    world.do("contact.request", A, user=B)
+    world.refused(Conflict, "contact.request", A, user=B)
+    world.refused(NotFound, "contact.accept", A, user=B)
+    world.do("contact.accept", B, user=A)
+    world.refused(Conflict, "contact.accept", B, user=A)
+    world.do("block.set", C, user=A)
+    world.refused(Forbidden, "contact.request", A, user=C)
+    monkeypatch.setattr(limits, "CONTACTS_ASKED_MAX", 1)
+    world.refused(AccountFull, "contact.request", C, user=A)
+    world.do("contact.request", A, user=D)
+    monkeypatch.setattr(limits, "CONTACTS_OF_USER_MAX", 2)
+    world.do("block.clear", C, user=A)
+    world.refused(AccountFull, "contact.request", A, user=C)

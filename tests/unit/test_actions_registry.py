@@ -23,6 +23,7 @@ ROWS = {
     "dialog.clear", "dialog.pin", "dialog.mute", "user.update", "user.upsert", "token.issue", "session.revoke",
     "group.create", "supergroup.create", "group.update", "member.add", "member.join", "member.leave", "member.kick",
     "member.role", "group.dissolve", "parked.drop", "dialog.mark_unread", "draft.set", "draft.clear",
+    "block.set", "block.clear", "contact.request", "contact.accept", "contact.delete",
 }  # fmt: skip
 """The rows of the table of write primitives that there are so far, as the design names them."""
 
@@ -146,7 +147,7 @@ def test_what_follows_from_an_event_is_pure_and_well_formed(action: type[Action]
     assert touches
     assert all(isinstance(touch, Touch) for touch in touches)
     kinds = {touch.type for touch in touches}
-    assert kinds <= {"message", "hidden", "chat", "member", "dialog", "user", "session"}
+    assert kinds <= {"message", "hidden", "chat", "member", "dialog", "user", "session", "block", "contact"}
     registers = {effect.table for effect in effects} & {"member_adds", "member_left", "member_kicked"}
     assert not registers or "member" in kinds, "clients load the dialog anew at a membership event"
     msgspec.json.encode(action.result(event))

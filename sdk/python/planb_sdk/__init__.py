@@ -5,7 +5,20 @@ It knows the wire (docs/client-protocol.md, docs/websocket.md) and nothing of th
 
 from planb_sdk.client import Client
 from planb_sdk.errors import ApiError, Closed, OutboxFull, PlanBError, Replaced, Unauthenticated, Unreachable
-from planb_sdk.model import Chat, Dialog, Draft, Member, Message, Position, Profile, Receipt, Session, Update
+from planb_sdk.model import (
+    Chat,
+    Contact,
+    Dialog,
+    Draft,
+    KeptDraft,
+    Member,
+    Message,
+    Position,
+    Profile,
+    Receipt,
+    Session,
+    Update,
+)
 from planb_sdk.options import Options
 from planb_sdk.state import State
 from planb_sdk.stats import Stats
@@ -15,8 +28,10 @@ __all__ = [
     "Chat",
     "Client",
     "Closed",
+    "Contact",
     "Dialog",
     "Draft",
+    "KeptDraft",
     "Member",
     "Message",
     "Options",

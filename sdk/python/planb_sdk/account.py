@@ -1,9 +1,11 @@
 """What of the API is about my own account, and concerns my own devices: part of the client."""
 
+from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import quote
 
-from planb_sdk.model import Receipt
+from planb_sdk.model import Contact, Profile, Receipt
+from planb_sdk.options import Options
 from planb_sdk.transport import Transport
 
 Json = dict[str, Any]
@@ -18,6 +20,7 @@ class Account:
     """A part of Client, which has what is declared here."""
 
     _transport: Transport
+    options: Options
 
     async def _write(
         self,
@@ -45,3 +48,50 @@ class Account:
 
     async def clear_draft(self, peer: str, *, key: str = "") -> Receipt:
         return await self._write("DELETE", f"/v1/dialogs/{part(peer)}/draft", key=key)
+
+    # -- people
+
+    async def block(self, user: str, *, key: str = "") -> Receipt:
+        """I get no direct messages from him any more."""
+        return await self._write("PUT", f"/v1/blocks/{part(user)}", key=key)
+
+    async def unblock(self, user: str, *, key: str = "") -> Receipt:
+        return await self._write("DELETE", f"/v1/blocks/{part(user)}", key=key)
+
+    async def is_blocked(self, user: str) -> bool:
+        """By me."""
+        return bool((await self._transport.call("GET", f"/v1/blocks/{part(user)}")).body["blocked"])
+
+    async def blocked(self) -> AsyncGenerator[Profile, None]:
+        """Whom I have blocked, by user id."""
+        async for one in self._pages("/v1/blocks", "users"):
+            yield Profile.of(one)
+
+    async def ask_contact(self, user: str, *, key: str = "") -> Receipt:
+        """Two who ask each other are contacts."""
+        return await self._write("POST", "/v1/contacts", {"user": user}, key=key)
+
+    async def accept_contact(self, user: str, *, key: str = "") -> Receipt:
+        """He has asked me."""
+        return await self._write("POST", f"/v1/contacts/{part(user)}/accept", key=key)
+
+    async def delete_contact(self, user: str, *, key: str = "") -> Receipt:
+        """Also takes my request back, or refuses his."""
+        return await self._write("DELETE", f"/v1/contacts/{part(user)}", key=key)
+
+    async def contacts(self, state: str = "") -> AsyncGenerator[Contact, None]:
+        """By user id. `state`: only "contact", "asked" (by me) or "asks" (me)."""
+        async for one in self._pages("/v1/contacts", "contacts", {"state": state} if state else {}):
+            yield Contact.of(one)
+
+    # -- inside
+
+    async def _pages(self, path: str, what: str, only: dict[str, str] | None = None) -> AsyncGenerator[Json, None]:
+        query = {"limit": str(self.options.page), **(only or {})}
+        while True:
+            page = (await self._transport.call("GET", path, query=query)).body
+            for one in page[what]:
+                yield one
+            if not page["after"]:
+                return
+            query["after"] = page["after"]

@@ -303,14 +303,8 @@ class Client(Account):
 
     async def members(self, chat: str) -> AsyncGenerator[Member, None]:
         """Who is in it, by user id."""
-        query = {"limit": str(self.options.page)}
-        while True:
-            page = (await self._transport.call("GET", f"/v1/chats/{part(chat)}/members", query=query)).body
-            for member in page["members"]:
-                yield Member.of(member)
-            if not page["after"]:
-                return
-            query["after"] = page["after"]
+        async for one in self._pages(f"/v1/chats/{part(chat)}/members", "members"):
+            yield Member.of(one)
 
     async def add_members(self, chat: str, users: Iterable[str], *, key: str = "") -> Receipt:
         return await self._write("POST", f"/v1/chats/{part(chat)}/members", {"users": list(users)}, key=key)

@@ -96,6 +96,10 @@ def about(update: Json) -> Key:
         return (kind, update["chat"], update["user"])
     if kind == "session":
         return (kind, update["session"])
+    if kind == "contact":
+        return (kind, update["contact"]["user"]["id"])
+    if kind == "block":
+        return (kind, update["user"])
     if kind == "dialog":
         return (kind, update["dialog"]["conversation"])
     inner = update.get(kind)

@@ -84,6 +84,18 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class Contact:
+    user: Profile
+    state: str
+    """"contact", "asked" (by me), "asks" (me) or "none"."""
+    since: str
+
+    @classmethod
+    def of(cls, body: Json) -> "Contact":
+        return cls(Profile.of(body["user"]), body["state"], body["since"])
+
+
+@dataclass(frozen=True, slots=True)
 class Chat:
     id: str
     kind: str
@@ -235,7 +247,9 @@ class Update:
     message  {"message": …}              hidden   {"conversation", "message"}
     chat     {"chat": …}                 member   {"chat", "user", "present", "role"}
     dialog   {"dialog": …}               user     {"user": …}
-    session  {"session", "revoked"}      reset    {}: more was trimmed than updates can tell; load again
+    session  {"session", "revoked"}      block    {"user", "blocked"}
+    contact  {"contact": {"user": …, "state", "since"}}
+    reset    {}: more was trimmed than updates can tell; load again
     """
 
     type: str

@@ -26,6 +26,10 @@ class State:
     """Chats that I am not in any more."""
     profiles: dict[str, Json] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
+    contacts: dict[str, str] = field(default_factory=dict)
+    """User -> "contact", "asked", "asks" or "none", as far as updates told."""
+    blocked: dict[str, bool] = field(default_factory=dict)
+    """User -> have I blocked him, as far as updates told."""
     loaded: bool = False
     hidden: dict[str | Key, None] = field(default_factory=dict)
     """Ids and classes of messages that I hid since: a copy that comes late stays hidden."""
@@ -42,6 +46,8 @@ class State:
             "dialog": self._dialog,
             "user": self._user,
             "session": self._session,
+            "block": self._block,
+            "contact": self._contact,
         }.get(update["type"])
         if apply is not None:
             apply(update)
@@ -156,6 +162,12 @@ class State:
     def _session(self, update: Json) -> None:
         if update["revoked"]:
             self.revoked.add(update["session"])
+
+    def _block(self, update: Json) -> None:
+        self.blocked[update["user"]] = update["blocked"]
+
+    def _contact(self, update: Json) -> None:
+        self.contacts[update["contact"]["user"]["id"]] = update["contact"]["state"]
 
     def _bound(self, conversation: str) -> None:
         known = self.messages[conversation]

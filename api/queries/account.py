@@ -1,0 +1,90 @@
+"""What I have set for myself beside my dialogs: whom I have blocked, my contacts."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from api import answers
+from api.calls import Call
+from api.operations import Read
+from api.queries.paging import LIMIT_DEFAULT, Limit
+from core.action import Request
+from core.actions.fields import UserId
+from stores import render
+from stores.view import StoreView
+
+_LOCAL = "As this datacenter has applied it."
+_AfterUser = Annotated[UserId, pydantic.Field(description="The last user of the page before")]
+
+
+class OfUserRequest(Request):
+    user: UserId
+
+
+class UsersRequest(Request):
+    limit: Limit = LIMIT_DEFAULT
+    after: _AfterUser | None = None
+
+
+class ContactsRequest(UsersRequest):
+    state: Literal["contact", "asked", "asks"] | None = None
+
+
+class Account:
+    def __init__(self, view: StoreView) -> None:
+        self._view = view
+
+    def reads(self) -> list[Read]:
+        return [
+            Read(
+                "block.get",
+                "GET",
+                "/v1/blocks/{user}",
+                "Whether I have blocked a user",
+                _LOCAL,
+                self.block,
+                answers.Block,
+                OfUserRequest,
+            ),
+            Read(
+                "blocks.list",
+                "GET",
+                "/v1/blocks",
+                "Whom I have blocked, by user id",
+                _LOCAL,
+                self.blocks,
+                answers.Blocks,
+                UsersRequest,
+            ),
+            Read(
+                "contacts.list",
+                "GET",
+                "/v1/contacts",
+                "My contacts, whom I have asked and who asks me, by user id",
+                _LOCAL,
+                self.contacts,
+                answers.Contacts,
+                ContactsRequest,
+            ),
+        ]
+
+    async def contacts(self, call: Call, request: ContactsRequest) -> dict[str, Any]:
+        user = call.caller.user
+        found = await self._view.contacts_of(user)
+        page, after = _page((peer for peer, one in found.items() if request.state in (None, one.state)), request)
+        return {"contacts": [await render.contact(self._view, user, peer) for peer in page], "after": after}
+
+    async def block(self, call: Call, request: OfUserRequest) -> dict[str, Any]:
+        return {"user": request.user, "blocked": request.user in await self._view.blocks_of(call.caller.user)}
+
+    async def blocks(self, call: Call, request: UsersRequest) -> dict[str, Any]:
+        page, after = _page(await self._view.blocks_of(call.caller.user), request)
+        return {"users": [await render.profile(self._view, user) for user in page], "after": after}
+
+
+def _page(users: Iterable[str], request: UsersRequest) -> tuple[list[str], str | None]:
+    """Of these users those of this page, by id, and where the next one goes on."""
+    left = sorted(user for user in users if user > (request.after or ""))
+    page = left[: request.limit]
+    return page, page[-1] if len(left) > request.limit else None
