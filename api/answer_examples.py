@@ -47,7 +47,7 @@ EXAMPLES: dict[type[Answer], dict[str, Any]] = {
     answers.LoggedIn: {"token": "PB1.…", "session": "s1234", "user": "Uada", "expires_ms": 1_900_000_000_000},
     answers.LoggedOut: {"id": "1234567890123456789", "session": "s1234", "durability": "remote"},
     answers.Profile: _PROFILE,
-    answers.Me: {"id": "Uada", "name": "Ada", "avatar": "", "about": "", "session": "s1234"},
+    answers.Me: {"id": "Uada", "name": "Ada", "avatar": "", "about": "", "dnd": None, "session": "s1234"},
     answers.Presences: {"presence": [{"user": "Ugrace", "online": True}]},
     answers.Block: {"user": "Ulinus", "blocked": True},
     answers.Blocks: {"users": [_PROFILE], "after": None},
@@ -55,6 +55,7 @@ EXAMPLES: dict[type[Answer], dict[str, Any]] = {
         "contacts": [{"user": _PROFILE, "state": "contact", "since": "1234567890123456789"}],
         "after": None,
     },
+    answers.Devices: {"devices": [{"device": "phone", "provider": "fcm", "home": "fra", "pushes": True}]},
     answers.Sessions: {
         "sessions": [{"session": "s1234", "device": "phone", "expires_ms": 1_900_000_000_000, "current": True}]
     },

@@ -57,7 +57,20 @@ class Profile(Answer):
     about: str
 
 
+class DndSchedule(Answer):
+    zone: str
+    from_: Annotated[str, Field(alias="from")]
+    to: str
+    days: list[int]
+
+
+class Dnd(Answer):
+    until_ms: TimeMs | None
+    schedule: DndSchedule | None
+
+
 class Me(Profile):
+    dnd: Annotated[Dnd | None, Field(description="When I am not to be disturbed; null: nothing is set")]
     session: Annotated[str, Field(description="The session that the token belongs to")]
 
 
@@ -92,6 +105,17 @@ class Contact(Answer):
 class Contacts(Answer):
     contacts: list[Contact]
     after: Annotated[UserId | None, Field(description="For the next page; null at the end")]
+
+
+class RegisteredDevice(Answer):
+    device: Device
+    provider: str
+    home: Annotated[str, Field(description="The datacenter that would push to it")]
+    pushes: Annotated[bool, Field(description="False: another device has registered its token since")]
+
+
+class Devices(Answer):
+    devices: Annotated[list[RegisteredDevice], Field(max_length=limits.PAGE_MAX)]
 
 
 class Session(Answer):
@@ -300,6 +324,19 @@ class ContactUpdate(_Update):
     contact: Contact
 
 
+class DndUpdate(_Update):
+    type: Literal["dnd"]
+    dnd: Dnd | None
+
+
+class DeviceUpdate(_Update):
+    """I have registered a device for pushes, or forgotten one."""
+
+    type: Literal["device"]
+    device: Device
+    registered: bool
+
+
 Update = Annotated[
     MessageUpdate
     | HiddenUpdate
@@ -309,7 +346,9 @@ Update = Annotated[
     | UserUpdate
     | SessionUpdate
     | BlockUpdate
-    | ContactUpdate,
+    | ContactUpdate
+    | DndUpdate
+    | DeviceUpdate,
     Field(discriminator="type"),
 ]
 

@@ -186,6 +186,8 @@ _TAGS = {
     "block": "user",
     "blocks": "user",
     "contact": "user",
+    "device": "session",
+    "devices": "session",
     "contacts": "user",
     "dialogs": "dialog",
     "draft": "dialog",

@@ -60,6 +60,8 @@ class Touch(msgspec.Struct, frozen=True, gc=False):
     "user"     user id
     "session"  session id
     "block"    user id of who blocks, user id of whom
+    "dnd"      user id
+    "device"   user id, the client's name for its device
     "contact"  user id of who wrote, user id of the other
     """
 
@@ -97,6 +99,7 @@ class UserView(NamedTuple):
     avatar: str
     about: str
     password: str
+    dnd: dict[str, Any] | None
     stamps: dict[str, int]
     """Per lww column the stamp of the present value (0: never written): the basis of an overwrite."""
 
@@ -129,6 +132,15 @@ class DraftView(NamedTuple):
     reply_to: int
     revision: int
     """The stamp of what was set or taken away last; 0: nothing was."""
+
+
+class DeviceView(NamedTuple):
+    device: str
+    provider: str
+    """ "" where it is not registered, or was forgotten."""
+    token: str
+    home: str
+    stamps: dict[str, int]
 
 
 class SessionView(NamedTuple):
@@ -191,6 +203,15 @@ class View(Protocol):
 
     async def contacts_of(self, user: str) -> Mapping[str, Contact]:
         """peer -> what there is between them; those with whom there is nothing are left out."""
+        ...
+
+    async def device(self, user: str, device: str) -> DeviceView: ...
+    async def devices_of(self, user: str) -> list[DeviceView]:
+        """Those that are registered, the newest first; of very many writes those of the last ones."""
+        ...
+
+    async def push_owner(self, token: str) -> tuple[tuple[str, str], int]:
+        """(user, device) that the push token of this hash belongs to, and the stamp of that; 0: to nobody."""
         ...
 
     async def direct(self, conversation: str) -> tuple[str, str] | None:

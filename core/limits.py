@@ -33,6 +33,9 @@ CONTACTS_OF_USER_MAX = 2_000
 """Contacts and requests, either way, that a user may come to by his own doing. Asked at the origin only."""
 CONTACTS_ASKED_MAX = 1_600
 """Those up to which others may ask him: whoever fills them does not keep him from asking others."""
+DEVICES_OF_USER_MAX = 50
+"""Devices of a user that are registered at a time. Asked at the origin only, of those written last (PAGE_MAX)."""
+PUSH_TOKEN_CHARS_MAX = 2_048
 SESSIONS_OF_USER_MAX = 100
 """Sessions of a user that live at a time; one more ends the oldest. Looked at where it is opened: datacenters may
 overshoot together, and the next one takes back so much of it:"""
@@ -441,6 +444,7 @@ assert 12 * TEXT_FIELD_CHARS_MAX + 1_024 < ANONYMOUS_BYTES_MAX < REQUEST_BYTES_M
 assert 3 * BODY_BYTES_MAX <= BODIES_BYTES_OF_ONE_MAX
 assert 4 * BODIES_BYTES_OF_ONE_MAX <= BODIES_BYTES_MAX
 assert 4 * PASSWORD_WAITING_OF_ADDRESS_MAX <= PASSWORD_WAITING_MAX
+assert DEVICES_OF_USER_MAX <= PAGE_MAX
 assert CONTACTS_ASKED_MAX < CONTACTS_OF_USER_MAX
 assert SUPERGROUPS_ADDED_MAX < SUPERGROUPS_OF_USER_MAX
 # A chat's number and a position in it, in base64; the rest is V's.

@@ -62,6 +62,7 @@ TABLES: dict[str, Table] = {
             "avatar": Column(Law.LWW, T),
             "about": Column(Law.LWW, T),
             "password": Column(Law.LWW, T, listed=False),  # a salted hash, never the password
+            "dnd": Column(Law.LWW, J),  # {"until_ms", "schedule"}; null = disturb me
         },
     ),
     "sessions": Table(
@@ -135,6 +136,18 @@ TABLES: dict[str, Table] = {
         {"user": T, "peer": T, "lane": I},
         {"asked": Column(Law.MAX, I), "ended": Column(Law.MAX, I)},
         by=("peer",),
+    ),
+    "devices": Table(
+        {"user": T, "device": T},
+        {
+            "push": Column(Law.LWW, J, listed=False),  # {"provider", "token"}; null = forgotten
+            "home": Column(Law.LWW, T),  # the datacenter that pushes to it
+        },
+        pages=(("user", "push_at"),),
+    ),
+    "push_tokens": Table(  # which device a push token belongs to, by a hash of the token
+        {"token": T},
+        {"owner": Column(Law.LWW, J, listed=False)},  # [user, device]
     ),
     "read_marks": Table({"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)),
     "clear_marks": Table({"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)),

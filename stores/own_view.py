@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from core import limits
-from core.action import DialogView, DraftView
+from core.action import DeviceView, DialogView, DraftView
 from core.contacts import Contact, contacts
 from stores import registers
 from stores.cached_reads import CachedReads
@@ -114,6 +114,22 @@ class OwnView(CachedReads):
             return contacts(mine, await self._relational.rows("contacts", {"peer": user}))
 
         return await self._cached(("contacts_of", user), load)
+
+    async def device(self, user: str, device: str) -> DeviceView:
+        """See core.action.View."""
+        rows = await self._relational.some("devices", {"user": user}, "device", (device,))
+        return registers.device_view(rows[0]) if rows else DeviceView(device, "", "", "", {})
+
+    async def devices_of(self, user: str) -> list[DeviceView]:
+        """See core.action.View."""
+        scan = Scan("push_at", limits.PAGE_MAX, newest_first=True)
+        found = map(registers.device_view, await self._relational.page("devices", {"user": user}, scan))
+        return [one for one in found if one.provider]
+
+    async def push_owner(self, token: str) -> tuple[tuple[str, str], int]:
+        """See core.action.View."""
+        rows = await self._relational.rows("push_tokens", {"token": token})
+        return (tuple(rows[0]["owner"]), rows[0]["owner_at"]) if rows else (("", ""), 0)
 
     async def read_mark(self, user: str, conversation: str) -> dict[int, int]:
         """lane -> greatest id read."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from core.action import ChatView, DialogView, DraftView, SessionView, UserView
+from core.action import ChatView, DeviceView, DialogView, DraftView, SessionView, UserView
 from core.membership import Add, Membership
 
 Row = Mapping[str, Any]
@@ -20,7 +20,8 @@ def user_view(row: Row) -> UserView:
         row["avatar"],
         row["about"],
         row["password"],
-        _stamps(row, ("name", "avatar", "about", "password")),
+        row["dnd"],
+        _stamps(row, ("name", "avatar", "about", "password", "dnd")),
     )
 
 
@@ -51,6 +52,11 @@ def dialog_view(row: Row) -> DialogView:
         bool(row["unread"]) and row["unread_at"] > row["read_at"],
         _stamps(row, ("pin", "muted_until_ms", "unread")),
     )
+
+
+def device_view(row: Row) -> DeviceView:
+    push = row["push"] or {"provider": "", "token": ""}
+    return DeviceView(row["device"], push["provider"], push["token"], row["home"], _stamps(row, ("push", "home")))
 
 
 def draft_view(row: Row) -> DraftView:

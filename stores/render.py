@@ -88,6 +88,10 @@ async def _render(
     if entry.type == "contact":
         other = ref[1] if ref[0] == user else ref[0]
         return head | {"contact": await contact(view, user, other)}
+    if entry.type == "dnd":
+        return head | {"dnd": await dnd(view, ref[0])}
+    if entry.type == "device":
+        return head | {"device": ref[1], "registered": bool((await view.device(ref[0], ref[1])).provider)}
     session = await view.session(ref[0])
     return head | {"session": ref[0], "revoked": session is None or session.revoked}
 
@@ -161,6 +165,12 @@ async def dialog(view: StoreView, user: str, conversation: str) -> dict[str, Any
         "read": {str(lane): str(id) for lane, id in sorted(read.items())},
         "cleared": {str(lane): str(id) for lane, id in sorted(clear.items())},
     }
+
+
+async def dnd(view: StoreView, user: str) -> dict[str, Any] | None:
+    """{until_ms, schedule}, each of them or null; None where he may be disturbed."""
+    found = await view.user(user)
+    return found.dnd if found is not None else None
 
 
 async def contact(view: StoreView, user: str, other: str) -> dict[str, Any]:

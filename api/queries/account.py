@@ -1,4 +1,4 @@
-"""What I have set for myself beside my dialogs: whom I have blocked, my contacts."""
+"""What I have set for myself beside my dialogs: whom I have blocked, my contacts, my devices."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -10,6 +10,7 @@ from api.calls import Call
 from api.operations import Read
 from api.queries.paging import LIMIT_DEFAULT, Limit
 from core.action import Request
+from core.actions.devices import token_hash
 from core.actions.fields import UserId
 from stores import render
 from stores.view import StoreView
@@ -67,7 +68,25 @@ class Account:
                 answers.Contacts,
                 ContactsRequest,
             ),
+            Read(
+                "devices.list",
+                "GET",
+                "/v1/devices",
+                "My devices that are registered for pushes, the newest first",
+                _LOCAL,
+                self.devices,
+                answers.Devices,
+            ),
         ]
+
+    async def devices(self, call: Call, _: Request) -> dict[str, Any]:
+        user = call.caller.user
+        shown = []
+        for one in await self._view.devices_of(user):
+            owner, _stamp = await self._view.push_owner(token_hash(one.provider, one.token))
+            pushes = owner == (user, one.device)
+            shown.append({"device": one.device, "provider": one.provider, "home": one.home, "pushes": pushes})
+        return {"devices": shown}
 
     async def contacts(self, call: Call, request: ContactsRequest) -> dict[str, Any]:
         user = call.caller.user

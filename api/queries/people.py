@@ -116,7 +116,9 @@ class People:
         ]
 
     async def me(self, call: Call, _: Request) -> dict[str, Any]:
-        return await self._profile(call.caller.user) | {"session": call.caller.session}
+        user = call.caller.user
+        shown = await self._profile(user)
+        return shown | {"dnd": await render.dnd(self._view, user), "session": call.caller.session}
 
     async def user(self, _: Call, request: UserRequest) -> dict[str, Any]:
         return await self._profile(request.user)

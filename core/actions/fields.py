@@ -88,6 +88,16 @@ Revision = Annotated[
 ]
 SessionId = Annotated[str, Field(pattern=r"^s[0-9]{1,19}$", description="Session id")]
 Device = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The client's name for its device")]
+Provider = Annotated[str, Field(pattern=r"^[a-z0-9._-]{1,32}$", description="Whose push service: apns, fcm, webpush …")]
+PushToken = Annotated[
+    str, Field(pattern=rf"^[!-~]{{1,{limits.PUSH_TOKEN_CHARS_MAX}}}$", description="What the push service knows it by")
+]
+Zone = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$", description="An IANA time zone, such as Europe/Berlin")]
+TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="HH:MM, in that zone")]
+Days = Annotated[
+    list[Annotated[int, Field(ge=1, le=7)]],
+    Field(min_length=1, max_length=7, description="1 = Monday … 7 = Sunday: on which it begins"),
+]
 Name = Annotated[
     str,
     Field(min_length=1, max_length=limits.NAME_CHARS_MAX, description="One line, in characters"),

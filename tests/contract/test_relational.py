@@ -37,6 +37,7 @@ async def test_a_row_that_has_only_some_columns_reads_sensibly(store: Relational
         "user": "Ua",
         "name": "", "name_at": 0, "avatar": "", "avatar_at": 0,
         "about": "x", "about_at": 9, "password": "", "password_at": 0,
+        "dnd": None, "dnd_at": 0,
     }  # fmt: skip
 
 

@@ -70,7 +70,7 @@ async def test_every_operation_of_a_live_datacenter_answers_as_it_is_described(w
     await refusals(ada, grace, sent)
     page = await ada.call("POST", "/v1/updates", {"cursor": before, "limit": 100})
     shown = {item["update"]["type"] for item in page["updates"]}
-    assert shown >= {"message", "hidden", "chat", "member", "dialog", "user", "block", "contact"}
+    assert shown >= {"message", "hidden", "chat", "member", "dialog", "user", "block", "contact", "dnd", "device"}
     await ada.call("POST", "/v1/updates")
     for path in ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json"):
         await ada.call("GET", path)
@@ -97,6 +97,10 @@ async def people(ada: Caller, grace: Caller) -> None:
     await ada.call("GET", "/v1/blocks")
     await grace.call("POST", "/v1/messages", {"to": "Uada", "text": "hello?"}, 403)
     await ada.call("DELETE", "/v1/blocks/Ugrace")
+    await ada.call("PUT", "/v1/me/dnd", {"until_ms": 1_900_000_000_000, "schedule": None})
+    await ada.call("PUT", "/v1/devices/phone", {"provider": "fcm", "token": "t1"})
+    await ada.call("GET", "/v1/devices")
+    await ada.call("DELETE", "/v1/devices/phone")
     await grace.call("POST", "/v1/contacts", {"user": "Uada"})
     await ada.call("POST", "/v1/contacts/Ugrace/accept")
     await ada.call("GET", "/v1/contacts?state=contact")

@@ -170,3 +170,39 @@ async def test_contacts_are_asked_accepted_and_deleted_and_both_are_told(two: Tw
     await grace.ok("DELETE", "/v1/contacts/Uada")
     assert (await grace.ok("GET", "/v1/contacts"))["contacts"] == []
     assert (await grace.call("DELETE", "/v1/contacts/Uada")).code == "not_found"
+
+
+async def test_do_not_disturb_is_shown_to_me_alone(two: Two) -> None:
+    here, there = two.user("Uada")
+    since = await cursor(there)
+    night = {"zone": "Europe/Berlin", "from": "22:00", "to": "07:00"}
+    await here.ok("PUT", "/v1/me/dnd", {"until_ms": None, "schedule": night})
+    await two.settle()
+    wanted = {"until_ms": None, "schedule": night | {"days": [1, 2, 3, 4, 5, 6, 7]}}
+    assert (await there.ok("GET", "/v1/me"))["dnd"] == wanted
+    assert [(one["type"], one["dnd"]) for one in await told(there, since)] == [("dnd", wanted)]
+    assert "dnd" not in await two.fra.user("Ugrace").ok("GET", "/v1/users/Uada")
+    for wrong in ({"zone": "x y"}, {"from": "24:00"}, {"to": "7:00"}, {"days": []}, {"days": [8]}, {"hours": 1}):
+        reply = await here.call("PUT", "/v1/me/dnd", {"until_ms": None, "schedule": night | wrong})
+        assert reply.status == 400, wrong
+    await there.ok("PUT", "/v1/me/dnd", {"until_ms": None, "schedule": None})
+    assert (await there.ok("GET", "/v1/me"))["dnd"] is None
+
+
+async def test_a_device_is_registered_at_home_and_its_token_goes_with_who_has_it(two: Two) -> None:
+    here, there = two.user("Uada")
+    grace = two.ams.user("Ugrace")
+    since = await cursor(there)
+    await here.ok("PUT", "/v1/devices/phone", {"provider": "fcm", "token": "secret-1"})
+    await two.settle()
+    shown = {"device": "phone", "provider": "fcm", "home": "fra", "pushes": True}
+    assert (await there.ok("GET", "/v1/devices"))["devices"] == [shown]
+    assert [(one["device"], one["registered"]) for one in await told(there, since)] == [("phone", True)]
+    await grace.ok("PUT", "/v1/devices/hers", {"provider": "fcm", "token": "secret-1"})
+    await two.settle()
+    assert (await here.ok("GET", "/v1/devices"))["devices"] == [shown | {"pushes": False}]
+    assert "secret" not in str([await one.dc.relational.conflicts() for one in two])
+    await there.ok("DELETE", "/v1/devices/phone")
+    await two.settle()
+    assert (await here.ok("GET", "/v1/devices"))["devices"] == []
+    assert (await here.call("DELETE", "/v1/devices/phone")).code == "not_found"

@@ -324,7 +324,14 @@ class User:
     def _rename(self) -> Any:
         """Or something else of one's own."""
         client, other = self.client, self._other()
-        match self.random.randrange(8):
+        match self.random.randrange(10):
+            case 8:
+                return client.set_dnd(self.random.choice((None, 2 * 10**12)))
+            case 9:
+                token = f"t{self.random.randrange(4)}"
+                return self.random.choice(
+                    (lambda: client.register_device("d1", "fcm", token), lambda: client.forget_device("d1"))
+                )()
             case 0:
                 return self.random.choice((client.block, client.unblock, client.unblock))(other)
             case 1 | 2:

@@ -15,6 +15,7 @@ from tests.support.mesh import Mesh
 from tests.support.view import message_of
 
 USERS = ("Ua", "Ub", "Uc", "Ud")
+NIGHT = {"zone": "Europe/Berlin", "from": "22:00", "to": "07:00"}
 _EMOJI = ("+1", "😀")
 
 
@@ -30,7 +31,7 @@ class Step(NamedTuple):
     wait_ms: int
 
 
-STEP_MAX = Step(op=33, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
+STEP_MAX = Step(op=35, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
 
 
 def random_steps(seed: int, count: int) -> list[Step]:
@@ -152,6 +153,14 @@ class History:
                 self._block(step, who, whom)
             case 33:
                 self._contact(step, who, whom)
+            case 34:
+                dnd = {"until_ms": step.what or None, "schedule": NIGHT if step.lane else None}
+                self._write(step, "user.dnd", who, dnd)
+            case 35 if step.what % 3:
+                push = {"device": f"d{step.what % 2}", "provider": "fcm", "token": f"t{step.whom}"}
+                self._write(step, "device.register", who, push)
+            case 35:
+                self._write(step, "device.forget", who, {"device": f"d{step.what % 2}"})
             case 29:
                 self._write(step, "parked.drop", "sys", {"lane": step.lane, "seq": step.what + 1})
             case 28:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from core.action import ChatView, DialogView, DraftView, Parking, Position, SessionView, UserView
+from core.action import ChatView, DeviceView, DialogView, DraftView, Parking, Position, SessionView, UserView
 from core.contacts import Contact, contacts
 from core.drops import dropped
 from core.fold import State
@@ -74,6 +74,18 @@ class StateView:
 
     async def contacts_of(self, user: str) -> dict[str, Contact]:
         return contacts(self.state.rows("contacts", {"user": user}), self.state.rows("contacts", {"peer": user}))
+
+    async def device(self, user: str, device: str) -> DeviceView:
+        row = self._one("devices", user=user, device=device)
+        return registers.device_view(row) if row else DeviceView(device, "", "", "", {})
+
+    async def devices_of(self, user: str) -> list[DeviceView]:
+        found = map(registers.device_view, self.state.rows("devices", {"user": user}))
+        return sorted((one for one in found if one.provider), key=lambda one: -one.stamps["push"])
+
+    async def push_owner(self, token: str) -> tuple[tuple[str, str], int]:
+        row = self._one("push_tokens", token=token)
+        return (tuple(row["owner"]), row["owner_at"]) if row else (("", ""), 0)
 
     async def direct(self, conversation: str) -> tuple[str, str] | None:
         row = self._one("directs", conversation=conversation)

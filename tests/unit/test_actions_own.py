@@ -4,6 +4,7 @@ import pytest
 
 from core import ids, limits
 from core.action import Touch
+from core.actions.devices import token_hash
 from core.contacts import Contact
 from core.errors import AccountFull, Conflict, Forbidden, Invalid, NotFound
 from tests.support.mesh import ACTIONS, run
@@ -208,3 +209,62 @@ def test_what_contacts_are_refused(world: World, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(limits, "CONTACTS_OF_USER_MAX", 2)
     world.do("block.clear", C, user=A)
     world.refused(AccountFull, "contact.request", A, user=C)
+
+
+# -- do not disturb
+
+
+def test_do_not_disturb_is_absolute_and_the_later_write_wins_whole(world: World) -> None:
+    """Of two halves that were merged, hours of one zone would go with the end of another."""
+    first = world.do("user.dnd", A, dc=0, until_ms=5, schedule=None)
+    night = {"zone": "Asia/Tokyo", "from": "22:00", "to": "07:00", "days": [5, 1, 5]}
+    world.do("user.dnd", A, dc=1, until_ms=None, schedule=night)
+    world.settle()
+    for dc in world.dcs:
+        view = run(dc.view.user(A))
+        assert view is not None
+        assert view.dnd == {"until_ms": None, "schedule": night | {"days": [1, 5]}}
+    assert world.do("user.dnd", A, dc=0, until_ms=None, schedule=None).args.basis > first.id
+    assert run(world.dcs[0].view.user(A)).dnd is None  # type: ignore[union-attr]
+
+
+# -- devices
+
+
+def owner(world: World, dc: int, token: str) -> tuple[str, str]:
+    return run(world.dcs[dc].view.push_owner(token_hash("fcm", token)))[0]
+
+
+def test_a_push_token_belongs_to_whom_registered_it_last_everywhere(world: World) -> None:
+    """A telephone that was sold: kept per user alone, the old owner's pushes would go to the new one."""
+    world.do("device.register", A, dc=0, device="phone", provider="fcm", token="t1")
+    world.do("device.register", B, dc=1, device="mine", provider="fcm", token="t1")
+    world.settle()
+    for dc in (0, 1):
+        assert owner(world, dc, "t1") == (B, "mine")
+        assert run(world.dcs[dc].view.device(A, "phone")).token == "t1"
+    world.do("device.register", A, dc=0, device="phone", provider="fcm", token="t2")
+    assert (owner(world, 0, "t1"), owner(world, 0, "t2")) == ((B, "mine"), (A, "phone"))
+
+
+def test_one_datacenter_is_the_home_of_a_device_the_one_that_was_asked_last(world: World) -> None:
+    world.do("device.register", A, dc=0, device="phone", provider="fcm", token="t1")
+    world.do("device.register", A, dc=1, device="phone", provider="fcm", token="t1")
+    world.settle()
+    assert [run(dc.view.device(A, "phone")).home for dc in world.dcs] == ["dc1", "dc1"]
+
+
+def test_a_forgotten_device_stays_so_when_its_registration_arrives_late(world: World) -> None:
+    registered = world.do("device.register", A, dc=0, device="phone", provider="fcm", token="t1")
+    forgotten = world.do("device.forget", A, dc=0, device="phone")
+    assert forgotten.args.basis == {"push": registered.id, "home": registered.id}
+    world.settle()
+    assert [run(dc.view.devices_of(A)) for dc in world.dcs] == [[], []]
+    world.refused(NotFound, "device.forget", A, device="phone")
+
+
+def test_devices_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DEVICES_OF_USER_MAX", 1)
+    world.do("device.register", A, device="phone", provider="fcm", token="t1")
+    world.do("device.register", A, device="phone", provider="fcm", token="t2")
+    world.refused(AccountFull, "device.register", A, device="pad", provider="fcm", token="t3")

@@ -23,15 +23,22 @@ ROWS = {
     "dialog.clear", "dialog.pin", "dialog.mute", "user.update", "user.upsert", "token.issue", "session.revoke",
     "group.create", "supergroup.create", "group.update", "member.add", "member.join", "member.leave", "member.kick",
     "member.role", "group.dissolve", "parked.drop", "dialog.mark_unread", "draft.set", "draft.clear",
-    "block.set", "block.clear", "contact.request", "contact.accept", "contact.delete",
+    "block.set", "block.clear", "contact.request", "contact.accept", "contact.delete", "user.dnd",
+    "device.register", "device.forget",
 }  # fmt: skip
 """The rows of the table of write primitives that there are so far, as the design names them."""
 
 OPERATORS = {"parked.drop"}
 """They concern no user."""
 
+UPDATES = {
+    "message", "hidden", "chat", "member", "dialog", "user", "session", "block", "contact", "dnd", "device",
+}  # fmt: skip
+"""The types of updates that clients know."""
+
 PATH_EXAMPLES = {
     "user": "Uada",
+    "device": "phone",
     "session": "s1",
     "chat": "G1",
     "message": "1234567890123456789",
@@ -147,7 +154,7 @@ def test_what_follows_from_an_event_is_pure_and_well_formed(action: type[Action]
     assert touches
     assert all(isinstance(touch, Touch) for touch in touches)
     kinds = {touch.type for touch in touches}
-    assert kinds <= {"message", "hidden", "chat", "member", "dialog", "user", "session", "block", "contact"}
+    assert kinds <= UPDATES
     registers = {effect.table for effect in effects} & {"member_adds", "member_left", "member_kicked"}
     assert not registers or "member" in kinds, "clients load the dialog anew at a membership event"
     msgspec.json.encode(action.result(event))

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import quote
 
-from planb_sdk.model import Contact, Profile, Receipt
+from planb_sdk.model import Contact, Profile, PushDevice, Receipt
 from planb_sdk.options import Options
 from planb_sdk.transport import Transport
 
@@ -83,6 +83,29 @@ class Account:
         """By user id. `state`: only "contact", "asked" (by me) or "asks" (me)."""
         async for one in self._pages("/v1/contacts", "contacts", {"state": state} if state else {}):
             yield Contact.of(one)
+
+    async def dnd(self) -> Json | None:
+        """When I am not to be disturbed: {"until_ms", "schedule"}."""
+        found: Json | None = (await self._transport.call("GET", "/v1/me")).body["dnd"]
+        return found
+
+    async def set_dnd(self, until_ms: int | None, schedule: Json | None = None, *, key: str = "") -> Receipt:
+        """`schedule`: {"zone", "from", "to", "days"?}, times as HH:MM, days from 1 for Monday. Both None: nothing."""
+        return await self._write("PUT", "/v1/me/dnd", {"until_ms": until_ms, "schedule": schedule}, key=key)
+
+    # -- devices
+
+    async def devices(self) -> list[PushDevice]:
+        """Those that are registered for pushes."""
+        return [PushDevice.of(one) for one in (await self._transport.call("GET", "/v1/devices")).body["devices"]]
+
+    async def register_device(self, device: str, provider: str, token: str, *, key: str = "") -> Receipt:
+        """The region that takes it would push."""
+        body = {"provider": provider, "token": token}
+        return await self._write("PUT", f"/v1/devices/{part(device)}", body, key=key)
+
+    async def forget_device(self, device: str, *, key: str = "") -> Receipt:
+        return await self._write("DELETE", f"/v1/devices/{part(device)}", key=key)
 
     # -- inside
 

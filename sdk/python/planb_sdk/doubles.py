@@ -98,6 +98,10 @@ def about(update: Json) -> Key:
         return (kind, update["session"])
     if kind == "contact":
         return (kind, update["contact"]["user"]["id"])
+    if kind == "dnd":
+        return (kind,)
+    if kind == "device":
+        return (kind, update["device"])
     if kind == "block":
         return (kind, update["user"])
     if kind == "dialog":

@@ -193,6 +193,20 @@ class KeptDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class PushDevice:
+    device: str
+    provider: str
+    home: str
+    """The region that would push to it."""
+    pushes: bool
+    """False: another device has registered its token since."""
+
+    @classmethod
+    def of(cls, body: Json) -> "PushDevice":
+        return cls(body["device"], body["provider"], body["home"], body["pushes"])
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     session: str
     device: str
@@ -249,6 +263,7 @@ class Update:
     dialog   {"dialog": …}               user     {"user": …}
     session  {"session", "revoked"}      block    {"user", "blocked"}
     contact  {"contact": {"user": …, "state", "since"}}
+    dnd      {"dnd"}                     device   {"device", "registered"}
     reset    {}: more was trimmed than updates can tell; load again
     """
 
