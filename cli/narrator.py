@@ -112,8 +112,8 @@ class Narrator:
             if tale.place < end:
                 kick = steps[tale.place]
                 assert isinstance(kick, Kick)
+                tale.place += 1  # whatever comes of it: a kick that was done would be refused for ever
                 await self._kick(tale, kick)
-                tale.place += 1
 
     async def _act(self, tale: Told, stretch: Sequence[Step]) -> None:
         by_nick: dict[str, list[Say | Join | Part]] = {}

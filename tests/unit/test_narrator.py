@@ -9,6 +9,7 @@ import pytest
 
 from cli.conversation import Conversation, Join, Kick, Part, Say, generate
 from cli.narrator import OWNER, Narrator
+from core.errors import Unavailable
 from planb_sdk import Draft, Receipt, Unreachable
 
 CAST: Any = None
@@ -162,3 +163,21 @@ async def test_who_could_not_be_heard_joining_can_be_kicked_later() -> None:
         await told.tell(1.0)
     await told.tell(1.0)
     assert [what for _, _, what in world.history] == ["kicks Ub", "well"]
+
+
+async def test_a_kick_that_is_done_is_not_tried_again_when_its_end_can_not_be_seen() -> None:
+    """The kicked one's datacenter is down. Tried again it would be refused for ever, and the chat would be silent."""
+    steps = (Join("a"), Join("b"), Kick("b", "a"), Say("a", "well"))
+    world: Any = World(("a", "b"), Random(1))
+    told = Narrator(world, [Conversation("room", steps, ("a", "b"))], in_order=True)
+    told.tales[0].peer = "G1"
+
+    async def applied(name: str, event: str, timeout_s: float) -> None:
+        if any(what == "kicks Ub" for _, _, what in world.history):
+            raise Unavailable("it is down")
+
+    world.applied = applied
+    with pytest.raises(Unavailable):
+        await told.tell(1.0)
+    await told.tell(1.0)
+    assert [what for _, _, what in sorted(world.history)] == ["kicks Ub", "well"]
