@@ -119,9 +119,9 @@ def key_of(text: str) -> str:
 
 
 def _durability(prefer: str) -> str:
-    """Other preferences are ignored, as RFC 7240 has it."""
+    """Other preferences are ignored, and parameters of this one, as RFC 7240 has it."""
     for part in prefer.split(","):
-        name, equals, value = part.partition("=")
+        name, equals, value = part.partition(";")[0].partition("=")
         if name.strip().lower() == "durability" and equals:
             wanted = value.strip().strip('"').lower()
             if wanted not in ("local", "remote"):

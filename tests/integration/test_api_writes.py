@@ -106,7 +106,7 @@ async def test_durability_is_what_was_reached(api: ApiDc, ada: User) -> None:
     local = await ada.call("POST", "/v1/messages", SEND, Prefer="durability=local")
     assert local.headers["Preference-Applied"] == "durability=local"
     assert api.remote.waits == []
-    unreached = await ada.call("POST", "/v1/messages", SEND, Prefer="respond-async, durability=remote")
+    unreached = await ada.call("POST", "/v1/messages", SEND, Prefer="respond-async; x=1, durability=remote; y=2")
     assert unreached.headers["Preference-Applied"] == "durability=local"
     api.remote.holds = True
     reached = await ada.call("POST", "/v1/messages", SEND, Prefer='durability="remote"')
