@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from cli import engines, irc
+from cli import engines, irc, logs
 from cli.conversation import Conversation, generate
 from cli.ending import Ended, Ending
 from cli.engines import Provider
@@ -29,7 +29,7 @@ ON_REAL_ENGINES = 2
 async def run(args: argparse.Namespace) -> Any:
     """The answer of a headless demo. Ended when a signal came; but who ends a demo that he plays with has nothing to
     complain of."""
-    conversations = _conversations(args)
+    conversations = await _conversations(args)
     ending = Ending()
     playing = False
     try:
@@ -94,17 +94,12 @@ def _locked(home: Path) -> IO[bytes]:
     return lock
 
 
-def _conversations(args: argparse.Namespace) -> list[Conversation]:
+async def _conversations(args: argparse.Namespace) -> list[Conversation]:
     if args.messages < 1:
         raise Invalid("--messages: at least 1")
     if not args.input:
         return generate(args.seed, args.messages)
-    found = []
-    for path in args.input:
-        try:
-            found.append(irc.parse_file(path))
-        except OSError as error:
-            raise Invalid(f"{path}: {error.strerror}") from error
+    found = await logs.read(args.input)
     for conversation in found:
         _say(irc.account(conversation))
         for one in conversation.refused[:REFUSED_SHOWN]:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Any
 
-from cli import irc
+from cli import logs
 from cli import settings as configuration
 from cli.cast import Cast
 from cli.narrator import Narrator, Told
@@ -33,14 +33,9 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
     }
     key_file = found[0].secrets.sys_key_file
     cast = Cast(regions, configuration.secret(key_file), watched=False, key_file=key_file)
-    conversations = []
-    for path in args.files:
-        try:
-            conversations.append(irc.parse_file(path))
-        except OSError as error:
-            raise Invalid(f"{path}: {error.strerror}") from error
-        if not conversations[-1].steps:
-            log = conversations[-1]
+    conversations = await logs.read(args.files)
+    for path, log in zip(args.files, conversations, strict=True):
+        if not log.steps:
             nothing = "no line is of a known form" if log.skipped == log.lines else "no line can be told"
             raise Invalid(f"{path}: {nothing}; nothing was imported")
     narrator = Narrator(cast, conversations, in_order=True)

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import random
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ RUN_S_MAX = 240.0
 NICKS = 25
 """More than a normal group holds."""
 LONG = 16_385
+END_S_MAX = 10.0
 
 
 async def headless(*files: Path) -> Ran:
@@ -116,3 +119,13 @@ async def test_a_log_that_can_not_be_read_is_refused_before_anything_starts(tmp_
         assert found.code == 2
         assert str(path) in found.err and reason in found.err
         assert found.json["ok"] is False
+
+
+async def test_ctrl_c_ends_a_demo_that_waits_for_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "silent.log"
+    os.mkfifo(pipe)
+    demo = await planb_process("demo", "--headless", "--json", "--input", str(pipe))
+    with await asyncio.to_thread(pipe.open, "wb"):  # returns when the demo has opened it
+        demo.send_signal(signal.SIGINT)
+        ended = await finished(demo, END_S_MAX)
+    assert (ended.code, ended.out, ended.err) == (130, "", "")
