@@ -1,17 +1,20 @@
 """Answers as text, for whoever sits at a terminal: what is wrong comes first, then what was asked for."""
 
 import argparse
+import re
 import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cli import config_text, damages, irc, series_text
+from cli import config_text, damages, doctor_text, irc, series_text
+from cli.doctor_text import SIGNS
 from cli.tables import cell, instant, table
 from cli.units import size
 from core.errors import LogUnavailable, PlanBError
 
 Answer = dict[str, Any]
-_SIGNS = {"ok": "✓", "warning": "!", "problem": "✗"}
+_COLUMN = re.compile(rf"  [{''.join(SIGNS.values())}] (\S.*?)?\s{{2,}}(?=\S)")
+"""What stands in front of a sentence that is a column: its further lines stand below it."""
 FITTED_COLUMNS_MIN = 40
 """A narrower terminal breaks lines as it likes."""
 
@@ -34,7 +37,8 @@ def fitted(text: str, columns: int) -> str:
     """Long lines broken between words, so that a terminal does not break them within."""
     lines = []
     for line in text.split("\n"):
-        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        begin = _COLUMN.match(line)
+        indent = " " * (begin.end() if begin else len(line) - len(line.lstrip()) + 2)
         whole = len(line) < columns or columns <= FITTED_COLUMNS_MIN
         lines += [line] if whole else textwrap.wrap(
             line, columns - 1, subsequent_indent=indent, drop_whitespace=True, break_long_words=False,
@@ -128,29 +132,6 @@ def _clock(clock: Answer) -> str:
 
 def _pairs(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {cell(value)}" for name, value in values.items())
-
-
-def _doctor(answer: Answer) -> list[str]:
-    counts = [
-        f"{count} {word}{'s' if count > 1 else ''}"
-        for word, count in (("problem", answer["problems"]), ("warning", answer["warnings"]))
-        if count
-    ]
-    checks = answer["checks"]
-    width = max(len(one["check"]) for one in checks)
-    lines = [f"{answer['dc']}: {', '.join(counts) or 'all is well'} ({answer['took_ms'] / 1000:.1f} s)"]
-    last = ""
-    for one in checks:
-        name = one["check"] if one["check"] != last else ""
-        lines.append(f"  {_SIGNS[one['state']]} {name:<{width}}  {one['fact']}")
-        lines += [f"    {'':<{width}}  → {one['fix']}"] if one["fix"] else []
-        last = one["check"]
-    return lines
-
-
-def _rebuilt_hot(answer: Answer) -> list[str]:
-    took_s, before = answer["took_ms"] / 1000, answer["epoch_before"]
-    return [f"hot state of {answer['dc']} is rebuilt, in {took_s:.1f} s: epoch {answer['epoch']} follows {before}"]
 
 
 def _verify(answer: Answer) -> list[str]:
@@ -336,8 +317,8 @@ _TEXTS: dict[tuple[str, str], Callable[[Answer], list[str]]] = {
     ("restore", ""): _restore,
     ("series", "list"): series_text.listed,
     ("series", "show"): series_text.drawn,
-    ("rebuild", ""): _rebuilt_hot,
-    ("doctor", ""): _doctor,
+    ("rebuild", ""): doctor_text.rebuilt,
+    ("doctor", ""): doctor_text.examined,
     ("config", "check"): config_text.checked,
     ("config", "show"): config_text.shown,
     ("parked", "list"): _parked,

@@ -47,9 +47,11 @@ class Notes:
         """Something does not answer, or can't at the moment."""
         self.found.append(Finding(self.check, "problem", fact, fix, Unavailable.exit_code))
 
-    def failed(self, error: PlanBError, fix: str) -> None:
-        """As the error says: what has to be set ends with ConfigError's code, all else is down."""
-        said = f"{error.detail}{f' ({error.private})' if error.private else ''}"[:SENTENCE_CHARS_MAX]
+    def failed(self, error: PlanBError, fix: str, where: str = "") -> None:
+        """As the error says: what has to be set ends with ConfigError's code, all else is down. `where`, unless it says
+        so itself."""
+        told = (error.private,) if error.private and error.detail == error.title else (error.detail, error.private)
+        said = ": ".join(filter(None, (where, *told)))[:SENTENCE_CHARS_MAX]
         (self.wrong if isinstance(error, ConfigError) else self.down)(said, fix)
 
 

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 from typing import Any
+
+import aiohttp
 
 from cli.checks.notes import Check, Notes
 from cli.settings import Listen, Settings, secret
@@ -16,26 +19,55 @@ ANSWER_S_MAX = 5.0
 
 
 async def itself(settings: Settings, notes: Notes) -> None:
-    """Whether it runs; where it does not, whether it could listen."""
-    if not await _listens(settings.sys):
-        taken = [one for one in (settings.public, settings.sys) if await _listens(one)]
-        why = [said for one in (settings.public, settings.sys) if (said := _no_place(one))]
-        for one in taken:
-            notes.wrong(f"somebody else listens on {one.host}:{one.port}", "stop him, or another port")
-        for said in why:
-            notes.wrong(said, "an address of this machine, or 0.0.0.0")
-        if not taken and not why:
-            notes.ok(f"does not run; ports {settings.public.port} and {settings.sys.port} are free")
+    """Who listens where this datacenter does; where nobody does, whether it could."""
+    await _internal(settings, notes)
+    await _public(settings.public, notes)
+
+
+async def _internal(settings: Settings, notes: Notes) -> None:
+    where = settings.sys
+    if not await _listens(where):
+        _free(where, notes)
         return
-    own = f"http://{settings.sys.host}:{settings.sys.port}"
     try:
-        found, _ = await _status(settings, settings.dc.name, own)
+        found, _ = await _status(settings, settings.dc.name, f"http://{_reached(where)}")
     except SysRefused as error:
-        notes.wrong(f"the process at {own} refuses us: {error.detail}", "the settings that it was started with")
+        notes.wrong(f"{_shown(where)} refuses us: {error.detail}", "the settings that it was started with")
     except PlanBError as error:
-        notes.down(error.detail, f"docs/operations.md, A DC is down; is another program on port {settings.sys.port}?")
+        notes.down(error.detail, f"docs/operations.md, A DC is down; or does another program have port {where.port}?")
     else:
-        notes.ok(f"runs as {found['dc']}, incarnation {found['incarnation']}, epoch {found['epoch']}")
+        notes.ok(f"{_shown(where)}: {found['dc']} runs, incarnation {found['incarnation']}, epoch {found['epoch']}")
+
+
+async def _public(where: Listen, notes: Notes) -> None:
+    if not await _listens(where):
+        _free(where, notes)
+        return
+    try:
+        timeout = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"http://{_reached(where)}/readyz") as answer,
+        ):
+            found = json.loads(await answer.read())
+        ready, missing = found["ready"], found["missing"]
+    except TimeoutError:
+        notes.down(f"{_shown(where)} does not answer", f"a process that is frozen, or has port {where.port} for itself")
+    except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError):
+        notes.wrong(f"somebody else listens on {_shown(where)}", "stop him, or another port")
+    else:
+        if ready:
+            notes.ok(f"{_shown(where)}: clients may come")
+        else:
+            why = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+            notes.warning(f"{_shown(where)}: clients may not come: {why}", "docs/operations.md, Look")
+
+
+def _free(where: Listen, notes: Notes) -> None:
+    if said := _no_place(where):
+        notes.wrong(said, "an address of this machine, or 0.0.0.0")
+    else:
+        notes.ok(f"{_shown(where)} is free: nobody runs here")
 
 
 def peer(name: str) -> Check:
@@ -79,11 +111,24 @@ async def _status(settings: Settings, name: str, url: str) -> tuple[dict[str, An
     return found, found["now_ms"] - middle
 
 
+def _shown(where: Listen) -> str:
+    return f"{where.host}:{where.port}"
+
+
+def _host(where: Listen) -> str:
+    """Where one on this machine reaches it."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(where.host, where.host)
+
+
+def _reached(where: Listen) -> str:
+    host = _host(where)
+    return f"[{host}]:{where.port}" if ":" in host else f"{host}:{where.port}"
+
+
 async def _listens(where: Listen) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(where.host, where.host)
     try:
         async with asyncio.timeout(ANSWER_S_MAX):
-            _, writer = await asyncio.open_connection(host, where.port)
+            _, writer = await asyncio.open_connection(_host(where), where.port)
     except (OSError, TimeoutError):
         return False
     writer.close()

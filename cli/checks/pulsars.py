@@ -21,6 +21,7 @@ async def log(settings: Settings, notes: Notes) -> None:
     except ModuleNotFoundError as error:
         raise ConfigError(f'stores.log_url needs {error.name}: install "planb[engines]"') from error
     stores, token = settings.stores, event_log.token(settings)
+    where = f"its admin API at {stores.pulsar.admin_url}"
     admin = Admin(str(stores.pulsar.admin_url), stores.pulsar.tenant, token=token)
     try:
         began = steady_clock_ms()
@@ -36,9 +37,9 @@ async def log(settings: Settings, notes: Notes) -> None:
         for namespace in namespaces(settings.dc.number):
             await _namespace(admin, namespace, notes)
     except ConfigError as error:
-        notes.failed(error, "secrets.pulsar_token_file: a token of the tenant's administrator")
+        notes.failed(error, "secrets.pulsar_token_file: a token of the tenant's administrator", where)
     except LogUnavailable as error:
-        notes.failed(error, "start it; stores.pulsar.admin_url is its webServicePort")
+        notes.failed(error, "start it; stores.pulsar.admin_url is its webServicePort", where)
     finally:
         await admin.close()
     why = await answers(stores.log_url, token, f"persistent://{stores.pulsar.tenant}/dc-{settings.dc.number}/probe")
@@ -49,7 +50,6 @@ async def log(settings: Settings, notes: Notes) -> None:
         )
     else:
         notes.ok(f"brokers at {urlsplit(stores.log_url).netloc} let us in")
-    notes.ok("whether bookies sync their journals can't be asked: journalSyncData=true, the default")
 
 
 def _broker_settings(found: dict[str, Any], notes: Notes) -> None:

@@ -76,7 +76,7 @@ async def messages(settings: Settings, notes: Notes) -> None:
     try:
         session = await CassandraSession.open(place)
     except PlanBError as error:
-        notes.failed(error, _cassandra_fix(error, place.keyspace, place.local_datacenter))
+        _cassandra_failed(error, notes)
         return
     try:
         ((version,),) = await session.run("SELECT release_version FROM system.local")
@@ -119,14 +119,16 @@ def _copies(replication: dict[str, str], here: str, consistency: str, keyspace: 
         notes.ok(fact)
 
 
-def _cassandra_fix(error: PlanBError, keyspace: str, here: str) -> str:
-    if isinstance(error, StoreUnavailable):
-        return "start its nodes; stores.messages_url names some of them, port and all"
-    if "no keyspace" in error.detail:
-        return "as it says, or another one in stores.messages_url"
-    if "refuses the user" in error.detail:
-        return "secrets.cassandra_password_file and stores.cassandra.user"
-    return "stores.cassandra.local_datacenter: one of those"
+def _cassandra_failed(error: PlanBError, notes: Notes) -> None:
+    fact, _, statement = error.detail.partition(". Make it once: ")
+    if statement:
+        notes.wrong(fact, statement)
+    elif isinstance(error, StoreUnavailable):
+        notes.failed(error, "start its nodes; stores.messages_url names some of them, port and all")
+    elif "refuses the user" in error.detail:
+        notes.failed(error, "secrets.cassandra_password_file and stores.cassandra.user")
+    else:
+        notes.failed(error, "stores.cassandra.local_datacenter: one of those")
 
 
 async def series(settings: Settings, notes: Notes) -> None:

@@ -1,6 +1,7 @@
 """What an operator types, against datacenters that run."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -213,6 +214,21 @@ async def test_a_parked_event_is_dropped_by_all_together_or_not_at_all(planet: P
     for name in ("fra", "iad"):
         there = ("--config", str(planet.site(name).settings), "--json")
         assert (await planb("parked", "list", *there)).json == {"parked": []}
+
+
+async def test_a_doctor_beside_a_datacenter_that_runs(planet: Planet, config: tuple[str, str]) -> None:
+    found = await planb("doctor", *config, "--json")
+    assert (found.code, found.err, found.json["problems"]) == (0, "", 0), found
+    facts = {(one["check"], one["state"]): one["fact"] for one in found.json["checks"]}
+    assert f":{planet.site('fra').ports.sys}: fra runs, incarnation 0, epoch " in json.dumps(found.json)
+    assert "is iad, its clock" in facts["peer iad", "ok"]
+    assert (await planb("status", *config, "--check")).code == 0, "nothing was harmed"
+    planet.cut("fra", "iad")
+    try:
+        cut = await planb("doctor", *config, "--text")
+        assert cut.code == 6 and re.search("^  ✗ peer iad ", cut.out, re.MULTILINE)
+    finally:
+        planet.heal("fra", "iad")
 
 
 async def test_hot_state_that_was_spoilt_is_rebuilt_by_a_command(planet: Planet, config: tuple[str, str]) -> None:

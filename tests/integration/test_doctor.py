@@ -113,7 +113,7 @@ async def test_a_check_that_is_broken_is_named_without_a_trace(
     assert not [record for record in caplog.records if record.levelname != "DEBUG"]
 
 
-def test_lines_are_aligned() -> None:
+def test_lines_are_aligned_also_those_that_are_broken() -> None:
     checks = [
         {"check": "log", "state": "ok", "fact": "fine", "fix": ""},
         {"check": "log", "state": "warning", "fact": "odd", "fix": "do"},
@@ -129,6 +129,9 @@ def test_lines_are_aligned() -> None:
         "  ✗ relational  gone",
         "                → do",
     ]
+    long = "  ✗ relational  " + "word " * 12 + "\n                → " + "do " * 20
+    assert {line[:16] for line in text.fitted(long.rstrip(), 50).splitlines()[1:]} == {" " * 16}
+    assert text.fitted("  ✗ a sentence of a status " + "word " * 9, 50).splitlines()[1].startswith("    word")
 
 
 # -- Valkeys
@@ -378,15 +381,20 @@ async def test_a_clock_that_is_wrong_is_seen_at_a_peer(tmp_path: Path, monkeypat
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_port_that_somebody_else_has_is_named(tmp_path: Path) -> None:
+async def test_a_port_that_somebody_else_has_is_named(tmp_path: Path, hot: ValkeyServer) -> None:
     ports = free_port(), free_port()
     settings = settings_of(tmp_path, public__port=ports[0], sys__port=ports[1])
     assert all_ok(await found(settings, "this process"))
+    other = worst(await found(settings_of(tmp_path, public__port=hot.port, sys__port=ports[1]), "this process"))
+    assert other.exit_code == ConfigError.exit_code and f"127.0.0.1:{hot.port}" in other.fact
     async with silent() as taken:
-        there = settings_of(tmp_path, public__port=taken, sys__port=ports[1])
-        one = worst(await found(there, "this process"))
-        assert one.exit_code == ConfigError.exit_code and f"127.0.0.1:{taken}" in one.fact
-        frozen = settings_of(tmp_path, public__port=ports[0], sys__port=taken)
-        assert worst(await found(frozen, "this process")).exit_code == Unavailable.exit_code
+        for places in ((taken, ports[1]), (ports[0], taken)):
+            there = settings_of(tmp_path, public__port=places[0], sys__port=places[1])
+            frozen = worst(await found(there, "this process"))
+            assert frozen.exit_code == Unavailable.exit_code and f":{taken}" in frozen.fact
+    async with World("fra") as world:
+        own = settings_of(tmp_path, public__port=world["fra"].port, sys__port=ports[1])
+        ready = (await found(own, "this process"))[1]
+        assert (ready.state, "clients may come" in ready.fact) == ("ok", True), "our own answer to /readyz"
     elsewhere = settings_of(tmp_path, public__port=ports[0], sys__port=ports[1], public__host="192.0.2.1")
     assert "can't listen on 192.0.2.1" in worst(await found(elsewhere, "this process")).fact

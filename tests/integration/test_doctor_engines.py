@@ -140,7 +140,7 @@ async def test_cassandra_its_copies_and_its_schema(tmp_path: Path, cassandra: Ca
     place = keyspaces.place_of(f"doctor_{uuid.uuid4().hex[:12]}")
     settings = on_cassandra(tmp_path, cassandra, place.keyspace)
     missing = worst(await found(settings, "messages"))
-    assert missing.exit_code == ConfigError.exit_code and f"CREATE KEYSPACE {place.keyspace}" in missing.fact
+    assert missing.exit_code == ConfigError.exit_code and f"CREATE KEYSPACE {place.keyspace}" in missing.fix
     await keyspaces.make_keyspace(place)
     findings = await found(settings, "messages")
     assert [one.state for one in findings] == ["ok", "warning", "ok"], findings
