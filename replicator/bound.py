@@ -2,7 +2,7 @@
 
 Per lane the smallest durable frontier over all DCs of the map. Parked events hold it down, here and in every other DC;
 running snapshots need not (docs/decisions/0010). A DC that was never heard of holds it at 0, also one that is away for
-long: `dc remove` is the way to go on without it.
+long: nothing can be told yet that it is gone for good (docs/operations.md).
 """
 
 from collections.abc import Iterable, Mapping
