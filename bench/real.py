@@ -106,13 +106,25 @@ def show(found: Figures) -> str:
 
 def _show_cpu(found: Figures) -> str:
     rows = []
-    columns = list(found["messages"][0]["cpu_us"])
+    home = next(iter(found["messages"][0]["cpu_us"])).split()[0]
+    columns = [part for part in found["messages"][0]["cpu_us"] if part.startswith(f"{home} ")]
     for one in found["messages"]:
         label = f"{one['clients']} clients" + (f", batches of {one['batch']}" if one["batch"] else "")
         cells = (one["rate_s"], one["p50_ms"], one["p99_ms"], one["home_us"], one["others_us"])
-        rows.append((label, *map(number, cells), *(number(one["cpu_us"][part]) for part in columns)))
-    head = ("message.send", "msg/s", "p50 ms", "p99 ms", "DC", "other DC", *columns)
-    return table("CPU µs per message of all processes of a DC, and of each", head, rows)
+        used = one["cpu_us"]
+        rows.append((label, *map(number, cells), *(number(used[part]) for part in (*columns, "load"))))
+    names = [part.split()[1] for part in columns]
+    head = (
+        "message.send",
+        "msg/s",
+        "p50 ms",
+        "p99 ms",
+        "DC µs",
+        "other DC µs",
+        *(f"{name} µs" for name in names),
+        "load",
+    )
+    return table("CPU per message: of all processes of a DC, and of each of the one that is written to", head, rows)
 
 
 def _show_log(found: Figures) -> str:
@@ -152,4 +164,5 @@ def _show_replay(found: Figures) -> str:
          *(number(one["cpu_us"][part]) for part in columns))
         for name, one in found["replay"].items()
     ]  # fmt: skip
-    return table("A DC that was cut off catches up", ("replay", "events", "events/s", "all after s", *columns), rows)
+    head = ("replay", "events", "events/s", "all after s", *(f"{part.split()[1]} µs" for part in columns))
+    return table("A DC that was cut off catches up; CPU of it per event", head, rows)

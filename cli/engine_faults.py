@@ -17,7 +17,7 @@ from cli.voices import Voices
 from cli.waiting import until
 
 BACK_S_MAX = 120.0
-QUIET_S = 0.5
+QUIET_S = 1.5
 """After so long without any record a way that was cut brings none any more."""
 SHOWN = {PULL: "pulling", FEED: "Pulsar"}
 Came = Mapping[str, Mapping[str, int]]
