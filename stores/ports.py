@@ -169,6 +169,10 @@ class MessageStore(Protocol):
         """Waits while too much is queued; raises StoreUnavailable if writing fails."""
         ...
 
+    async def written(self) -> None:
+        """Returns when everything put before can be read by other processes too."""
+        ...
+
     async def flush(self) -> None:
         """Returns when everything put before is durable."""
         ...

@@ -78,6 +78,9 @@ class CassandraMessageStore:
     async def ready(self) -> None:
         await self._queue.ready()
 
+    async def written(self) -> None:
+        await self._queue.drain()
+
     async def flush(self) -> None:
         await self._queue.drain()
 

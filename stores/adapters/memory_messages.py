@@ -27,6 +27,9 @@ class MemoryMessageStore:
     async def ready(self) -> None:
         """Nothing is ever queued."""
 
+    async def written(self) -> None:
+        """Nothing is ever queued."""
+
     async def flush(self) -> None:
         """Nothing is ever queued."""
 

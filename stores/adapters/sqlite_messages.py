@@ -51,6 +51,9 @@ class SqliteMessageStore:
     async def ready(self) -> None:
         await self._queue.ready()
 
+    async def written(self) -> None:
+        await self._queue.drain()
+
     async def flush(self) -> None:
         await self._queue.drain()
         written = self._queue.written

@@ -177,3 +177,13 @@ async def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "messages.db").write_bytes(b"no database, but as long as a header of one is. " * 100)
     with pytest.raises(Corrupt, match=r"messages\.db is damaged"):
         await SqliteMessageStore.open(tmp_path / "messages.db")
+
+
+async def test_what_is_called_written_another_process_reads(
+    store: SqliteMessageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MESSAGE_LINGER_MS", 60_000)
+    store.put([send(1), send(2)], {})
+    await store.written()
+    assert await in_file(tmp_path) == 2
+    await store.written()

@@ -302,6 +302,9 @@ class MessagesClient(_Store):
         if self._failing and len(self._queue) > 20:
             raise StoreUnavailable(private="simulated: messages can't be written")
 
+    async def written(self) -> None:
+        await self._drain()
+
     async def flush(self) -> None:
         await self._drain()
         await self.target.flush()

@@ -145,6 +145,9 @@ class BehindMessages(MemoryMessageStore):
         self._pending.append((list(rows), dict(frontier)))
         self._write(self._lag)
 
+    async def written(self) -> None:
+        self._write(0)
+
     async def flush(self) -> None:
         self._write(0)
 
