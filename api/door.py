@@ -36,6 +36,7 @@ class Door:
         self._server: asyncio.Server | None = None
         self.open = 0
         """Connections that are there."""
+        self._left = asyncio.Event()
         self.refused = 0
         self.silent = 0
         """Those that were closed because nothing came, or nothing was taken."""
@@ -56,6 +57,18 @@ class Door:
     def leave(self) -> None:
         """A connection is lost."""
         self.open -= 1
+        self._left.set()
+
+    async def emptied(self, timeout_s: float) -> bool:
+        """Returns when no connection is there any more; False after the timeout."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.open:
+                    self._left.clear()
+                    await self._left.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def silence(self, transport: asyncio.Transport) -> None:
         """Closes a connection on which nothing moves."""

@@ -7,7 +7,9 @@ what is malformed, unusual, too large or too early is judged in one place only, 
 """
 
 import asyncio
+import contextlib
 import re
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
@@ -132,19 +134,51 @@ class Front:
         self._second = 0
         self._date = b""
         self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
+        """Of a port that is shared: the same socket as the server's."""
         self.connections: set[Connection] = set()
         self.closing = False
+        self.draining = False
+        """Every answer is the last one on its connection."""
 
-    async def start(self, host: str, port: int, backlog: int) -> None:
-        """Listens. OSError if the port is taken."""
+    async def start(self, host: str, port: int, backlog: int, *, shared: bool = False) -> None:
+        """Listens; on a `shared` port beside other processes of this user that share it. OSError if it is taken."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self), host, port, backlog=backlog)
+        if not shared:
+            self._server = await loop.create_server(lambda: Connection(self), host, port, backlog=backlog)
+            return
+        sock = _shared(host, port)
+        self._listening = sock.dup()
+        self._server = await loop.create_server(lambda: Connection(self), sock=sock, backlog=backlog)
 
     @property
     def port(self) -> int:
         """Where it listens."""
         assert self._server is not None, "started"
         return int(self._server.sockets[0].getsockname()[1])
+
+    async def drain(self, timeout_s: float) -> None:
+        """Takes no more connections. Those that are here, and those that were made and not taken yet, are served until
+        each was told with an answer that it is the last one. Returns when none is left, or after the timeout."""
+        self.draining = self._guard.leaving = True
+        if self._server is not None:
+            self._server.close()
+        if self._listening is not None:
+            await self._take_all(self._listening)
+        await self.door.emptied(timeout_s)
+
+    async def _take_all(self, listening: socket.socket) -> None:
+        """The kernel resets what was made and is not taken when a socket is closed; others that share the port do not
+        get it."""
+        loop = asyncio.get_running_loop()
+        listening.setblocking(False)
+        taken = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                taken.append(listening.accept()[0])
+        listening.close()
+        for sock in taken:
+            await loop.connect_accepted_socket(lambda: Connection(self), sock)
 
     async def close(self, timeout_s: float) -> None:
         """Listens no more, waits for what is being answered, and closes the connections that are here."""
@@ -172,6 +206,8 @@ class Front:
         name, handler = self._routes[request.path]
         answer = await self._guard.plain(name, handler(request.headers, request.body))
         head, body = answer if isinstance(answer, tuple) else shown(answer)
+        if self.draining:
+            head += b"Connection: close\r\n"
         return b"%bDate: %b\r\n\r\n%b" % (head, self._now(), body)
 
     def hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
@@ -186,6 +222,20 @@ class Front:
         if second != self._second:
             self._second, self._date = second, formatdate(second, usegmt=True).encode()
         return self._date
+
+
+def _shared(host: str, port: int) -> socket.socket:
+    """A socket on a port that several processes listen on. OSError if one of them does not share it."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 class Connection(asyncio.Protocol):
@@ -253,7 +303,7 @@ class Connection(asyncio.Protocol):
         transport.write(answer)
         self._moved_at = self._loop.time()
         self._patience_s = limits.KEEP_ALIVE_S
-        if self._front.closing:
+        if self._front.closing or self._front.draining:
             transport.close()
         elif self._early:
             self._hand_over(self._early)

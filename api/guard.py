@@ -42,6 +42,8 @@ class Guard:
         self._count = 0
         self._access_log = access_log
         self._refuse_dc_header = refuse_dc_header
+        self.leaving = False
+        """Every answer from now on is the last one on its connection."""
         self._places = Places(metrics, in_flight_max, bodies_bytes_max, bodies_bytes_of_one_max or bodies_bytes_max)
 
     def bounded(self, name: str, handler: Handler, body_bytes_max: int = limits.REQUEST_BYTES_MAX) -> Handler:
@@ -82,8 +84,8 @@ class Guard:
             answer = self.problem(error, f"{request.method} {request.path}")
         except Exception as error:
             answer = self.problem(error, f"{request.method} {request.path}")
-        if request.method == "CONNECT":
-            answer.force_close()  # readers do not agree on where such a request ends
+        if self.leaving or request.method == "CONNECT":
+            answer.force_close()  # readers do not agree on where a CONNECT ends
         if self._access_log:
             line = {"method": request.method, "path": request.path, "status": answer.status}
             log.info("%s", json.dumps(line | {"ms": round((perf_counter() - started) * 1000, 2)}))

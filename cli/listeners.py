@@ -3,14 +3,15 @@
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from api.app import PARTS
 from api.door import Door
-from api.front import Front
+from api.front import Front, Plain
+from api.guard import Guard
 from cli.settings import Listen
 from core import limits
 from core.errors import ConfigError
@@ -51,11 +52,27 @@ async def open_public(
     runner: web.AppRunner, where: Listen, door: Door, serves: Callable[[], bool], wall: Clock
 ) -> Front:
     """Plain writes are answered in front of the framework. ConfigError if the port can't be had."""
-    server, parts = runner.server, runner.app[PARTS]
+    parts = runner.app[PARTS]
+    return await open_front(runner, where, door, serves, wall, parts.guard, parts.plain)
+
+
+async def open_front(
+    runner: web.AppRunner,
+    where: Listen,
+    door: Door,
+    serves: Callable[[], bool],
+    wall: Clock,
+    guard: Guard,
+    plain: Mapping[str, Plain],
+    *,
+    shared: bool = False,
+) -> Front:
+    """As `open_public`; `shared`: several processes listen on the port."""
+    server = runner.server
     assert server is not None, "set up"
-    front = Front(parts.plain, parts.guard, door.watched(server), serves, wall, door)
+    front = Front(plain, guard, door.watched(server), serves, wall, door)
     with _listening(where):
-        await front.start(where.host, where.port, BACKLOG)
+        await front.start(where.host, where.port, BACKLOG, shared=shared)
     return front
 
 

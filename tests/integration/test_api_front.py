@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -327,3 +328,67 @@ async def test_a_connection_without_requests_is_closed_in_the_end(
         assert await silent.reader.read() == b""
         assert await after_one.reader.read() == b""
     assert not world.front.connections
+
+
+async def drained(api: ApiDc) -> tuple[World, asyncio.Task[None], list[Client]]:
+    """A front on a shared port that begins to drain while three connections wait in the kernel to be taken."""
+    runner = api.http.server.runner
+    assert runner is not None and runner.server is not None
+    door = Door(100, Metrics())
+    front = Front(api.parts.plain, api.parts.guard, door.watched(runner.server), lambda: True, wall_clock_ms, door)
+    await front.start("127.0.0.1", 0, 64, shared=True)
+    world = World(api, front, front.port)
+    world.ada = api.user("Uada")
+    # Nothing of the loop runs meanwhile, so nothing is taken.
+    sockets = [socket.create_connection(("127.0.0.1", front.port)) for _ in range(3)]
+    draining = asyncio.create_task(front.drain(10))
+    clients = []
+    for sock in sockets:
+        sock.setblocking(False)
+        clients.append(Client(*await asyncio.open_connection(sock=sock)))
+    return world, draining, clients
+
+
+async def test_who_drains_answers_whoever_had_connected_and_says_that_it_is_the_last_answer() -> None:
+    async with api_dc() as api:
+        await api.sign_up("Uada", "Ugrace")
+        world, draining, clients = await drained(api)
+        me = f"GET /v1/me HTTP/1.1\r\nHost: planb\r\nAuthorization: Bearer {world.ada.token}\r\n\r\n".encode()
+        for client, data in zip(clients, (world.post(), me, world.post(b"{", raw=b"{")), strict=True):
+            assert not draining.done()
+            shown = await client.ask(data)
+            assert shown.headers["Connection"] == "close"
+            assert await client.reader.read() == b"", "and it is"
+            client.writer.close()
+        async with asyncio.timeout(5):
+            await draining
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", world.port)
+        await world.front.close(1)
+
+
+async def test_several_share_a_port_and_who_does_not_share_is_refused() -> None:
+    async with api_dc() as api:
+        await api.sign_up("Uada", "Ugrace")
+        fronts = []
+        port = 0
+        for _ in range(2):
+            runner = api.http.server.runner
+            assert runner is not None and runner.server is not None
+            front = Front(
+                api.parts.plain, api.parts.guard, runner.server, lambda: True, wall_clock_ms, Door(9, Metrics())
+            )
+            await front.start("127.0.0.1", port, 64, shared=True)
+            port = front.port
+            fronts.append(front)
+        alone = Front(api.parts.plain, api.parts.guard, runner.server, lambda: True, wall_clock_ms, Door(9, Metrics()))
+        with pytest.raises(OSError, match="in use"):
+            await alone.start("127.0.0.1", port, 64)
+        await fronts[0].drain(1)
+        client = Client(*await asyncio.open_connection("127.0.0.1", port))
+        world = World(api, fronts[1], port)
+        world.ada = api.user("Uada")
+        assert (await client.ask(world.post())).status == 200
+        client.writer.close()
+        await fronts[1].close(1)
+        await fronts[0].close(1)
