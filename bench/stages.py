@@ -131,7 +131,7 @@ class Stages:
         await self._prepare()
         signer = Signer(entropy(32))
         await self._parts.log.open(LANE, b"bench")
-        announcer = Announcer(self._parts.hot, self._parts.view, {LANE}, lambda owner: True)
+        announcer = Announcer(self._parts.hot.announce, self._parts.view, {LANE}, lambda owner: True)
         found = {"socket, HTTP, a task": await self._http()}
         stages: dict[str, Callable[[range], Awaitable[None]]] = {
             "token, X-Clock": self._authenticate,

@@ -1,6 +1,6 @@
 """What the broker is given by whoever composes a process."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from core import limits
@@ -22,6 +22,8 @@ class BrokerDeps:
     clock: Clock
     connections_max: int = limits.CONNECTIONS_MAX
     """Websockets at a time."""
+    listen: Callable[[], AsyncIterator[bytes]] | None = None
+    """As HotStore.listen, where what is announced does not come through the hot store."""
     heartbeat_s: int = limits.HEARTBEAT_S
     tick_s: float = 1.0
     """How often the epoch is looked at and a share of the connections gets its heartbeat."""

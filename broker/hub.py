@@ -150,7 +150,7 @@ class Hub:
     async def _listen(self) -> None:
         while True:
             try:
-                async for frame in self._deps.hot.listen():
+                async for frame in (self._deps.listen or self._deps.hot.listen)():
                     await self._heard(frame)
             except PlanBError as error:
                 log.warning("the subscription to updates was lost: %s", error)

@@ -23,6 +23,7 @@ from core.errors import Invalid, NotServing, Overloaded, PlanBError, TooMany, Un
 
 log = logging.getLogger(__name__)
 
+STREAM_PATHS = (("GET", "/v1/stream"), ("POST", "/v1/stream/ticket"))
 SECRETS = frozenset(("token", "access_token", "authorization", "bearer"))
 
 
@@ -33,8 +34,8 @@ def add_routes(app: web.Application, deps: BrokerDeps) -> Hub:
     """
     hub = Hub(deps)
     stream = _Stream(hub, deps)
-    app.router.add_get("/v1/stream", stream.connect)
-    app.router.add_post("/v1/stream/ticket", stream.ticket)
+    for (method, path), handler in zip(STREAM_PATHS, (stream.connect, stream.ticket), strict=True):
+        app.router.add_route(method, path, handler)
 
     async def life(_: web.Application) -> AsyncIterator[None]:
         await hub.start()

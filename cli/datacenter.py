@@ -12,8 +12,8 @@ import base64
 import json
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Container
+from typing import Any, ClassVar
 
 from aiohttp import web
 
@@ -23,14 +23,16 @@ from api.internal_auth import InternalAuth
 from api.operations import Other
 from api.sys_status import Status
 from broker.description import described as stream_described
+from broker.hub import Hub
 from cli import event_log, internal_side, objects, public_side, series, stores
 from cli import settings as configuration
 from cli.clock_watch import ClockWatch
 from cli.disks import Disks
 from cli.file_limit import make_room
-from cli.listeners import SHUTDOWN_S_MAX, open_public, open_sys, runner_of
+from cli.listeners import SHUTDOWN_S_MAX, open_public, open_sys
 from cli.measuring import Measuring
 from cli.membership import Membership
+from cli.process import Process
 from cli.serving import Serving
 from cli.settings import Listen, Settings
 from cli.writer_lane import WriterLane, who_knows
@@ -60,6 +62,7 @@ from snapshot.restore import ANCHORS, SERVE_AFTER
 from snapshot.target import unfinished
 from snapshot.trimmer import Trimmer
 from stores.adapters.hot_url import hot_at
+from stores.announce import Announce
 from stores.apply import Applier
 from stores.digest import digest
 from stores.view import StoreView
@@ -69,69 +72,51 @@ log = logging.getLogger(__name__)
 TICK_S = 1.0
 
 
-class Datacenter:
+class Datacenter(Process):
     """All services of a DC in one process. `start`, then `stop`; `failure` returns if it can't go on."""
 
+    role = "all"
+    serving: Serving
+    alone: ClassVar[bool] = True
+    """No other process of this DC writes."""
+
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        super().__init__(settings)
+        self.where = settings.public if self.role == "all" else settings.sys
         self._token_key = configuration.secret(settings.secrets.token_key_file)
         self._sys_key = configuration.secret(settings.secrets.sys_key_file)
         self._signer = Signer(configuration.secret(settings.secrets.signing_key_file))
-        self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.room = make_room()
         self._objects_unchecked = False
         """S3 did not answer."""
-        self._tasks: list[asyncio.Task[None]] = []
-        self._closers: list[Callable[[], Awaitable[None]]] = []
-        """Undo what `start` did, last first."""
+        self.hub: Hub | None = None
+        """Of the websockets that are here."""
         self.membership = self._member()
 
-    async def start(self) -> None:
+    async def _start(self) -> None:
         """Opens the stores, recovers, takes the lane, replicates and serves."""
-        try:
-            self._open_links()
-            await self._refuse_lost_objects()
-            await self._join()
-            await self._open_stores()
-            await self._build_state()
-            await self._build_upkeep()
-            self._build_listeners()
-            await self._listen_public()
-            await self.applier.start()
-            self._closers.append(self.applier.close)
-            await self._listen(self.sys, self.settings.sys)
-            self._spawn("replicator", self.replicator.run())
-            await self.writer.start(self._lane_taken)
-            self._closers.append(self.writer.close)
-            self._spawn("archiver", self.archiver.run())
-            self._spawn("tick", self._tick())
-            self._spawn("disks", self.disks.run())
-            if self.measuring:
-                self._spawn("measuring", self.measuring.sampler.run())
-                self._spawn("series", self.measuring.writer.run())
-            await self.membership.serves()
-            await self.serving.opened()
-        except BaseException:
-            await self.stop()
-            raise
-
-    async def stop(self) -> None:
-        """Drains and closes, in the reverse order of `start`."""
-        if self._tasks:  # else it did not come as far
-            self.serving.ends("stopping")
-            await self.membership.drains()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        while self._closers:
-            try:
-                await self._closers.pop()()
-            except PlanBError as error:
-                log.warning("while stopping: %s", error)
-
-    async def failure(self) -> BaseException:
-        """Waits until this process can't go on, and says why."""
-        return await asyncio.shield(self._failed)
+        self._open_links()
+        await self._refuse_lost_objects()
+        await self._join()
+        await self._open_stores()
+        await self._build_state()
+        await self._build_upkeep()
+        self._build_listeners()
+        await self._listen_public()
+        await self.applier.start()
+        self._closers.append(self.applier.close)
+        await self._listen(self.sys, self.settings.sys)
+        self._spawn("replicator", self.replicator.run())
+        await self.writer.start(self._lane_taken)
+        self._closers.append(self.writer.close)
+        self._spawn("archiver", self.archiver.run())
+        self._spawn("tick", self._tick())
+        self._spawn("disks", self.disks.run())
+        if self.measuring:
+            self._spawn("measuring", self.measuring.sampler.run())
+            self._spawn("series", self.measuring.writer.run())
+        await self.membership.serves()
+        await self.serving.opened()
 
     # -- building
 
@@ -143,6 +128,7 @@ class Datacenter:
             wall_ms=wall_clock_ms,
             entropy=entropy,
             on_lost=self._fail,
+            role=self.role,
         )
 
     def _open_links(self) -> None:
@@ -215,7 +201,7 @@ class Datacenter:
         self.view.dcs = frozenset(self.settings.names)
         self.archive = Archive(self.objects)
         incarnations = Incarnations(self.objects, dc.number)
-        self._own = WriterLane(dc.number, self.log, self.relational, self.messages, incarnations)
+        self._own = WriterLane(dc.number, self.log, self.relational, self.messages, incarnations, self.alone)
         others = {**self._peers, "archive": self.archive}
         await self._own.choose(others, self.clock.can_follow, self.membership.take_worker)
         self.lane = self._own.number
@@ -230,8 +216,9 @@ class Datacenter:
             codec=codec(),
             clock=self.clock,
             now_ms=wall_clock_ms,
-            own_lanes={self.lane},
-            heard=lambda owner: self.hub.hears(owner),
+            own_lanes=self._own_lanes(),
+            heard=self._heard,
+            announce=self._announcing(),
         )
         self._owner = entropy(8)
         self.writer = LaneWriter(
@@ -267,7 +254,7 @@ class Datacenter:
             event_log=self.log,
             past=self.past,
             verifier=self._verifier,
-            live=self._own.live,
+            live=self._live,
             held=lambda: held_down(progress.parked, ()),
             applied=lambda: {lane: mark.seq for lane, mark in progress.applied.items()},
             archive=self.archive,
@@ -321,7 +308,7 @@ class Datacenter:
             others=[Other(*one) for one in stream_described()],
             proxies=frozenset(map(str, self.settings.public.proxies)),
         )
-        self.public, self.hub = public_side.build(deps, streams_max=self.room.streams, gate=self.serving.gate)
+        self._build_public(deps)
         self.sys_metrics = internal_side.log_metrics(
             self.trimmer, self.past, self.collector, self.replicator, self.archiver, self.disks
         )
@@ -360,6 +347,9 @@ class Datacenter:
             metrics=self.sys_metrics,
         )
 
+    def _build_public(self, deps: PublicDeps) -> None:
+        self.public, self.hub = public_side.build(deps, streams_max=self.room.streams, gate=self.serving.gate)
+
     def _measure(self) -> None:
         metrics = self.sys_metrics
         metrics.stage("log", self.writer.append_times)
@@ -374,6 +364,7 @@ class Datacenter:
                 applier=self.applier,
                 writer=self.writer,
                 replicator=self.replicator,
+                service=self.role,
                 hub=self.hub,
                 public=self.public[PARTS].metrics,
                 now_ms=wall_clock_ms,
@@ -389,24 +380,24 @@ class Datacenter:
         await self.messages.flush()
         return (await digest(self.relational, self.messages)).shown()
 
+    # -- what differs where other processes of this datacenter write
+
+    def _own_lanes(self) -> Container[int]:
+        """Those that this DC writes, as its applier has to know them."""
+        return {self.lane}
+
+    def _live(self) -> frozenset[int]:
+        """Those that nobody else may write on."""
+        return self._own.live()
+
+    def _heard(self, owner: str) -> bool:
+        return self.hub is not None and self.hub.hears(owner)
+
+    def _announcing(self) -> Announce | None:
+        """How brokers are told; None: through the hot store."""
+        return None
+
     # -- running
-
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.append(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            log.error("%s broke", task.get_name(), exc_info=error)
-            self._fail(error)
-
-    def _fail(self, error: BaseException) -> None:
-        if self._tasks:  # else it did not come as far
-            self.serving.ends(str(error))
-        if not self._failed.done():
-            self._failed.set_result(error)
 
     async def _own_lane_conflict(self, lane: int, reason: str) -> None:
         await self._own.give_up()
@@ -448,8 +439,3 @@ class Datacenter:
         door = Door(self.room.public, self.public[PARTS].metrics)
         front = await open_public(runner, self.settings.public, door, lambda: self.serving.open, wall_clock_ms)
         self._closers.append(lambda: front.close(SHUTDOWN_S_MAX))
-
-    async def _runner(self, app: web.Application) -> web.AppRunner:
-        runner = await runner_of(app)
-        self._closers.append(runner.cleanup)
-        return runner

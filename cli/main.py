@@ -15,6 +15,7 @@ from cli.ending import Ended
 from core.errors import Invalid, PlanBError
 from stores.series import MEASURES
 
+ROLES = ("all", "sys", "api", "broker", "replicator", "cron", "push")
 Command = Callable[[argparse.Namespace], Awaitable[Any]]
 
 EPILOG = """exit codes:
@@ -35,7 +36,7 @@ async def _demo(args: argparse.Namespace) -> Any:
 async def _serve(args: argparse.Namespace) -> Any:
     from cli import serve
 
-    await serve.run(args.config)
+    await serve.run(args.config, args.role, args.port)
 
 
 async def _to_demo(args: argparse.Namespace) -> Any:
@@ -157,8 +158,9 @@ def parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     serve = _command(commands, "serve", "run the services of one datacenter")
-    serve.add_argument("role", choices=("all",), help="which services")
+    serve.add_argument("role", choices=ROLES, help="which services: all, or one of them beside `sys`")
     _config(serve)
+    serve.add_argument("--port", type=int, metavar="N", help="api, broker: listen there, not where the settings say")
     serve.set_defaults(run=_serve, log_level_else="info")
 
     trying = _command(commands, "try", "lines to paste while a demo runs: a token, curl, the websocket")

@@ -12,9 +12,6 @@ from stores.apply import Applier
 from stores.series import SeriesStore
 from stores.series_writer import SeriesWriter
 
-SERVICE = "all"
-"""The role of a process that is a whole datacenter."""
-
 
 class Measuring:
     """`sampler` and `writer` run side by side, each until it is cancelled; then `close` it."""
@@ -27,11 +24,13 @@ class Measuring:
         applier: Applier,
         writer: LaneWriter,
         replicator: Replicator,
-        hub: Hub,
+        service: str,
+        hub: Hub | None,
         public: Metrics,
         now_ms: Clock,
         steady_ms: Clock,
     ) -> None:
+        """`service`: the role of the process. `hub`: of one that has websockets."""
         self.writer = SeriesWriter(store)
         pushed = {"delivered": "deliveries", "told_to_fetch": "pokes", "closed_slow": "closed_slow"}
         sources = [
@@ -54,10 +53,13 @@ class Measuring:
                     "http": public.latency,
                 }
             ),
-            presence(lambda: (hub.sockets, hub.metrics()["users"])),
-            rates("push_result", {kind: partial(_read, hub, name) for kind, name in pushed.items()}),
         ]
-        self.sampler = Sampler(dc, SERVICE, sources, self.writer.put, now_ms=now_ms, steady_ms=steady_ms)
+        if hub is not None:
+            sources += [
+                presence(lambda: (hub.sockets, hub.metrics()["users"])),
+                rates("push_result", {kind: partial(_read, hub, name) for kind, name in pushed.items()}),
+            ]
+        self.sampler = Sampler(dc, service, sources, self.writer.put, now_ms=now_ms, steady_ms=steady_ms)
 
     def add_metrics(self, metrics: Metrics) -> None:
         """Whether all that is measured is also kept."""

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 CRON = "cron"
 """Whoever leads does what a datacenter does once."""
+RUN_IT = ("all", "sys")
+"""Roles of which one process at a time runs a datacenter."""
 FAREWELL_S_MAX = 2.0
 
 
@@ -36,8 +38,11 @@ class Membership:
         wall_ms: Clock,
         entropy: Entropy,
         on_lost: Callable[[LeaseLost], None],
+        role: str = "all",
+        public_url: str = "",
     ) -> None:
-        """`public_key`: this datacenter's own. `on_lost` is called when another process runs the datacenter now. For
+        """`public_key`: this datacenter's own. `public_url`: where clients reach this process, if it is not as the
+        settings say. `on_lost` is called when another process runs the datacenter now. For
         ConfigError see cli/coordination.py."""
         self._settings = settings
         self._public_key = public_key
@@ -45,11 +50,11 @@ class Membership:
         self._coordination = coordination.opened(settings.coordination, settings.dc.name, settings.stores.data_dir)
         member = Member(
             id=entropy(8).hex(),
-            role="all",
+            role=role,
             state="standby",
             host=socket.gethostname(),
             pid=os.getpid(),
-            public_url=f"http://{settings.public.host}:{settings.public.port}",
+            public_url=public_url or f"http://{settings.public.host}:{settings.public.port}",
             sys_url=f"http://{settings.sys.host}:{settings.sys.port}",
             since_ms=wall_ms(),
         )
@@ -74,6 +79,34 @@ class Membership:
         for one in self._map():
             await self._coordination.rechart(one)
 
+    async def join_beside(self) -> None:
+        """For a process that does not run the datacenter: returns when another one does, and takes others beside it.
+        ConfigError when its map is not that of the others."""
+        await self._lease.join()
+        told = ""
+        async for view in self._coordination.watch():
+            self._agree(view)
+            runs = view.held.get(PROCESS)
+            now = view.members.get(runs.member.id) if runs is not None else None
+            if now is not None and now.state == "serving" and now.role == "sys":
+                return
+            why = "nobody runs it" if now is None else f"{now.place} ({now.role}) is {now.state}"
+            if why != told:
+                told = why
+                log.warning("waits for `planb serve sys` of %s: %s", self._settings.dc.name, why)
+
+    def _agree(self, view: View) -> None:
+        """ConfigError where the map is another one; it is not this process's to change."""
+        found = list(differences(view.datacenters, {one.number: one for one in self._map()}))
+        if found:
+            raise ConfigError(f"the map ({self._shown}) is not that of these settings: {'; '.join(found)}")
+
+    @property
+    def sys_url(self) -> str:
+        """Where the process is reached that runs the datacenter, as far as is known."""
+        runs = self._lease.view.held.get(PROCESS) if self._lease.view is not None else None
+        return runs.member.sys_url if runs is not None else self._lease.member.sys_url
+
     async def take_worker(self, number: int) -> bool:
         """Leases a worker number; False if another process has it."""
         return self._lease.mine(await self._lease.take(worker(number)))
@@ -81,7 +114,8 @@ class Membership:
     async def serves(self) -> None:
         """It has started."""
         await self._lease.announce("serving")
-        self._lease.campaign(CRON)
+        if self._lease.member.role in RUN_IT:
+            self._lease.campaign(CRON)
 
     async def drains(self) -> None:
         """It leads nothing any more, and takes no new work. Where nobody can be told in time, the end of its session

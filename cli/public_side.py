@@ -1,41 +1,117 @@
-"""What a datacenter's clients talk to, put together: the REST application with the websocket in it."""
+"""What a datacenter's clients talk to, put together: the REST application with the websocket in it, or each alone."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import NamedTuple
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from api import health
 from api.app import PARTS, PublicDeps, create_public_app
+from api.cursors import Cursors
+from api.front import Plain
+from api.guard import Guard
+from api.health import Check
+from api.metrics import Metrics
+from api.tokens import Tokens
 from broker.deps import BrokerDeps
 from broker.hub import Hub
-from broker.routes import add_routes
+from broker.routes import STREAM_PATHS, add_routes
+from core.errors import NotFound
+from core.system import Clock, Entropy
+from stores.ports import HotStore
+from stores.view import StoreView
+
+
+class Built(NamedTuple):
+    """What a listener of one role needs."""
+
+    app: web.Application
+    guard: Guard
+    plain: Mapping[str, Plain]
+    """What is answered past the framework."""
 
 
 def build(deps: PublicDeps, *, streams_max: int, gate: Middleware) -> tuple[web.Application, Hub]:
     """`gate` lets nobody in before the datacenter serves."""
     app = create_public_app(deps)
     parts = app[PARTS]
-
-    async def verify(token: str) -> tuple[str, str]:
-        caller = await parts.tokens.authenticate(token)
-        return caller.user, caller.session
-
-    hub = add_routes(
-        app,
-        BrokerDeps(
-            hot=deps.hot,
-            view=deps.view,
-            verify_token=verify,
-            open_cursor=lambda user, cursor: parts.cursors.open(cursor, user).position(),
-            entropy=deps.entropy,
-            clock=deps.wall,
-            connections_max=streams_max,
-        ),
+    broker = _broker_deps(
+        parts.tokens, parts.cursors, deps.view, deps.hot, deps.hot.listen, streams_max, deps.entropy, deps.wall
     )
-    for name in hub.metrics():
-        parts.metrics.gauge(f"planb_stream_{name}", "Websockets: see docs/websocket.md.", _reader(hub, name))
+    hub = _add_streams(app, broker, parts.metrics)
     app.middlewares.append(gate)
     return app, hub
+
+
+def build_api(deps: PublicDeps, *, gate: Middleware) -> Built:
+    """REST alone. Who asks for the stream is told where it is not."""
+    app = create_public_app(deps)
+    parts = app[PARTS]
+
+    async def elsewhere(_: web.Request) -> web.StreamResponse:
+        raise NotFound("no websockets here: they are at the address of `planb serve broker`")
+
+    for method, path in STREAM_PATHS:
+        app.router.add_route(method, path, elsewhere)
+    app.middlewares.append(gate)
+    return Built(app, parts.guard, parts.plain)
+
+
+def build_broker(
+    *,
+    key: bytes,
+    view: StoreView,
+    hot: HotStore,
+    listen: Callable[[], AsyncIterator[bytes]],
+    checks: Mapping[str, Check],
+    gate: Middleware,
+    metrics: Metrics,
+    streams_max: int,
+    entropy: Entropy,
+    wall: Clock,
+) -> Built:
+    """Websockets alone. `key`: signs tokens and cursors. `listen`: everything that is announced."""
+    guard = Guard(metrics, entropy)
+    app = web.Application(middlewares=[guard.middleware])
+    tokens, cursors = Tokens(key, view, wall), Cursors(key)
+    _add_streams(app, _broker_deps(tokens, cursors, view, hot, listen, streams_max, entropy, wall), metrics)
+    health.add_routes(app, metrics, checks)
+    app.middlewares.append(gate)
+    return Built(app, guard, {})
+
+
+def _broker_deps(
+    tokens: Tokens,
+    cursors: Cursors,
+    view: StoreView,
+    hot: HotStore,
+    listen: Callable[[], AsyncIterator[bytes]],
+    streams_max: int,
+    entropy: Entropy,
+    wall: Clock,
+) -> BrokerDeps:
+    async def verify(token: str) -> tuple[str, str]:
+        caller = await tokens.authenticate(token)
+        return caller.user, caller.session
+
+    return BrokerDeps(
+        hot=hot,
+        view=view,
+        verify_token=verify,
+        open_cursor=lambda user, cursor: cursors.open(cursor, user).position(),
+        entropy=entropy,
+        clock=wall,
+        connections_max=streams_max,
+        listen=listen,
+    )
+
+
+def _add_streams(app: web.Application, deps: BrokerDeps, metrics: Metrics) -> Hub:
+    hub = add_routes(app, deps)
+    for name in hub.metrics():
+        metrics.gauge(f"planb_stream_{name}", "Websockets: see docs/websocket.md.", _reader(hub, name))
+    return hub
 
 
 def _reader(hub: Hub, name: str) -> Callable[[], float]:

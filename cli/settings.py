@@ -40,6 +40,14 @@ class Public(Listen):
     """Load balancers in front of it: the client's address is what they say in X-Forwarded-For."""
 
 
+class Broker(pydantic.BaseModel):
+    """The listener of `planb serve broker`: websockets, where they are a process of their own."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    host: str = "127.0.0.1"
+    port: int | None = pydantic.Field(None, ge=1, le=65535)
+
+
 class Dc(pydantic.BaseModel):
     """Who this datacenter is."""
 
@@ -135,6 +143,7 @@ class Settings(BaseSettings):
     )
     dc: Dc
     public: Public
+    broker: Broker = Broker()
     sys: Listen
     stores: Stores
     secrets: Secrets

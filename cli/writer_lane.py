@@ -29,6 +29,24 @@ async def who_knows(dc: int, others: Mapping[str, Knows]) -> str:
     return next((name for name, tops in answers.items() if any(Lane.of(lane).dc == dc for lane in tops)), "")
 
 
+async def lease_lane(
+    dc: int,
+    incarnation: int,
+    tops: Mapping[int, Top],
+    can_follow: Callable[[int], bool],
+    take_worker: Callable[[int], Awaitable[bool]],
+) -> tuple[int, set[int]]:
+    """The lane to write on, whose worker number is taken; and the numbers that others were found to have. Raises as
+    `choose_lane`, and what `take_worker` raises."""
+    leased: set[int] = set()
+    while True:
+        lane = choose_lane(dc, incarnation, tops, can_follow, leased)
+        worker = Lane.of(lane).worker
+        if await take_worker(worker):
+            return lane, leased
+        leased.add(worker)
+
+
 class WriterLane:
     """`choose` first; what it found is there afterwards."""
 
@@ -43,7 +61,10 @@ class WriterLane:
         relational: RelationalStore,
         messages: MessageStore,
         incarnations: Incarnations,
+        alone: bool = True,
     ) -> None:
+        """`alone`: no other process of this datacenter writes on lanes of its own."""
+        self._alone = alone
         self._dc = dc
         self._incarnations = incarnations
         self._log = event_log
@@ -63,13 +84,9 @@ class WriterLane:
         when every lane ends too far ahead, and what `take_worker` raises."""
         self.incarnation = await self._incarnation(others)
         tops = await self._log.tops()
-        leased: set[int] = set()
-        while True:
-            self.number = choose_lane(self._dc, self.incarnation, tops, can_follow, leased)
-            worker = Lane.of(self.number).worker
-            if await take_worker(worker):
-                break
-            leased.add(worker)
+        self.number, leased = await lease_lane(self._dc, self.incarnation, tops, can_follow, take_worker)
+        if not self._alone:
+            return
         ours = Lane.of(self.number)[:2]
         self._left = {
             lane: top.seq

@@ -415,6 +415,21 @@ SERIES_ANSWER_S_MAX = 5
 SERIES_CLOSE_S_MAX = 2
 """How long a process that ends tries to bring away what waits."""
 
+LINE_PULSE_MS = 1_000
+"""How often the process that applies tells the others of its datacenter how it is."""
+LINE_SILENCE_MS_MAX = 5_000
+"""After so long without a word their line counts as broken, and they keep no rows in memory."""
+LINE_AGAIN_MS_MAX = 250
+"""Between two tries to have a line."""
+LINE_WAITING_BYTES_MAX = 67_108_864
+"""What may wait to be told to one process; beyond it its line is closed."""
+LINE_ASKS_MAX = 8_192
+"""Of one process, at a time."""
+LINE_ANNOUNCED_MAX = 10_000
+"""Frames that a broker has not passed on; beyond it its clients are told to ask."""
+DRAIN_S_MAX = 5
+"""How long a process that ends waits for its clients' connections to come to an end."""
+
 DC_MAX = 31
 INCARNATION_MAX = 15
 WORKER_MAX = 127
@@ -433,6 +448,8 @@ def ticks(ms: int) -> int:
 assert CLOCK_SKEW_MS_MAX >= 2 * CLOCK_ERROR_MS_MAX + CARRY_MS_MAX
 assert CLOCK_SKEW_MS_MAX + CARRY_MS_MAX < LANE_AHEAD_MS_MAX
 assert LANE_BATCH_MAX <= LANE_QUEUE_MAX <= APPLY_QUEUE_MAX
+assert 2 * LINE_PULSE_MS < LINE_SILENCE_MS_MAX
+assert LANE_BATCH_BYTES_MAX < LINE_WAITING_BYTES_MAX
 # A tenth of the margin is enough for the drift of two clocks over the longest lease.
 assert 10 * LEASE_MS_MAX * CLOCK_DRIFT_PPM_MAX <= 1_000_000 * LEASE_MARGIN_MS
 # A renewal may fail as slowly as it likes, and the next one still comes before the holder stops.

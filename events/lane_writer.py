@@ -36,7 +36,7 @@ from events.codec import Codec, Opened, encode_opened
 from events.codec import codec as registered_codec
 from events.lane_batch import Batch, Group, Queue, Write, total
 from events.ports import EventLog, Top
-from events.record import GENESIS, KIND_EVENT, KIND_OPEN, Entry
+from events.record import GENESIS, KIND_EVENT, KIND_OPEN, Entry, Record
 from events.signing import Signer
 
 __all__ = ["Entry", "LaneWriter", "Write"]
@@ -122,6 +122,10 @@ class LaneWriter:
     def pending(self) -> int:
         """Records queued, under way, or durable and not applied yet; at most LANE_QUEUE_MAX."""
         return self._pending
+
+    def unapplied(self, through: int) -> list[Record]:
+        """The records that are durable and not applied yet, up to this seq."""
+        return [record for batch in self._durable for record in batch.records if record.seq <= through]
 
     # -- life
 

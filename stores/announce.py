@@ -7,7 +7,7 @@ Frames may be lost: clients notice by pts.
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 
 import msgspec
 
@@ -17,7 +17,6 @@ from core.messages import Row
 from stores import render
 from stores.feeding import Feeds
 from stores.plan import Planned
-from stores.ports import HotStore
 from stores.view import StoreView
 
 log = logging.getLogger(__name__)
@@ -29,13 +28,15 @@ PERSONAL = ("dialog", "contact")
 
 Heard = Callable[[str], bool]
 """Whether a broker of this DC has anybody for an owner's updates."""
+Announce = Callable[[bytes], Awaitable[None]]
+"""As HotStore.announce."""
 
 
 class Announcer:
     """Renders a batch's updates and announces them."""
 
-    def __init__(self, hot: HotStore, view: StoreView, own_lanes: Collection[int], heard: Heard) -> None:
-        self._hot = hot
+    def __init__(self, announce: Announce, view: StoreView, own_lanes: Container[int], heard: Heard) -> None:
+        self._announce = announce
         self._heard = heard
         self._view = view
         self._own_lanes = own_lanes
@@ -52,7 +53,7 @@ class Announcer:
         try:
             frame = await self._build(planned, sent, feeds, pts)
             if frame is not None:
-                await self._hot.announce(frame)
+                await self._announce(frame)
         except PlanBError as error:
             self.failed += 1
             log.warning("updates were not announced: %s", error)

@@ -15,7 +15,7 @@ What becomes of what was parked is in parking.py and drops.py.
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from time import perf_counter
 
 from core import limits
@@ -27,7 +27,7 @@ from core.system import Clock
 from events.codec import Codec
 from events.ports import LogReader, Top, Trimmed
 from events.record import Entry
-from stores.announce import Announcer, Heard
+from stores.announce import Announce, Announcer, Heard
 from stores.apply_queue import ApplyQueue
 from stores.drops import Drops
 from stores.fitness import refusal
@@ -62,10 +62,12 @@ class Applier:
         codec: Codec,
         clock: HybridClock,
         now_ms: Clock,
-        own_lanes: Collection[int],
+        own_lanes: Container[int],
         heard: Heard = lambda owner: True,
+        announce: Announce | None = None,
     ) -> None:
-        """`heard` says for whom updates are announced."""
+        """`own_lanes`: those that this DC writes. `heard` says for whom updates are announced; `announce` tells the
+        brokers, through the hot store unless it is given."""
         self._log = event_log
         self._relational = relational
         self._clock = clock
@@ -83,7 +85,7 @@ class Applier:
             planner=self._planner.again,
             now_ms=now_ms,
         )
-        self._announcer = Announcer(hot, view, own_lanes, heard)
+        self._announcer = Announcer(announce or hot.announce, view, own_lanes, heard)
         self._busy = asyncio.Lock()
         """Held by whoever writes: whom a batch feeds depends on what the ones before it have written."""
         self._parking = Parking(

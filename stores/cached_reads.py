@@ -21,6 +21,14 @@ class CachedReads:
         self._relational = relational
         self._cache = WeighedCache(limits.VIEW_CACHE_MAX, limits.VIEW_CACHE_BYTES_MAX)
         self._generation = 0
+        self.keeps = True
+        """False while nobody says what changes: then every read asks the store."""
+
+    def forget_all(self, keeps: bool) -> None:
+        """Nothing that was read until now is kept; what is read from now on is, if it `keeps`."""
+        self._generation += 1
+        self._cache.clear()
+        self.keeps = keeps
 
     def _forget(self, *keys: tuple[str, ...]) -> None:
         for key in keys:
@@ -38,7 +46,7 @@ class CachedReads:
 
     def _keep(self, generation: int, key: tuple[str, ...], value: Any) -> None:
         """What was read since `generation`, unless something was invalidated meanwhile."""
-        if generation == self._generation:
+        if generation == self._generation and self.keeps:
             self._cache.keep(key, value)
 
     async def _one(self, table: str, key: str, value: str, build: Callable[[dict[str, Any]], T]) -> T | None:

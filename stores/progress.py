@@ -41,8 +41,7 @@ class Progress:
         if mark.seq > self.applied.get(lane, NOWHERE).seq:
             self.applied[lane] = mark
             self._settle(lane)
-            self._moved.set()
-            self._moved = asyncio.Event()
+            self.tell()
 
     def park(self, lane: int, seq: int, id: int) -> None:
         """The event at `seq` can't be applied: V of the lane stands in front of the first parked one."""
@@ -53,6 +52,12 @@ class Progress:
         """It was applied or dropped after all."""
         self._parked.get(lane, {}).pop(seq, None)
         self._settle(lane)
+        self.tell()
+
+    def tell(self) -> None:
+        """Who waits for `moved` looks again."""
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     def _settle(self, lane: int) -> None:
         self._v[lane] = _contiguous(self.applied.get(lane, NOWHERE), self._parked.get(lane))
@@ -86,11 +91,15 @@ class Progress:
         return all(self.applied.get(lane, NOWHERE).seq >= seq for lane, seq in frontier.items())
 
     async def moved(self) -> None:
-        """Returns at the next advance."""
+        """Returns at the next advance, or when something is parked no more."""
         await self._moved.wait()
 
     def is_parked(self, lane: int, seq: int) -> bool:
         return seq in self._parked.get(lane, ())
+
+    def places(self) -> list[Place]:
+        """All that is parked."""
+        return [(lane, seq, id) for lane, ids in self._parked.items() for seq, id in ids.items()]
 
     @property
     def parked(self) -> dict[int, list[int]]:

@@ -17,6 +17,8 @@ from stores.own_view import OwnView, own_keys
 from stores.ports import HotStore, MessageStore, RelationalStore, Result, Scan, Stamped
 
 NOBODY: Mapping[str, Membership] = {}
+_BY_ONE = ("users", "sessions", "chats", "directs")
+"""Tables of which rows are kept by the first part of the key."""
 _PART = 1_000
 """Registers that are looked at in one go."""
 _STALE_MAX = 256
@@ -46,6 +48,8 @@ class StoreView(OwnView):
         """See core.action.View. Drops.forgo; the Applier sets this."""
         self.passed: Callable[[int, int], bool] = lambda lane, seq: False
         """Is the lane applied through there? The Applier sets this."""
+        self.told: Callable[[Sequence[Stamped]], None] | None = None
+        """Hears of what is invalidated, where other processes keep rows as well (stores/tidings.py)."""
         self._messages = messages
         self._hot = hot
 
@@ -193,8 +197,10 @@ class StoreView(OwnView):
 
     # -- cache
 
-    def invalidate(self, effects: Iterable[Stamped]) -> None:
+    def invalidate(self, effects: Sequence[Stamped]) -> None:
         """Forgets what these effects may have changed; called after they are committed."""
+        if self.told is not None:
+            self.told(effects)
         self._generation += 1
         for stamp, effect in effects:
             key = effect.key
@@ -206,7 +212,7 @@ class StoreView(OwnView):
                     kept.stale[user] = None
                     if len(kept.stale) > _STALE_MAX:
                         self._forget(("roll", chat))
-            elif effect.table in ("users", "sessions", "chats", "directs"):
+            elif effect.table in _BY_ONE:
                 self._forget((effect.table, str(key[0])))
             else:
                 self._forget(*own_keys(effect.table, key))
@@ -222,6 +228,12 @@ class StoreView(OwnView):
     async def _registers(self, where: dict[str, str], by: str) -> dict[str, Membership]:
         adds, left, kicked, seen, members = [await self._relational.rows(table, where) for table in MEMBER_TABLES]
         return registers.memberships(adds, left, kicked, seen, members, by)
+
+
+def is_kept(effect: Effect) -> bool:
+    """Is anything kept that this effect may change? `invalidate` looks at the first two parts of its key, and whether
+    it sets a role."""
+    return effect.table in MEMBER_TABLES or effect.table in _BY_ONE or bool(own_keys(effect.table, effect.key))
 
 
 def folded(rows: Sequence[Row]) -> list[Message]:

@@ -37,7 +37,7 @@ POINTS = (
     Point("apply: being decided", "stores.row_writer:RowWriter._decide", "await self._hot.decide("),
     Point("apply: rows on their way", "stores.row_writer:RowWriter._write_relational", "await self._relational.apply("),
     Point("apply: rows done, updates on their way", "stores.hot_writer:HotWriter.write", "await self._hot.apply("),
-    Point("apply done, announce on its way", "stores.announce:Announcer.announce", "await self._hot.announce("),
+    Point("apply done, announce on its way", "stores.announce:Announcer.announce", "await self._announce("),
     Point("frontier: moved on its own", "stores.row_writer:RowWriter.move", "await self._relational.apply("),
     Point("frontier: synced for the trimmer", "stores.row_writer:RowWriter.stored", "set_meta(_STORED"),
     Point("replication: on its way into the log", "replicator.intake:Intake._write", "await self._log.store(proven)"),

@@ -5,6 +5,7 @@ from typing import Any
 
 from api import sys_app
 from api.app import PARTS, create_public_app
+from api.line_wire import PATH as LINE
 from api.metrics import Metrics
 from api.operations import Other
 from broker import BrokerDeps, add_routes
@@ -46,7 +47,7 @@ def internal() -> set[Route]:
     nothing: Any = SimpleNamespace(actions=registry(), metrics=Metrics(), checks={})
     nothing.writes = SimpleNamespace(handler=lambda _: None)
     nothing.replicator = SimpleNamespace(names=None)
-    return {(method, path) for method, path, _ in sys_app._Routes(nothing).table()}
+    return {("GET", LINE), *((method, path) for method, path, _ in sys_app._Routes(nothing).table())}
 
 
 DOCUMENT, PUBLIC = public()
