@@ -57,6 +57,18 @@ class Profile(Answer):
     about: str
 
 
+HandleShown = Annotated[str | None, Field(description="The name by which everybody finds him; null for none")]
+
+
+class PublicProfile(Profile):
+    handle: HandleShown
+
+
+class Handle(Answer):
+    handle: str
+    user: Profile
+
+
 class DndSchedule(Answer):
     zone: str
     from_: Annotated[str, Field(alias="from")]
@@ -69,7 +81,7 @@ class Dnd(Answer):
     schedule: DndSchedule | None
 
 
-class Me(Profile):
+class Me(PublicProfile):
     dnd: Annotated[Dnd | None, Field(description="When I am not to be disturbed; null: nothing is set")]
     session: Annotated[str, Field(description="The session that the token belongs to")]
 
@@ -337,6 +349,14 @@ class DeviceUpdate(_Update):
     registered: bool
 
 
+class HandleUpdate(_Update):
+    """Whose a handle is that I have claimed."""
+
+    type: Literal["handle"]
+    handle: str
+    user: Annotated[UserId | None, Field(description="Null: it is free")]
+
+
 Update = Annotated[
     MessageUpdate
     | HiddenUpdate
@@ -348,7 +368,8 @@ Update = Annotated[
     | BlockUpdate
     | ContactUpdate
     | DndUpdate
-    | DeviceUpdate,
+    | DeviceUpdate
+    | HandleUpdate,
     Field(discriminator="type"),
 ]
 

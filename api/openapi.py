@@ -186,6 +186,7 @@ _TAGS = {
     "block": "user",
     "blocks": "user",
     "contact": "user",
+    "handle": "user",
     "device": "session",
     "devices": "session",
     "contacts": "user",

@@ -6,7 +6,7 @@ ids, recipients, bases and what the origin knew, all as *applied* there. Everywh
 pure: they read nothing but the event, so every DC does the same.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
@@ -14,6 +14,7 @@ import pydantic
 
 from core.contacts import Contact
 from core.event import Event
+from core.handles import Row as HandleRow
 from core.membership import Membership, Roll
 from core.messages import Message
 from core.tables import Effect
@@ -62,6 +63,7 @@ class Touch(msgspec.Struct, frozen=True, gc=False):
     "block"    user id of who blocks, user id of whom
     "dnd"      user id
     "device"   user id, the client's name for its device
+    "handle"   handle; also for all who have claimed it (stores/feeding.py)
     "contact"  user id of who wrote, user id of the other
     """
 
@@ -212,6 +214,15 @@ class View(Protocol):
 
     async def push_owner(self, token: str) -> tuple[tuple[str, str], int]:
         """(user, device) that the push token of this hash belongs to, and the stamp of that; 0: to nobody."""
+        ...
+
+    async def handle(self, handle: str) -> Sequence[HandleRow]:
+        """All claims and releases of it."""
+        ...
+
+    async def handles_of(self, user: str) -> list[str]:
+        """Those that are his, the one that he claimed last first: more than one only where he claimed in two DCs at
+        once."""
         ...
 
     async def direct(self, conversation: str) -> tuple[str, str] | None:

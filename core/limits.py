@@ -33,6 +33,10 @@ CONTACTS_OF_USER_MAX = 2_000
 """Contacts and requests, either way, that a user may come to by his own doing. Asked at the origin only."""
 CONTACTS_ASKED_MAX = 1_600
 """Those up to which others may ask him: whoever fills them does not keep him from asking others."""
+HANDLE_CLAIMS_OF_USER_MAX = 10
+"""Claims of one handle by one user, ever: each is a row, and whoever looks the handle up reads them all."""
+HANDLE_ROWS_MAX = 400
+"""Claims and releases of one handle by all, ever; then it stays with whom has it, and is nobody's where nobody has."""
 DEVICES_OF_USER_MAX = 50
 """Devices of a user that are registered at a time. Asked at the origin only, of those written last (PAGE_MAX)."""
 PUSH_TOKEN_CHARS_MAX = 2_048
@@ -461,6 +465,8 @@ assert 12 * TEXT_FIELD_CHARS_MAX + 1_024 < ANONYMOUS_BYTES_MAX < REQUEST_BYTES_M
 assert 3 * BODY_BYTES_MAX <= BODIES_BYTES_OF_ONE_MAX
 assert 4 * BODIES_BYTES_OF_ONE_MAX <= BODIES_BYTES_MAX
 assert 4 * PASSWORD_WAITING_OF_ADDRESS_MAX <= PASSWORD_WAITING_MAX
+# One user alone does not use up a handle.
+assert 20 * 2 * HANDLE_CLAIMS_OF_USER_MAX <= HANDLE_ROWS_MAX
 assert DEVICES_OF_USER_MAX <= PAGE_MAX
 assert CONTACTS_ASKED_MAX < CONTACTS_OF_USER_MAX
 assert SUPERGROUPS_ADDED_MAX < SUPERGROUPS_OF_USER_MAX

@@ -149,6 +149,11 @@ TABLES: dict[str, Table] = {
         {"token": T},
         {"owner": Column(Law.LWW, J, listed=False)},  # [user, device]
     ),
+    "handles": Table(  # claims and releases, folded by their ids (core/handles.py)
+        {"handle": T, "event": I},
+        {"user": Column(Law.INSERT, T), "kind": Column(Law.INSERT, T)},  # "claim" | "release"
+        pages=(("user", "event"),),
+    ),
     "read_marks": Table({"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)),
     "clear_marks": Table({"user": T, "conversation": T, "lane": I}, {"mark": Column(Law.MAX, I)}, by=("user",)),
     "drops": Table(  # what each datacenter says of a parked event: see core/drops.py

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from core import audience as audience_rule
 from core.action import Audience, Touch
+from core.handles import concerned, holder_of
 from core.ids import lane_of
 from core.membership import Membership
 from core.messages import Row
@@ -57,6 +58,9 @@ async def feeds_of(planned: Sequence[Planned], view: StoreView, v: Mapping[int, 
             owners = (*owners, audience.channel)
         owed = await _owed(audience, view, v) if audience.conversation is not None else ()
         for touch in item.touches:
+            if touch.type == "handle":
+                found.feeds.extend(await _of_handle(event.id, event.actor, touch, view))
+                continue
             entry = render.encode(event.id, touch)
             conversation = str(touch.ref[0]) if sends and touch.type == "message" else ""
             for owner in (touch.user,) if touch.user else (*owners, *owed):
@@ -95,6 +99,18 @@ def owed_of(row: Row, present: Mapping[str, Membership], v: Mapping[int, int]) -
     knew = {int(lane): id for lane, id in row.body.get("knew", {}).items()}
     audience = Audience(tuple(row.body.get("to", ())), row.conversation, knew)
     return _owed_among(audience, present, v)
+
+
+async def _of_handle(event: int, actor: str, touch: Touch, view: StoreView) -> list[Feed]:
+    """Everybody whose handle it is or was to be. Which claims there are, an event does not know: where a claim comes
+    that takes the name from another, that one is told. And who claims is told of the claim that has the name, under its
+    own id: he may come from a DC that did not have it yet."""
+    rows = await view.handle(str(touch.ref[0]))
+    found = [Feed(user, event, render.encode(event, touch), "") for user in sorted(concerned(rows) | {actor})]
+    owner = holder_of(rows)
+    if owner.user and owner.user != actor:
+        found.append(Feed(actor, owner.event, render.encode(owner.event, touch), ""))
+    return found
 
 
 async def _owed(audience: Audience, view: StoreView, v: Mapping[int, int]) -> list[str]:

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 from core import limits
 from core.action import DeviceView, DialogView, DraftView
 from core.contacts import Contact, contacts
+from core.handles import Row as HandleRow
+from core.handles import holder_of
 from stores import registers
 from stores.cached_reads import CachedReads
 from stores.ports import Scan
@@ -18,6 +20,8 @@ def own_keys(table: str, key: Sequence[str | int]) -> list[tuple[str, ...]]:
     """The entries of the cache that a changed row of a table may have made stale."""
     if table in ("dialogs", "drafts", "read_marks", "clear_marks"):
         return [(table, str(key[0]), str(key[1]))]
+    if table == "handles":
+        return [("handle", str(key[0]))]
     if table == "blocks":
         return [("blocks_of", str(key[0]))]
     if table == "contacts":
@@ -130,6 +134,22 @@ class OwnView(CachedReads):
         """See core.action.View."""
         rows = await self._relational.rows("push_tokens", {"token": token})
         return (tuple(rows[0]["owner"]), rows[0]["owner_at"]) if rows else (("", ""), 0)
+
+    async def handle(self, handle: str) -> Sequence[HandleRow]:
+        """See core.action.View."""
+
+        async def load() -> tuple[HandleRow, ...]:
+            rows = await self._relational.rows("handles", {"handle": handle})
+            return tuple(HandleRow(row["event"], row["user"], row["kind"]) for row in rows)
+
+        return await self._cached(("handle", handle), load)
+
+    async def handles_of(self, user: str) -> list[str]:
+        """See core.action.View. Looked for among what he wrote last: each claim gives up the one before."""
+        scan = Scan("event", limits.PAGE_MAX, newest_first=True)
+        rows = await self._relational.page("handles", {"user": user}, scan)
+        names = dict.fromkeys(row["handle"] for row in rows if row["kind"] == "claim")
+        return [name for name in names if holder_of(await self.handle(name)).user == user]
 
     async def read_mark(self, user: str, conversation: str) -> dict[int, int]:
         """lane -> greatest id read."""

@@ -11,6 +11,7 @@ import msgspec
 
 from core.action import DraftView, Touch
 from core.contacts import Contact
+from core.handles import holder_of
 from core.membership import Membership
 from core.messages import Row
 from stores.view import StoreView
@@ -92,6 +93,8 @@ async def _render(
         return head | {"dnd": await dnd(view, ref[0])}
     if entry.type == "device":
         return head | {"device": ref[1], "registered": bool((await view.device(ref[0], ref[1])).provider)}
+    if entry.type == "handle":
+        return head | {"handle": ref[0], "user": holder_of(await view.handle(ref[0])).user or None}
     session = await view.session(ref[0])
     return head | {"session": ref[0], "revoked": session is None or session.revoked}
 

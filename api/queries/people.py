@@ -13,8 +13,9 @@ from core import limits
 from core.access import kind_of
 from core.action import Request
 from core.actions.conversations import known_chat, owner_in_force, standing
-from core.actions.fields import ChatId, UserId
+from core.actions.fields import ChatId, Handle, UserId
 from core.errors import Forbidden, Invalid, NotFound
+from core.handles import holder_of
 from core.membership import Membership
 from core.system import Clock
 from stores import render
@@ -26,6 +27,10 @@ _LOCAL = "As this datacenter has applied it."
 
 class UserRequest(Request):
     user: UserId
+
+
+class HandleRequest(Request):
+    handle: Handle
 
 
 class ChatRequest(Request):
@@ -65,8 +70,19 @@ class People:
                 "A profile",
                 _LOCAL,
                 self.user,
-                answers.Profile,
+                answers.PublicProfile,
                 UserRequest,
+                (NotFound,),
+            ),
+            Read(
+                "handle.get",
+                "GET",
+                "/v1/handles/{handle}",
+                "Whose a handle is",
+                _LOCAL,
+                self.handle,
+                answers.Handle,
+                HandleRequest,
                 (NotFound,),
             ),
             Read(
@@ -126,7 +142,14 @@ class People:
     async def _profile(self, user: str) -> dict[str, Any]:
         if await self._view.user(user) is None:
             raise NotFound(f"there is no user {user}")
-        return await render.profile(self._view, user)
+        handles = await self._view.handles_of(user)
+        return await render.profile(self._view, user) | {"handle": handles[0] if handles else None}
+
+    async def handle(self, _: Call, request: HandleRequest) -> dict[str, Any]:
+        owner = holder_of(await self._view.handle(request.handle)).user
+        if not owner:
+            raise NotFound(f"nobody has the handle {request.handle}")
+        return {"handle": request.handle, "user": await render.profile(self._view, owner)}
 
     async def presence(self, _: Call, request: PresenceRequest) -> dict[str, Any]:
         users = request.users.split(",")

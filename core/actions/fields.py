@@ -88,6 +88,9 @@ Revision = Annotated[
 ]
 SessionId = Annotated[str, Field(pattern=r"^s[0-9]{1,19}$", description="Session id")]
 Device = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The client's name for its device")]
+Handle = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9_]{2,31}$", description="A name by which everybody finds its user")
+]
 Provider = Annotated[str, Field(pattern=r"^[a-z0-9._-]{1,32}$", description="Whose push service: apns, fcm, webpush …")]
 PushToken = Annotated[
     str, Field(pattern=rf"^[!-~]{{1,{limits.PUSH_TOKEN_CHARS_MAX}}}$", description="What the push service knows it by")

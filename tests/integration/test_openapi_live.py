@@ -70,7 +70,19 @@ async def test_every_operation_of_a_live_datacenter_answers_as_it_is_described(w
     await refusals(ada, grace, sent)
     page = await ada.call("POST", "/v1/updates", {"cursor": before, "limit": 100})
     shown = {item["update"]["type"] for item in page["updates"]}
-    assert shown >= {"message", "hidden", "chat", "member", "dialog", "user", "block", "contact", "dnd", "device"}
+    assert shown >= {
+        "message",
+        "hidden",
+        "chat",
+        "member",
+        "dialog",
+        "user",
+        "block",
+        "contact",
+        "dnd",
+        "device",
+        "handle",
+    }
     await ada.call("POST", "/v1/updates")
     for path in ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json"):
         await ada.call("GET", path)
@@ -98,6 +110,10 @@ async def people(ada: Caller, grace: Caller) -> None:
     await grace.call("POST", "/v1/messages", {"to": "Uada", "text": "hello?"}, 403)
     await ada.call("DELETE", "/v1/blocks/Ugrace")
     await ada.call("PUT", "/v1/me/dnd", {"until_ms": 1_900_000_000_000, "schedule": None})
+    await ada.call("PUT", "/v1/me/handle", {"handle": "ada_l"})
+    await grace.call("GET", "/v1/handles/ada_l")
+    await grace.call("PUT", "/v1/me/handle", {"handle": "ada_l"}, 409)
+    await ada.call("DELETE", "/v1/me/handle")
     await ada.call("PUT", "/v1/devices/phone", {"provider": "fcm", "token": "t1"})
     await ada.call("GET", "/v1/devices")
     await ada.call("DELETE", "/v1/devices/phone")

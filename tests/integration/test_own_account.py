@@ -1,5 +1,6 @@
 """What users set for themselves, over HTTP: alike in every datacenter, told to their devices and to nobody else."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -206,3 +207,38 @@ async def test_a_device_is_registered_at_home_and_its_token_goes_with_who_has_it
     await two.settle()
     assert (await here.ok("GET", "/v1/devices"))["devices"] == []
     assert (await here.call("DELETE", "/v1/devices/phone")).code == "not_found"
+
+
+def handles(updates: list[dict[str, Any]]) -> list[tuple[str, str | None]]:
+    return [(one["handle"], one["user"]) for one in updates if one["type"] == "handle"]
+
+
+async def test_who_loses_a_handle_is_told_wherever_he_is(two: Two) -> None:
+    ada = two.fra.user("Uada")
+    grace, moved = two.ams.user("Ugrace"), two.fra.user("Ugrace")
+    since = await cursor(ada)
+    await ada.ok("PUT", "/v1/me/handle", {"handle": "countess"})
+    await grace.ok("PUT", "/v1/me/handle", {"handle": "countess"})
+    assert (await grace.ok("GET", "/v1/me"))["handle"] == "countess"
+    at = await cursor(grace)
+    await two.fra.dc.pull(two.ams.dc)
+    # At fra, her claim came after the one that has the name, which her cursor does not cover.
+    assert ("countess", "Uada") in handles(await told(moved, at))
+    await two.settle()
+    assert handles(await told(grace, at)) == [("countess", "Uada")]
+    assert {user for _, user in handles(await told(ada, since))} == {"Uada"}
+    for where in two:
+        one = where.user("Ugrace")
+        assert (await one.ok("GET", "/v1/me"))["handle"] is None
+        assert (await one.ok("GET", "/v1/users/Uada"))["handle"] == "countess"
+        assert (await one.ok("GET", "/v1/handles/countess"))["user"]["id"] == "Uada"
+    assert (await grace.call("PUT", "/v1/me/handle", {"handle": "countess"})).code == "conflict"
+    await ada.ok("DELETE", "/v1/me/handle")
+    assert (await ada.call("GET", "/v1/handles/countess")).code == "not_found"
+    assert (await ada.call("PUT", "/v1/me/handle", {"handle": "No Name"})).fields == ["handle"]
+
+
+async def test_of_two_who_claim_a_handle_at_once_in_one_datacenter_one_is_refused(two: Two) -> None:
+    users = [two.fra.user(user) for user in ("Uada", "Ugrace", "Ulinus")]
+    claims = (user.call("PUT", "/v1/me/handle", {"handle": "first"}) for user in users)
+    assert sorted(reply.status for reply in await asyncio.gather(*claims)) == [200, 409, 409]

@@ -324,7 +324,10 @@ class User:
     def _rename(self) -> Any:
         """Or something else of one's own."""
         client, other = self.client, self._other()
-        match self.random.randrange(10):
+        match self.random.randrange(11):
+            case 10:
+                handle = f"name{self.random.randrange(3)}"
+                return self.random.choice((lambda: client.claim_handle(handle), client.release_handle))()
             case 8:
                 return client.set_dnd(self.random.choice((None, 2 * 10**12)))
             case 9:

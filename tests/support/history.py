@@ -31,7 +31,7 @@ class Step(NamedTuple):
     wait_ms: int
 
 
-STEP_MAX = Step(op=35, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
+STEP_MAX = Step(op=36, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
 
 
 def random_steps(seed: int, count: int) -> list[Step]:
@@ -153,6 +153,10 @@ class History:
                 self._block(step, who, whom)
             case 33:
                 self._contact(step, who, whom)
+            case 36 if step.what % 3:
+                self._write(step, "handle.claim", who, {"handle": f"name{step.what % 2}"})
+            case 36:
+                self._write(step, "handle.release", who, {})
             case 34:
                 dnd = {"until_ms": step.what or None, "schedule": NIGHT if step.lane else None}
                 self._write(step, "user.dnd", who, dnd)

@@ -7,6 +7,8 @@ from core.action import ChatView, DeviceView, DialogView, DraftView, Parking, Po
 from core.contacts import Contact, contacts
 from core.drops import dropped
 from core.fold import State
+from core.handles import Row as HandleRow
+from core.handles import holder_of
 from core.ids import lane_of
 from core.membership import Membership, Roll
 from core.messages import Message, Row, fold
@@ -86,6 +88,15 @@ class StateView:
     async def push_owner(self, token: str) -> tuple[tuple[str, str], int]:
         row = self._one("push_tokens", token=token)
         return (tuple(row["owner"]), row["owner_at"]) if row else (("", ""), 0)
+
+    async def handle(self, handle: str) -> list[HandleRow]:
+        rows = self.state.rows("handles", {"handle": handle})
+        return [HandleRow(row["event"], row["user"], row["kind"]) for row in rows]
+
+    async def handles_of(self, user: str) -> list[str]:
+        rows = sorted(self.state.rows("handles", {"user": user}), key=lambda row: -row["event"])
+        names = dict.fromkeys(row["handle"] for row in rows if row["kind"] == "claim")
+        return [name for name in names if holder_of(await self.handle(name)).user == user]
 
     async def direct(self, conversation: str) -> tuple[str, str] | None:
         row = self._one("directs", conversation=conversation)

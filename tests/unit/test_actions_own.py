@@ -7,6 +7,7 @@ from core.action import Touch
 from core.actions.devices import token_hash
 from core.contacts import Contact
 from core.errors import AccountFull, Conflict, Forbidden, Invalid, NotFound
+from core.handles import holder_of
 from tests.support.mesh import ACTIONS, run
 from tests.support.rules import A, B, C, D, World
 
@@ -268,3 +269,60 @@ def test_devices_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     world.do("device.register", A, device="phone", provider="fcm", token="t1")
     world.do("device.register", A, device="phone", provider="fcm", token="t2")
     world.refused(AccountFull, "device.register", A, device="pad", provider="fcm", token="t3")
+
+
+# -- handles
+
+
+def handle_owner(world: World, dc: int, handle: str = "ada") -> str:
+    return holder_of(run(world.dcs[dc].view.handle(handle))).user
+
+
+def test_of_two_claims_in_two_datacenters_the_earlier_one_has_the_name_everywhere(world: World) -> None:
+    world.do("handle.claim", A, dc=0, handle="ada")
+    world.do("handle.claim", B, dc=1, handle="ada")
+    assert (handle_owner(world, 0), handle_owner(world, 1)) == (A, B)
+    world.settle()
+    assert (handle_owner(world, 0), handle_owner(world, 1)) == (A, A)
+
+
+def test_a_claim_that_had_lost_does_not_come_to_life_when_the_name_gets_free(world: World) -> None:
+    world.do("handle.claim", A, dc=0, handle="ada")
+    world.do("handle.claim", B, dc=1, handle="ada")
+    world.settle()
+    world.do("handle.release", A, dc=0)
+    world.settle()
+    assert (handle_owner(world, 0), handle_owner(world, 1)) == ("", "")
+    world.do("handle.claim", B, dc=1, handle="ada")
+    world.settle()
+    assert (handle_owner(world, 0), handle_owner(world, 1)) == (B, B)
+
+
+def test_a_claim_gives_up_what_its_user_had_and_takes_nothing_from_others(world: World) -> None:
+    world.do("handle.claim", A, handle="ada")
+    world.refused(Conflict, "handle.claim", A, handle="ada")
+    world.refused(Conflict, "handle.claim", B, handle="ada")
+    world.refused(NotFound, "handle.release", B)
+    world.do("handle.claim", A, handle="ada_l")
+    assert run(world.dcs[0].view.handles_of(A)) == ["ada_l"]
+    world.do("handle.claim", B, handle="ada")
+    assert (handle_owner(world, 0), handle_owner(world, 0, "ada_l")) == (B, A)
+
+
+def test_handles_that_one_user_claimed_in_two_datacenters_are_both_given_up_by_the_next_claim(world: World) -> None:
+    world.do("handle.claim", A, dc=0, handle="ada")
+    world.do("handle.claim", A, dc=1, handle="ada_l")
+    world.settle()
+    assert run(world.dcs[0].view.handles_of(A)) == ["ada_l", "ada"]
+    world.do("handle.claim", A, dc=0, handle="lovelace")
+    world.settle()
+    for dc in (0, 1):
+        assert [handle_owner(world, dc, one) for one in ("ada", "ada_l", "lovelace")] == ["", "", A]
+
+
+def test_a_handle_is_not_used_up_by_one_user(world: World) -> None:
+    for _ in range(limits.HANDLE_CLAIMS_OF_USER_MAX):
+        world.do("handle.claim", A, handle="ada")
+        world.do("handle.release", A)
+    world.refused(AccountFull, "handle.claim", A, handle="ada")
+    world.do("handle.claim", B, handle="ada")

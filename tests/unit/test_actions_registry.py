@@ -24,7 +24,7 @@ ROWS = {
     "group.create", "supergroup.create", "group.update", "member.add", "member.join", "member.leave", "member.kick",
     "member.role", "group.dissolve", "parked.drop", "dialog.mark_unread", "draft.set", "draft.clear",
     "block.set", "block.clear", "contact.request", "contact.accept", "contact.delete", "user.dnd",
-    "device.register", "device.forget",
+    "device.register", "device.forget", "handle.claim", "handle.release",
 }  # fmt: skip
 """The rows of the table of write primitives that there are so far, as the design names them."""
 
@@ -32,7 +32,7 @@ OPERATORS = {"parked.drop"}
 """They concern no user."""
 
 UPDATES = {
-    "message", "hidden", "chat", "member", "dialog", "user", "session", "block", "contact", "dnd", "device",
+    "message", "hidden", "chat", "member", "dialog", "user", "session", "block", "contact", "dnd", "device", "handle",
 }  # fmt: skip
 """The types of updates that clients know."""
 

@@ -84,6 +84,17 @@ class Account:
         async for one in self._pages("/v1/contacts", "contacts", {"state": state} if state else {}):
             yield Contact.of(one)
 
+    async def claim_handle(self, handle: str, *, key: str = "") -> Receipt:
+        """And give up the one before. Should somebody have claimed it earlier elsewhere, an update `handle` says so."""
+        return await self._write("PUT", "/v1/me/handle", {"handle": handle}, key=key)
+
+    async def release_handle(self, *, key: str = "") -> Receipt:
+        return await self._write("DELETE", "/v1/me/handle", key=key)
+
+    async def find(self, handle: str) -> Profile:
+        """Whose a handle is."""
+        return Profile.of((await self._transport.call("GET", f"/v1/handles/{part(handle)}")).body["user"])
+
     async def dnd(self) -> Json | None:
         """When I am not to be disturbed: {"until_ms", "schedule"}."""
         found: Json | None = (await self._transport.call("GET", "/v1/me")).body["dnd"]

@@ -98,6 +98,8 @@ def about(update: Json) -> Key:
         return (kind, update["session"])
     if kind == "contact":
         return (kind, update["contact"]["user"]["id"])
+    if kind == "handle":
+        return (kind, update["handle"])
     if kind == "dnd":
         return (kind,)
     if kind == "device":

@@ -264,6 +264,7 @@ class Update:
     session  {"session", "revoked"}      block    {"user", "blocked"}
     contact  {"contact": {"user": …, "state", "since"}}
     dnd      {"dnd"}                     device   {"device", "registered"}
+    handle   {"handle", "user"}
     reset    {}: more was trimmed than updates can tell; load again
     """
 
