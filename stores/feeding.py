@@ -32,7 +32,7 @@ _MEMBERSHIP = ("member_adds", "member_left", "member_kicked")
 class Feeds(NamedTuple):
     feeds: list[Feed]
     back_feeds: list[Feed]
-    """Messages that were here before; the store looks whether a member was fed one already."""
+    """What was here before; the store looks whether somebody was fed it already."""
 
 
 def changed_groups(planned: Iterable[Planned]) -> dict[str, None]:
@@ -59,7 +59,7 @@ async def feeds_of(planned: Sequence[Planned], view: StoreView, v: Mapping[int, 
         owed = await _owed(audience, view, v) if audience.conversation is not None else ()
         for touch in item.touches:
             if touch.type == "handle":
-                found.feeds.extend(await _of_handle(event.id, event.actor, touch, view))
+                await _of_handle(found, event.id, event.actor, touch, view)
                 continue
             entry = render.encode(event.id, touch)
             conversation = str(touch.ref[0]) if sends and touch.type == "message" else ""
@@ -101,16 +101,16 @@ def owed_of(row: Row, present: Mapping[str, Membership], v: Mapping[int, int]) -
     return _owed_among(audience, present, v)
 
 
-async def _of_handle(event: int, actor: str, touch: Touch, view: StoreView) -> list[Feed]:
+async def _of_handle(found: Feeds, event: int, actor: str, touch: Touch, view: StoreView) -> None:
     """Everybody whose handle it is or was to be. Which claims there are, an event does not know: where a claim comes
     that takes the name from another, that one is told. And who claims is told of the claim that has the name, under its
     own id: he may come from a DC that did not have it yet."""
     rows = await view.handle(str(touch.ref[0]))
-    found = [Feed(user, event, render.encode(event, touch), "") for user in sorted(concerned(rows) | {actor})]
+    for user in sorted(concerned(rows) | {actor}):
+        found.feeds.append(Feed(user, event, render.encode(event, touch), ""))
     owner = holder_of(rows)
     if owner.user and owner.user != actor:
-        found.append(Feed(actor, owner.event, render.encode(owner.event, touch), ""))
-    return found
+        found.back_feeds.append(Feed(actor, owner.event, render.encode(owner.event, touch), ""))
 
 
 async def _owed(audience: Audience, view: StoreView, v: Mapping[int, int]) -> list[str]:

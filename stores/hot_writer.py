@@ -112,7 +112,7 @@ class HotWriter:
             if not self._complete:
                 await self.rebuild(applied, v)
             feeds = await feeding.feeds_of(items, self._view, v_after)
-            feeds = Feeds([], feeds.feeds)
+            feeds = Feeds([], [*feeds.feeds, *feeds.back_feeds])
             await self._back_feed(feeds, {**feeding.changed_groups(items), **groups}, {}, v_after)
             found = hot_changes(items)
             try:

@@ -124,6 +124,8 @@ class Shots:
             return rng.choice(known.ids)
         if name == "emoji":
             return rng.choice((b"ok", b"%F0%9F%91%8D", b"x"))
+        if name in ("device", "handle"):
+            return b"name%d" % rng.randrange(3)
         if name == "limit":
             return b"%d" % rng.randrange(1, 8)
         if name == "for":

@@ -406,7 +406,10 @@ async def test_a_broken_wire_is_no_failure_of_ours(
 # -- all routes
 
 
-FILLED = {"peer": "Ugrace", "chat": "G1", "user": "Ugrace", "message": "123", "session": "s1", "emoji": "x"}
+FILLED = {
+    "peer": "Ugrace", "chat": "G1", "user": "Ugrace", "message": "123", "session": "s1", "emoji": "x",
+    "device": "phone", "handle": "nobodys",
+}  # fmt: skip
 
 
 def filled(path: str, **others: str) -> str:
@@ -435,8 +438,15 @@ async def test_every_route_refuses_a_stranger_and_the_dc_header(api: ApiDc, ada:
     assert await unchanged(api) == before
 
 
-OPEN_TO_ALL = {("POST", "/v1/chats/{chat}/join"), ("GET", "/v1/users/{user}")}
-"""Whoever knows a chat's id may join it; profiles are shown to every user."""
+OPEN_TO_ALL = {
+    ("POST", "/v1/chats/{chat}/join"),
+    ("GET", "/v1/users/{user}"),
+    ("PUT", "/v1/blocks/{user}"),
+    ("GET", "/v1/blocks/{user}"),
+    ("PUT", "/v1/devices/{device}"),
+}
+"""Whoever knows a chat's id may join it; profiles are shown to every user; whom one blocks, and one's devices,
+are one's own."""
 
 
 @pytest.mark.parametrize("kind", ["direct", "group", "supergroup"])

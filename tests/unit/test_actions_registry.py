@@ -96,7 +96,7 @@ def test_the_example_is_a_valid_request(action: type[Action]) -> None:
     sent = set(example_of(action))
     body = {f.alias or n for n, f in action.Request.model_fields.items() if f.is_required()} - sent
     assert not body, f"the example lacks {body}"
-    assert request.model_fields_set
+    assert request.model_fields_set or not action.Request.model_fields
 
 
 @EACH
