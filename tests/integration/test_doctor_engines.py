@@ -296,15 +296,22 @@ async def test_s3_that_may_only_be_read_and_one_that_is_gone(tmp_path: Path, sea
 
 
 async def test_storage_that_ignores_conditions_is_found_out() -> None:
-    class Careless(MemoryObjects):
+    class Overwriting(MemoryObjects):
         async def put_new(self, key: str, data: bytes) -> bool:
+            fresh = not await self.exists(key)
             await self.put(key, data)
+            return fresh
+
+    class Promising(MemoryObjects):
+        async def put_new(self, key: str, data: bytes) -> bool:
+            await super().put_new(key, data)
             return True
 
-    notes = Notes("objects")
-    await storage._tried(Careless(), "s3://x", True, notes)
-    (one,) = notes.found
-    assert one.exit_code == ConfigError.exit_code and "ignores conditional puts" in one.fact
+    for store in (Overwriting(), Promising()):
+        notes = Notes("objects")
+        await storage._tried(store, "s3://x", True, notes)
+        (one,) = notes.found
+        assert one.exit_code == ConfigError.exit_code and "ignores conditional puts" in one.fact
 
 
 # -- TDengine
