@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import doctor, text
+from cli import doctor, event_log, hot_state, text
 from cli.checks import others
 from cli.checks.notes import Notes
 from cli.main import main, parser
@@ -196,6 +196,9 @@ async def test_a_password_that_is_wrong_or_missing_is_known_from_a_server_that_i
         findings = await found(settings, which)
         if said == "s3cret\n":
             assert all_ok(findings)
+            opened = await event_log.opened(settings) if which == "log" else hot_state.opened(settings)
+            assert await (opened.tops() if which == "log" else opened.epoch()) in ({}, None), "as `serve` opens it"
+            await opened.close()
             continue
         one = worst(findings)
         assert one.exit_code == ConfigError.exit_code
