@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from cli.settings import load
 from cli.settings_files import unusable
 from cli.settings_keys import dotted
 from cli.settings_sources import Found, Wrong, listed, read
@@ -38,13 +39,12 @@ def _check(args: argparse.Namespace, found: Found) -> dict[str, Any]:
 
 def _show(args: argparse.Namespace, found: Found) -> dict[str, Any]:
     """Every setting in force. None of them is a secret: those are in files, of which only the names are known here."""
-    if found.settings is None or found.wrong:
-        raise ConfigError(f"{args.config}: {'; '.join(map(str, found.wrong))}")
+    settings = load(args.config)
     return {
         "config": str(args.config),
         "settings": [
             {"key": dotted(place), "value": value, "source": source}
             | ({"variable": variable} if source == "environment" else {})
-            for place, value, source, variable in listed(found.sources, found.settings)
+            for place, value, source, variable in listed(found.sources, settings)
         ],
     }

@@ -175,12 +175,13 @@ class Settings(BaseSettings):
 
 def load(path: Path) -> Settings:
     """Reads and checks a settings file, and the environment over it. ConfigError names all that is wrong, field by
-    field; `planb config check` also says what to write."""
+    field; its member `wrong` says what to write, as `planb config check` does."""
     from cli.settings_sources import read  # it knows this module
 
     found = read(path)
     if found.settings is None or found.wrong:
-        raise ConfigError(f"{path}: {'; '.join(map(str, found.wrong))}")
+        wrong = [one._asdict() for one in found.wrong]
+        raise ConfigError(f"{path}: {'; '.join(map(str, found.wrong))}", wrong=wrong)
     return found.settings
 
 

@@ -30,6 +30,9 @@ def of_problem(error: PlanBError) -> list[str]:
     found = error.members.get("damages")
     if error.code == LogUnavailable.code:
         return ["  next: start the log's Valkey: docs/operations.md, A Valkey is down"]
+    wrong = error.members.get("wrong")
+    if isinstance(wrong, list):
+        return [f"  {one['key']} → {one['write']}" for one in wrong if one["write"] and one["key"]]
     return damages.lines(found) if isinstance(found, list) else []
 
 

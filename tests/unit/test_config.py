@@ -253,6 +253,22 @@ def test_check_finds_the_own_key_at_a_peer(tmp_path: Path, capsys: pytest.Captur
     assert "✗ peers.iad.public_key: it is this datacenter's own" in capsys.readouterr().out
 
 
+def test_every_command_says_what_to_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, changed(stores__log_url=None, stores__log_ur="redis://x"))
+    for words in (["doctor"], ["status"], ["config", "show"]):
+        assert main([*words, "--config", str(path), "--json"]) == 8
+        said = capsys.readouterr()
+        first, *others = said.err.splitlines()
+        assert first.startswith(
+            f"planb {words[0]}: {path}: stores.log_url: is missing; stores.log_ur: there is no such"
+        )
+        assert others == [
+            '  stores.log_url → for example stores.log_url = "redis://127.0.0.1:6379/0"',
+            "  stores.log_ur → stores.log_url instead",
+        ]
+        assert [one["key"] for one in json.loads(said.out)["wrong"]] == ["stores.log_url", "stores.log_ur"]
+
+
 @pytest.mark.parametrize("content", ["[dc", None, "\udcff"])
 def test_what_is_no_settings_file_is_said_so(
     tmp_path: Path, content: str | None, capsys: pytest.CaptureFixture[str]
