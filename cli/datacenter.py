@@ -24,7 +24,7 @@ from api.operations import Other
 from api.sys_status import Status
 from broker.description import described as stream_described
 from broker.hub import Hub
-from cli import event_log, internal_side, objects, public_side, series, stores
+from cli import event_log, hot_state, internal_side, objects, public_side, series, stores
 from cli import settings as configuration
 from cli.clock_watch import ClockWatch
 from cli.disks import Disks
@@ -61,7 +61,6 @@ from snapshot.past import LogWithPast
 from snapshot.restore import ANCHORS, SERVE_AFTER
 from snapshot.target import unfinished
 from snapshot.trimmer import Trimmer
-from stores.adapters.hot_url import hot_at
 from stores.announce import Announce
 from stores.apply import Applier
 from stores.digest import digest
@@ -188,7 +187,7 @@ class Datacenter(Process):
         self._closers.append(close)
         self.messages = await stores.messages(self.settings)
         self._closers.append(self.messages.close)
-        self.hot = hot_at(self.settings.stores.hot_url)
+        self.hot = hot_state.opened(self.settings)
         self._closers.append(self.hot.close)
         self.log = await event_log.opened(self.settings)
         self._closers.append(self.log.close)

@@ -16,7 +16,7 @@ from api.door import Door
 from api.internal_auth import InternalAuth
 from api.line import SysLine
 from api.metrics import Metrics
-from cli import event_log, public_side, stores
+from cli import event_log, hot_state, public_side, stores
 from cli import settings as configuration
 from cli.edge_serving import EdgeServing
 from cli.file_limit import make_room
@@ -37,7 +37,6 @@ from events.record import Entry
 from events.signing import Signer
 from replicator.link import open_session
 from replicator.names import DcNames
-from stores.adapters.hot_url import hot_at
 from stores.read_elsewhere import ReadElsewhere
 from stores.tidings import Mirror, Pulse
 from stores.view import StoreView
@@ -106,7 +105,7 @@ class Edge(Process):
         self._closers.append(relational.close)
         messages = await stores.messages(self.settings)
         self._closers.append(messages.close)
-        self.hot = hot_at(self.settings.stores.hot_url)
+        self.hot = hot_state.opened(self.settings)
         self._closers.append(self.hot.close)
 
         async def written() -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import aiohttp
 import pytest
@@ -231,6 +232,48 @@ async def test_a_doctor_beside_a_datacenter_that_runs(planet: Planet, config: tu
         planet.heal("fra", "iad")
 
 
+async def test_servers_that_want_a_password_are_given_the_one_in_the_file(
+    planet: Planet, config: tuple[str, str], tmp_path: Path
+) -> None:
+    site = planet.site("fra")
+    before = site.settings.read_text()
+    file = tmp_path / "password"
+    file.touch(mode=0o600)
+    file.write_text("p:w@1/2\n")
+    await site.process.stop()
+    for port in (site.ports.log, site.ports.hot):
+        await said(f"redis://127.0.0.1:{port}/0", "CONFIG", "SET", "requirepass", "p:w@1/2")
+    try:
+        shut = await planb("doctor", *config, "--json")
+        assert shut.code == 8
+        assert {one["check"] for one in shut.json["checks"] if "let us in" in one["fact"]} == {"log", "hot"}
+        files = f'[secrets]\nlog_password_file = "{file}"\nhot_password_file = "{file}"\n'
+        site.settings.write_text(before.replace("[secrets]\n", files))
+        await site.start()
+        await site.ready()
+        assert (await planb("doctor", *config, "--json")).code == 0
+        assert (await planb("rebuild", "hot", *config)).code == 0
+        shown = await planb("config", "show", *config)
+        assert "p:w@1/2" not in shown.out and str(file) in shown.out
+    finally:
+        await site.process.stop()
+        for port in (site.ports.log, site.ports.hot):
+            await said(f"redis://:p%3Aw%401%2F2@127.0.0.1:{port}/0", "CONFIG", "SET", "requirepass", "")
+        site.settings.write_text(before)
+        await site.start()
+        await site.ready()
+
+
+async def said(url: str, *words: str) -> Any:
+    """What a Valkey answers."""
+    wire = Wire(url, connections_max=1, connect_s=1.0, answer_s=1.0)
+    try:
+        (answer,) = await wire.ask(words)
+    finally:
+        await wire.close()
+    return answer
+
+
 async def test_hot_state_that_was_spoilt_is_rebuilt_by_a_command(planet: Planet, config: tuple[str, str]) -> None:
     token = await user(planet, "Udora")
     ports = planet.site("fra").ports
@@ -247,13 +290,10 @@ async def test_hot_state_that_was_spoilt_is_rebuilt_by_a_command(planet: Planet,
         await dora.send("Udora", "a note")
     before = await notes()
     assert len(before) == 1
-    wire = Wire(f"redis://127.0.0.1:{ports.hot}/0", connections_max=1, connect_s=1.0, answer_s=1.0)
-    try:
-        (keys,) = await wire.ask(("KEYS", "*Udora*"))
-        assert keys
-        await wire.ask(("DEL", *keys))
-    finally:
-        await wire.close()
+    hot = f"redis://127.0.0.1:{ports.hot}/0"
+    keys = await said(hot, "KEYS", "*Udora*")
+    assert keys
+    await said(hot, "DEL", *keys)
     assert await notes() == [], "nothing notices it by itself"
     found = await planb("rebuild", "hot", *config, "--json")
     assert (found.code, found.err) == (0, "")
@@ -318,7 +358,8 @@ async def test_a_process_that_can_not_serve_says_why(planet: Planet, tmp_path: P
     keyless = tmp_path / "keyless.toml"
     keyless.write_text(good.replace("token.key", "absent.key"))
     apart = tmp_path / "apart.toml"  # with fra's own lease it would stand by
-    apart.write_text(f'{good}\n[coordination]\ndir = "{tmp_path / "coordination"}"\n')
+    assert "[coordination]\n" in good
+    apart.write_text(good.replace("[coordination]\n", f'[coordination]\ndir = "{tmp_path / "coordination"}"\n'))
     without_key, taken = await asyncio.gather(
         planb_process("serve", "all", "--config", str(keyless)),
         planb_process("serve", "all", "--config", str(apart)),
