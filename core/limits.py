@@ -324,6 +324,8 @@ TOKEN_DAYS = 30
 REQUESTS_IN_FLIGHT_MAX = 2_000
 """Requests one API process works on at a time, those whose body is still coming left out; beyond it 503 with
 Retry-After."""
+TICK_REQUESTS_MAX = 100
+"""Single writes that came at one time and are done in one go."""
 BODY_WAIT_MS_MAX = 10_000
 """How long a body may take to arrive."""
 KEEP_ALIVE_S = 75
@@ -373,6 +375,9 @@ SEGMENT_BYTES_MAX = 16_777_216
 """Of a segment before compression; it may be exceeded by one record."""
 SEGMENTS_SMALL_MAX = 32
 """Small segments in a row at the end of a lane's archive before they are merged."""
+SEGMENT_MERGED_BELOW = 1_250
+"""Records of a segment that is not small: at such a rate merging would read and write all once more, for at most a
+quarter of the objects."""
 ARCHIVE_INTERVAL_MS = 500
 """How long the archiver collects before it seals: what a burnt DC may lose that no other DC held."""
 ARCHIVE_WAIT_S_MAX = 60
@@ -473,7 +478,7 @@ assert SUPERGROUPS_ADDED_MAX < SUPERGROUPS_OF_USER_MAX
 # A chat's number and a position in it, in base64; the rest is V's.
 assert (8 + 5) * SUPERGROUPS_OF_USER_MAX * 4 // 3 < CURSOR_CHARS_MAX * 2 // 3
 assert KEPT_MAX + SUPERGROUPS_OF_USER_MAX + SUPERGROUP_ADD_MAX + 8 * BATCH_MESSAGES_MAX < JSON_VALUES_MAX
-assert BATCH_MESSAGES_MAX <= LANE_BATCH_MAX
+assert max(BATCH_MESSAGES_MAX, TICK_REQUESTS_MAX) <= LANE_BATCH_MAX
 assert REPLAY_POSTS_MAX * REPLAY_BODY_BYTES_MAX < SYS_BODIES_BYTES_MAX
 # In the log nothing is escaped; beside its text a message has recipients and what its origin knew.
 assert 2 * BATCH_MESSAGES_MAX * MESSAGE_BYTES_MAX <= LANE_BATCH_BYTES_MAX <= REPLAY_BYTES_MAX
@@ -501,6 +506,7 @@ assert PULL_BYTES_MAX <= REPLAY_BYTES_MAX
 # Replay leaves room for our own writes.
 assert 2 * REPLAY_POSTS_MAX * REPLAY_RECORDS_MAX <= APPLY_QUEUE_MAX
 assert PULL_RECORDS_MAX <= SEGMENT_RECORDS_MAX
+assert 4 * SEGMENT_MERGED_BELOW == SEGMENT_RECORDS_MAX
 assert CHUNK_ROWS_MEAN < CHUNK_ROWS_MAX
 # There is time to act: a queue of segments or of rows does not use it up.
 assert 16 * SEGMENT_BYTES_MAX <= DISK_FREE_BYTES_MIN

@@ -37,13 +37,16 @@ class Archiver:
         interval_ms: int = limits.ARCHIVE_INTERVAL_MS,
         records_max: int = limits.SEGMENT_RECORDS_MAX,
         small_max: int = limits.SEGMENTS_SMALL_MAX,
+        merged_below: int = limits.SEGMENT_MERGED_BELOW,
     ) -> None:
+        """A segment of `merged_below` records is not small."""
         self._log = log
         self._objects = objects
         self._anchors = dict(anchors or {})
         self._interval_s = interval_ms / 1_000
         self._records_max = records_max
         self._small_max = small_max
+        self._large = min(records_max, merged_below)
         self._archive = Archive(objects)
         self._busy = asyncio.Lock()
         self._tops: dict[int, Top] = {}
@@ -52,6 +55,8 @@ class Archiver:
         """Lanes whose log was found to agree with the archive."""
         self._small: dict[int, list[Span]] = {}
         """Per lane the segments at its end that may still be merged."""
+        self._ended: dict[int, list[list[Span]]] = {}
+        """Per lane those that no more will follow, to be merged now."""
         self._stopped: dict[int, PlanBError] = {}
         self._unmerged: dict[int, PlanBError] = {}
         self._failed: PlanBError | None = None
@@ -122,6 +127,7 @@ class Archiver:
             _log.error("segments of lane %d can not be merged: %s", lane, error.detail)
             self._unmerged[lane] = error
             self._small[lane] = []
+            self._ended.pop(lane, None)
         return sealed
 
     # -- sealing
@@ -210,6 +216,7 @@ class Archiver:
                 await self._delete(covered)
         for span in chosen:
             self._note(span)
+        self._ended.pop(lane, None)  # as they were left: a start reads no more of an archive than its end
         return (await self._load(chosen[-1])).top
 
     async def _load(self, span: Span) -> Segment:
@@ -223,17 +230,27 @@ class Archiver:
     # -- merging
 
     def _note(self, span: Span) -> None:
-        """A new last segment: nothing before a full one can be merged any more."""
-        if span.size >= self._records_max:
-            self._small[span.lane] = []
-        else:
-            self._small[span.lane].append(span)
+        """A new last segment. A large one stays as it is: reading it again costs more than an object less saves."""
+        run = self._small.setdefault(span.lane, [])
+        if span.size < self._large:
+            run.append(span)
+            return
+        if len(run) > 1:
+            self._ended.setdefault(span.lane, []).append(run)
+        self._small[span.lane] = []
 
     async def _merge(self, lane: int) -> None:
-        """Merges the small segments at the lane's end, if there are too many, into as few as the bounds allow."""
+        """Merges what small segments stand before a large one, and those at the lane's end if there are too many."""
+        for ended in self._ended.pop(lane, ()):
+            await self._into_few(ended)
         run = self._small.get(lane, [])
-        if len(run) <= self._small_max:
-            return
+        if len(run) > self._small_max:
+            last = await self._into_few(run)
+            self._small[lane] = []
+            self._note(last)
+
+    async def _into_few(self, run: list[Span]) -> Span:
+        """Merges neighbours into as few segments as the bounds allow; the last one."""
         group: list[Segment] = []
         for span in run:
             segment = await self._load(span)
@@ -243,9 +260,7 @@ class Archiver:
                 await self._replace(group)
                 group = []
             group.append(segment)
-        last = await self._replace(group)
-        self._small[lane] = []
-        self._note(last)
+        return await self._replace(group)
 
     async def _replace(self, group: list[Segment]) -> Span:
         """One segment instead of several: the new one first, then the old ones go."""

@@ -431,6 +431,25 @@ async def test_small_segments_are_merged_when_there_are_too_many() -> None:
     assert max(sizes) <= 20
 
 
+async def test_what_is_large_is_not_read_again_to_be_merged_and_ends_a_run_of_small_ones() -> None:
+    log, objects = MemoryLog(), MemoryObjects()
+    archiver = Archiver(log, objects, records_max=20, small_max=4, merged_below=5)
+    for size in (2, 5, 1, 2, 6, 5, 4, 4, 4):
+        await grow(log, LANE, size)
+        await archiver.seal()
+    assert [span.size for key in await keys(objects) if (span := Span.of(key))] == [2, 5, 3, 6, 5, 4, 4, 4]
+    await grow(log, LANE, 4)
+    await archiver.seal()
+    await grow(log, LANE, 4)
+    await archiver.seal()
+    await same(Archive(objects), log)
+    assert [span.size for key in await keys(objects) if (span := Span.of(key))] == [2, 5, 3, 6, 5, 20]
+    restarted = Archiver(log, objects, records_max=20, small_max=4, merged_below=5)
+    await grow(log, LANE, 1)
+    await restarted.seal()
+    assert [span.size for key in await keys(objects) if (span := Span.of(key))] == [2, 5, 3, 6, 5, 20, 1]
+
+
 async def test_a_merge_respects_the_bound_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SEGMENT_BYTES_MAX", 400)
     log, objects = MemoryLog(), MemoryObjects()
