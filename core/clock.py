@@ -34,12 +34,19 @@ class HybridClock:
         bound other DCs rely on (`clock_skew_ms_max` + `carry_ms_max`). Whether the wall clock is trusted is for
         `check` to say: a lane is opened all the same.
         """
+        return self.take_many(lane, 1)[0]
+
+    def take_many(self, lane: int, count: int) -> list[int]:
+        """As `take` so many times at one moment: consecutive ids, or none."""
+        if not count:
+            return []
         wall = ids.tick_at(self._wall())
-        tick = max(wall, self._tick) + 1
-        if tick - wall > limits.ticks(limits.CLOCK_SKEW_MS_MAX + limits.CARRY_MS_MAX):
-            raise ClockRefused(_carried(_ms(tick - wall)))
-        self._tick = tick
-        return ids.make_id(tick, lane)
+        first = max(wall, self._tick) + 1
+        last = first + count - 1
+        if last - wall > limits.ticks(limits.CLOCK_SKEW_MS_MAX + limits.CARRY_MS_MAX):
+            raise ClockRefused(_carried(_ms(last - wall)))
+        self._tick = last
+        return [ids.make_id(tick, lane) for tick in range(first, last + 1)]
 
     def see(self, id: int) -> bool:
         """Moves the clock beyond `id`. False, and no move, when it lies further ahead than the bound.

@@ -33,6 +33,25 @@ def test_ids_increase_strictly_even_when_the_wall_clock_steps_back(steps: list[i
         last = taken
 
 
+@given(st.lists(st.tuples(st.integers(-300, 300), st.integers(0, 300)), max_size=20))
+def test_many_ids_are_those_that_as_many_takes_give(steps: list[tuple[int, int]]) -> None:
+    wall = Wall()
+    singly, at_once = HybridClock(wall), HybridClock(wall)
+    for step, count in steps:
+        wall.now_ms = max(START_MS - 400, min(START_MS + 60, wall.now_ms + step))
+        assert at_once.take_many(LANE, count) == [singly.take(LANE) for _ in range(count)]
+
+
+def test_many_ids_are_refused_together_and_the_clock_stands() -> None:
+    clock = HybridClock(Wall())
+    bound = limits.ticks(limits.CLOCK_SKEW_MS_MAX + limits.CARRY_MS_MAX)
+    with pytest.raises(ClockRefused):
+        clock.take_many(LANE, bound + 1)
+    assert len(clock.take_many(LANE, bound)) == bound
+    with pytest.raises(ClockRefused):
+        clock.take(LANE)
+
+
 @given(st.integers(0, limits.CLOCK_SKEW_MS_MAX), st.integers(0, 0xFFFF), st.integers(0, 0xFFFF))
 def test_an_effect_is_greater_than_its_cause_on_any_lane(ahead_ms: int, lane: int, other: int) -> None:
     cause = ids.make_id(ids.tick_at(START_MS + ahead_ms), other)
