@@ -30,6 +30,7 @@ from core import limits
 from core.action import Action
 from core.clock import HybridClock
 from core.system import Clock, Entropy
+from stores.at_hand import AtHand, at_hand
 from stores.ports import HotStore
 from stores.progress import Progress
 from stores.view import StoreView
@@ -96,6 +97,7 @@ def create_public_app(deps: PublicDeps) -> web.Application:
         dc=deps.dc,
         lane_writer=deps.lane_writer,
         view=deps.view,
+        at_hand=at_hand(deps.view),
         results=deps.hot,
         stored=deps.view,
         progress=deps.progress,
@@ -123,7 +125,7 @@ def create_public_app(deps: PublicDeps) -> web.Application:
     for place, actions in grouped(deps.actions.values(), "public").items():
         handlers[place] = routes.handler(actions)
         if place[0] == "POST" and is_plain(actions):
-            plain[place[1]] = routes.plain_handler(actions[0])
+            plain[place[1]] = routes.plain(actions[0], AtHand(deps.view).session_now)
     reads = _reads(deps, tokens, cursors, writes)
     read_routes = ReadRoutes(calls, clock)
     body_bytes_max = {("POST", BATCH_PATH): limits.BODY_BYTES_MAX}

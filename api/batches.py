@@ -146,15 +146,16 @@ class Batch:
         await self._commit(writes)
 
     async def _earlier(self, wanted: Sequence[_Wanted]) -> dict[int, Result | Exception | None]:
-        """What earlier calls under the same keys answered, asked for together."""
+        """What earlier calls under the same keys answered, asked for together: an error is that of all."""
         keyed = [one for one in wanted if one.key]
-        asked = (self._writes.results.result(self._caller.user, one.key) for one in keyed)
-        found: dict[int, Result | Exception | None] = {}
-        for one, result in zip(keyed, await asyncio.gather(*asked, return_exceptions=True), strict=True):
-            if isinstance(result, BaseException) and not isinstance(result, Exception):
-                raise result
-            found[one.at] = result
-        return found
+        if not keyed:
+            return {}
+        found: Sequence[Result | Exception | None]
+        try:
+            found = await self._writes.results.results_of([(self._caller.user, one.key) for one in keyed])
+        except Exception as error:
+            found = [error] * len(keyed)
+        return {one.at: result for one, result in zip(keyed, found, strict=True)}
 
     async def _commit(self, writes: Sequence[tuple[int, Write]]) -> None:
         if not writes:

@@ -19,7 +19,7 @@ from api.clock_header import HEADER as X_CLOCK
 from api.clock_header import ClockHeader
 from api.cursors import Cursors
 from api.decoding import refused
-from api.tokens import Caller, Tokens
+from api.tokens import Caller, SessionNow, Tokens
 from core import ids, limits
 from core.action import Position
 from core.errors import Forbidden, NotFound, NotYetHere, PlanBError
@@ -80,6 +80,13 @@ class Calls:
 
         `headers` has the names as they are written above."""
         caller = NOBODY if public else await self._tokens.of_header(headers.get("Authorization"))
+        return self._call(headers, caller)
+
+    def now(self, headers: Mapping[str, str], session: SessionNow, now_ms: int) -> Call:
+        """As `of` at once, or what `session` raises."""
+        return self._call(headers, self._tokens.now(headers.get("Authorization"), session, now_ms))
+
+    def _call(self, headers: Mapping[str, str], caller: Caller) -> Call:
         clock = headers.get(X_CLOCK)
         cursor = headers.get("X-Cursor")
         key = headers.get("Idempotency-Key")

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import cast
+from time import perf_counter
+from typing import Any, Protocol, cast
 
 import msgspec
 from aiohttp import web
@@ -25,8 +26,24 @@ from core.system import Clock
 
 Wire = tuple[bytes, bytes]
 """Head, without the date and the empty line, and body of an answer."""
-Plain = Callable[[Mapping[str, str], bytes], Awaitable[Wire]]
-"""Headers, by the names in `HEADERS`, and body -> the answer from `ok`. Raises as any handler."""
+
+
+class Plain(Protocol):
+    """Who answers the plain requests of a path. Headers come by their names in `HEADERS`, answers from `ok`."""
+
+    async def alone(self, headers: Mapping[str, str], body: bytes) -> Wire:
+        """One request. Raises as any handler."""
+        ...
+
+    def begin(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Any | None:
+        """One that is to be answered with others of its tick, up to where it waits: something for `finish`, which has
+        to follow at once. None if it has to be answered alone: nothing has happened. Raises as any handler."""
+        ...
+
+    async def finish(self, begun: Sequence[Any]) -> Sequence[Wire | Exception]:
+        """The answers of those that were begun, or what a handler would have raised."""
+        ...
+
 
 HEADERS = (
     "Authorization", "Content-Length", "Idempotency-Key", "Prefer", "X-Clock", "X-Cursor",
@@ -140,6 +157,9 @@ class Front:
         self.closing = False
         self.draining = False
         """Every answer is the last one on its connection."""
+        self._tick: list[Asked] = []
+        """What has come in this tick of the loop."""
+        self._answering: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str, port: int, backlog: int, *, shared: bool = False) -> None:
         """Listens; on a `shared` port beside other processes of this user that share it. OSError if it is taken."""
@@ -185,12 +205,10 @@ class Front:
         self.closing = True
         if self._server is not None:
             self._server.close()
-        busy = [connection.task for connection in self.connections if connection.task is not None]
         for connection in list(self.connections):
-            if connection.task is None:
+            if not connection.busy:
                 connection.end()
-        if busy:
-            await asyncio.wait(busy, timeout=timeout_s)
+        await self.answered(timeout_s)
         for connection in list(self.connections):
             connection.end()
 
@@ -201,14 +219,83 @@ class Front:
         request = self._reader.read(data)
         return request if request is not None and request.path in self._routes else None
 
-    async def answer(self, request: Request) -> bytes:
-        """The whole answer. Raises nothing but what ends the process."""
-        name, handler = self._routes[request.path]
-        answer = await self._guard.plain(name, handler(request.headers, request.body))
-        head, body = answer if isinstance(answer, tuple) else shown(answer)
-        if self.draining:
-            head += b"Connection: close\r\n"
-        return b"%bDate: %b\r\n\r\n%b" % (head, self._now(), body)
+    async def answered(self, timeout_s: float) -> None:
+        """Returns when all that came in has its answer, or the time is up."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout_s
+        self._begin()
+        while self._answering and (left := end - loop.time()) > 0:
+            await asyncio.wait(self._answering, timeout=left)
+
+    def ask(self, connection: "Connection", request: Request) -> None:
+        """The connection gets its answer, together with what else comes in this tick."""
+        self._guard.enter_plain()
+        if not self._tick:
+            asyncio.get_running_loop().call_soon(self._begin)
+        self._tick.append((connection, request))
+
+    def _begin(self) -> None:
+        tick, self._tick = self._tick, []
+        by_path: dict[str, list[Asked]] = {}
+        for asked in tick:
+            by_path.setdefault(asked[1].path, []).append(asked)
+        for path, all_asked in by_path.items():
+            for at in range(0, len(all_asked), limits.TICK_REQUESTS_MAX):
+                self._run(self._together(path, all_asked[at : at + limits.TICK_REQUESTS_MAX]))
+
+    def _run(self, answering: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(answering)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _together(self, path: str, tick: Sequence["Asked"]) -> None:
+        """Answers them all. Raises nothing but what ends the process."""
+        began, now_ms = perf_counter(), self._wall()
+        name, plain = self._routes[path]
+        connections: list[Connection] = []
+        all_begun: list[Any] = []
+        refused: list[tuple[Connection, Exception]] = []
+        for connection, request in tick:
+            try:
+                begun = plain.begin(request.headers, request.body, now_ms)
+            except Exception as error:
+                refused.append((connection, error))
+                continue
+            if begun is None:
+                self._run(self._alone(connection, request))
+            else:
+                connections.append(connection)
+                all_begun.append(begun)
+        for connection, refusal in refused:
+            self._tell([connection], [refusal], name, began)
+        if all_begun:
+            self._tell(connections, await plain.finish(all_begun), name, began)
+
+    async def _alone(self, connection: "Connection", request: Request) -> None:
+        began = perf_counter()
+        name, plain = self._routes[request.path]
+        answer: Wire | Exception
+        try:
+            answer = await plain.alone(request.headers, request.body)
+        except Exception as error:
+            answer = error
+        self._tell([connection], [answer], name, began)
+
+    def _tell(
+        self, connections: Sequence["Connection"], answers: Sequence[Wire | Exception], name: str, began: float
+    ) -> None:
+        """Writes the answers, each to its connection."""
+        date, now, took = self._date_now(), asyncio.get_running_loop().time(), perf_counter() - began
+        for connection, answer in zip(connections, answers, strict=True):
+            status = 200
+            if isinstance(answer, Exception):
+                problem = self._guard.problem(answer, name)
+                status, answer = problem.status, shown(problem)
+            self._guard.leave_plain(name, status, took)
+            head, body = answer
+            if self.draining:
+                head += b"Connection: close\r\n"
+            connection.answer(b"%bDate: %b\r\n\r\n%b" % (head, date, body), now)
 
     def hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
         """The connection is the framework's from here on."""
@@ -217,7 +304,7 @@ class Front:
         inner.connection_made(transport)
         inner.data_received(data)
 
-    def _now(self) -> bytes:
+    def _date_now(self) -> bytes:
         second = self._wall() // 1000
         if second != self._second:
             self._second, self._date = second, formatdate(second, usegmt=True).encode()
@@ -250,8 +337,8 @@ class Connection(asyncio.Protocol):
         self._idle: asyncio.TimerHandle | None = None
         self._moved_at = 0.0
         self._patience_s: float = limits.HEAD_WAIT_S_MAX
-        self.task: asyncio.Task[None] | None = None
-        """Answers the request at hand."""
+        self.busy = False
+        """A request is at hand."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
@@ -270,7 +357,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None, "made"
-        if self.task is not None:
+        if self.busy:
             self._early += data
             self._transport.pause_reading()
             return
@@ -278,7 +365,8 @@ class Connection(asyncio.Protocol):
         if request is None:
             self._hand_over(data)
         else:
-            self.task = self._loop.create_task(self._answer(request))
+            self.busy = True
+            self._front.ask(self, request)
 
     def pause_writing(self) -> None:
         """A client that does not take its answers gets to ask for no more."""
@@ -294,14 +382,14 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    async def _answer(self, request: Request) -> None:
-        answer = await self._front.answer(request)
-        self.task = None
+    def answer(self, answer: bytes, now: float) -> None:
+        """The whole answer of the request at hand. `now` by the loop's clock."""
+        self.busy = False
         transport = self._transport
         if transport is None or transport.is_closing():
             return
         transport.write(answer)
-        self._moved_at = self._loop.time()
+        self._moved_at = now
         self._patience_s = limits.KEEP_ALIVE_S
         if self._front.closing or self._front.draining:
             transport.close()
@@ -325,9 +413,12 @@ class Connection(asyncio.Protocol):
 
     def _look(self) -> None:
         """Closes a connection on which nothing has moved for long."""
-        left = self._moved_at + self._patience_s - self._loop.time() if self.task is None else self._patience_s
+        left = self._moved_at + self._patience_s - self._loop.time() if not self.busy else self._patience_s
         if left <= 0:
             assert self._transport is not None, "made"
             self._front.door.silence(self._transport)
         else:
             self._idle = self._loop.call_later(left, self._look)
+
+
+Asked = tuple[Connection, Request]

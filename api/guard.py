@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import TypeVar
 
 from aiohttp import web
 
@@ -18,7 +17,6 @@ from stores.ports import EpochLost
 
 log = logging.getLogger("planb.access")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Answer = TypeVar("Answer")
 Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 
@@ -96,23 +94,14 @@ class Guard:
         """Whether a request that is answered past the framework may come in now (api/front.py)."""
         return self._places.free and not self._access_log
 
-    async def plain(self, name: str, answer: Awaitable[Answer]) -> Answer | web.Response:
-        """Counts a request of route `name` that is answered past the framework; an error becomes its problem."""
-        metrics = self._metrics
-        started = perf_counter()
-        metrics.in_flight += 1
-        status = 500
-        try:
-            done = await answer
-            status = 200
-            return done
-        except Exception as error:
-            refusal = self.problem(error, name)
-            status = refusal.status
-            return refusal
-        finally:
-            metrics.in_flight -= 1
-            metrics.observe(name, status, perf_counter() - started)
+    def enter_plain(self) -> None:
+        """A request that is answered past the framework has come in."""
+        self._metrics.in_flight += 1
+
+    def leave_plain(self, name: str, status: int, seconds: float) -> None:
+        """It has its answer."""
+        self._metrics.in_flight -= 1
+        self._metrics.observe(name, status, seconds)
 
     def problem(self, error: Exception, where: str) -> web.Response:
         """The problem document of an error; logs what the client is not told."""

@@ -5,6 +5,7 @@ revocation is applied here the token is dead, whatever was cached.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -19,6 +20,10 @@ from core.unreadable import UNREADABLE
 
 class Sessions(Protocol):
     async def session(self, session: str) -> SessionView | None: ...
+
+
+SessionNow = Callable[[str], SessionView | None]
+"""A session as `Sessions` has it, at once; NotAtHand where that can't be."""
 
 
 class Caller(NamedTuple):
@@ -53,6 +58,19 @@ class Tokens:
 
     async def authenticate(self, token: str) -> Caller:
         """The caller. Unauthenticated when the token is forged, expired or revoked."""
+        caller = self._proven(token, self._clock())
+        return _unless_revoked(caller, await self._sessions.session(caller.session))
+
+    async def of_header(self, authorization: str | None) -> Caller:
+        """The caller of an `Authorization: Bearer …` header."""
+        return await self.authenticate(_bearer(authorization))
+
+    def now(self, authorization: str | None, session: SessionNow, now_ms: int) -> Caller:
+        """The same at once, or what `session` raises."""
+        caller = self._proven(_bearer(authorization), now_ms)
+        return _unless_revoked(caller, session(caller.session))
+
+    def _proven(self, token: str, now_ms: int) -> Caller:
         verified = self._verified
         caller = verified.get(token)
         if caller is None:
@@ -62,20 +80,9 @@ class Tokens:
                 verified.popitem(last=False)
         else:
             verified.move_to_end(token)
-        if caller.expires_ms <= self._clock():
+        if caller.expires_ms <= now_ms:
             raise Unauthenticated("the token has expired")
-        row = await self._sessions.session(caller.session)
-        if row is not None and row.revoked:
-            raise Unauthenticated("the session was revoked")
         return caller
-
-    async def of_header(self, authorization: str | None) -> Caller:
-        """The caller of an `Authorization: Bearer …` header."""
-        if authorization is None:
-            raise Unauthenticated("send Authorization: Bearer <token>")
-        if authorization[:7].lower() != "bearer ":
-            raise Unauthenticated("the Authorization header must be: Bearer <token>")
-        return await self.authenticate(authorization[7:].strip(" "))
 
     def _verify(self, token: str) -> Caller:
         payload = self._signer.open(token)
@@ -86,3 +93,18 @@ class Tokens:
         except UNREADABLE as error:
             raise Unauthenticated("the token is not valid", private=str(error)) from error
         return Caller(found.user, found.session, found.expires_ms)
+
+
+def _bearer(authorization: str | None) -> str:
+    """The token of an Authorization header."""
+    if authorization is None:
+        raise Unauthenticated("send Authorization: Bearer <token>")
+    if authorization[:7].lower() != "bearer ":
+        raise Unauthenticated("the Authorization header must be: Bearer <token>")
+    return authorization[7:].strip(" ")
+
+
+def _unless_revoked(caller: Caller, row: SessionView | None) -> Caller:
+    if row is not None and row.revoked:
+        raise Unauthenticated("the session was revoked")
+    return caller

@@ -19,10 +19,13 @@ from api.front import Plain, Wire, ok
 from api.operations import field_names, place_of_action
 from api.position import At, position_of
 from api.problems import of_validation
+from api.together import Begun, Together, fits
+from api.tokens import SessionNow
 from api.writes import Answer, Writes
 from core import limits
 from core.action import Action, Position
 from core.errors import Forbidden, Invalid, NotFound, PlanBError
+from stores.at_hand import NotAtHand
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 _encode = msgspec.json.Encoder().encode
@@ -119,22 +122,9 @@ class WriteRoutes:
         opened = self._cursors.open(cursor, call.caller.user) if cursor is not None else None
         return position_of(opened, stated)
 
-    def plain_handler(self, action: type[Action]) -> Plain:
+    def plain(self, action: type[Action], session: SessionNow) -> Plain:
         """The same past the framework, for an action whose fields are all in its body (api/front.py)."""
-        of, submit = self._calls.of, self._writes.submit
-
-        async def handle(headers: Mapping[str, str], body: bytes) -> Wire:
-            call = await of(headers)
-            if len(body) > limits.REQUEST_BYTES_MAX:
-                raise too_large(limits.REQUEST_BYTES_MAX)
-            fields = decode_object(body)
-            try:
-                answer = await submit(action, fields, call.caller, call.key, call.prefer, call.position)
-            except (NotFound, Forbidden) as error:
-                raise self._calls.or_later(error, call) from error
-            return ok(_encode(answer.body), self._headers(answer, call))
-
-        return handle
+        return _PlainWrites(self._writes, self._calls, self._clock, action, session)
 
     def answer(self, answer: Answer, call: Call) -> web.Response:
         """The JSON answer."""
@@ -146,12 +136,7 @@ class WriteRoutes:
         )
 
     def _headers(self, answer: Answer, call: Call) -> dict[str, str]:
-        headers = {X_CLOCK: self._clock.value()}
-        if call.prefer or answer.durability != "local":
-            headers["Preference-Applied"] = f"durability={answer.durability}"
-        if answer.replayed:
-            headers["Idempotency-Replayed"] = "true"
-        return headers
+        return _headers(self._clock.value(), answer, call)
 
     def batch_handler(self, action: type[Action]) -> Handler:
         """`{"messages": [{"key": …, …}, …]}`: in order, each with its own outcome in `results` (api/batches.py)."""
@@ -182,6 +167,83 @@ class WriteRoutes:
         if isinstance(outcome, PlanBError):
             return {"problem": problems.member(outcome)}
         return outcome.body | {"durability": outcome.durability}
+
+
+class _PlainCall(NamedTuple):
+    call: Call
+    begun: Begun
+
+
+class _PlainWrites:
+    """Answers the plain requests of one action: together what needs no more than is at hand, alone what does."""
+
+    def __init__(
+        self, writes: Writes, calls: Calls, clock: ClockHeader, action: type[Action], session: SessionNow
+    ) -> None:
+        self._writes = writes
+        self._calls = calls
+        self._clock = clock
+        self._action = action
+        self._session = session
+        self._together = Together(writes, action) if fits(action) else None
+
+    async def alone(self, headers: Mapping[str, str], body: bytes) -> Wire:
+        """See api/front.py."""
+        call = await self._calls.of(headers)
+        try:
+            answer = await self._writes.submit(
+                self._action, _fields(body), call.caller, call.key, call.prefer, call.position
+            )
+        except (NotFound, Forbidden) as error:
+            raise self._calls.or_later(error, call) from error
+        return ok(_encode(answer.body), _headers(self._clock.value(), answer, call))
+
+    def begin(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> _PlainCall | None:
+        """See api/front.py."""
+        if self._together is None:
+            return None
+        try:
+            call = self._calls.now(headers, self._session, now_ms)
+            if call.prefer == "remote":
+                return None
+            fields = _fields(body)
+            try:
+                return _PlainCall(call, self._together.begin(fields, call.caller, call.key, call.position, now_ms))
+            except (NotFound, Forbidden) as error:
+                raise self._calls.or_later(error, call) from error
+        except NotAtHand:
+            return None
+
+    async def finish(self, begun: Sequence[_PlainCall]) -> list[Wire | Exception]:
+        """See api/front.py."""
+        assert self._together is not None, "something was begun"
+        await self._together.finish([one for _, one in begun])
+        clock = self._clock.value()
+        return [self._answer(clock, call, one) for call, one in begun]
+
+    def _answer(self, clock: str, call: Call, begun: Begun) -> Wire | Exception:
+        try:
+            answer = begun.answer()
+        except (NotFound, Forbidden) as error:
+            return self._calls.or_later(error, call)
+        except Exception as error:
+            return error
+        return ok(_encode(answer.body), _headers(clock, answer, call))
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    if len(body) > limits.REQUEST_BYTES_MAX:
+        raise too_large(limits.REQUEST_BYTES_MAX)
+    return decode_object(body)
+
+
+def _headers(clock: str, answer: Answer, call: Call) -> dict[str, str]:
+    headers = {X_CLOCK: clock}
+    if call.prefer or answer.durability != "local":
+        headers["Preference-Applied"] = f"durability={answer.durability}"
+    if answer.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return headers
 
 
 def _item(one: Any) -> Item | PlanBError:

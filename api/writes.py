@@ -17,7 +17,7 @@ from api.tokens import Caller
 from api.turns import Turns
 from core import limits
 from core.action import Action, Origin, Position, View
-from core.errors import OutcomeUnknown
+from core.errors import OutcomeUnknown, PlanBError
 from core.event import Event
 from core.ids import lane_of
 from core.system import Clock, Entropy
@@ -38,6 +38,10 @@ class LaneWriter(Protocol):
         """Several writes in one append: all of them or none."""
         ...
 
+    async def commit_each(self, writes: Sequence[Write]) -> list[Event | PlanBError]:
+        """As so many calls of `commit` at one time, in this order: an outcome for each."""
+        ...
+
 
 class RemoteDurability(Protocol):
     """What is known of the other DCs (replicator/remote.py)."""
@@ -50,6 +54,10 @@ class RemoteDurability(Protocol):
 
 class Results(Protocol):
     async def result(self, actor: str, key: str) -> Result | None: ...
+
+
+class ResultsAtHand(Results, Protocol):
+    async def results_of(self, asked: Sequence[tuple[str, str]]) -> list[Result | None]: ...
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -72,7 +80,8 @@ class Writes:
         dc: str,
         lane_writer: LaneWriter,
         view: View,
-        results: Results,
+        at_hand: View,
+        results: ResultsAtHand,
         stored: Results,
         progress: Progress,
         remote: RemoteDurability,
@@ -80,8 +89,9 @@ class Writes:
         entropy: Entropy,
         secret: bytes,
     ) -> None:
-        """`results` are at hand, of each user the newest. `stored` are all of a day but messages': slower to be asked.
-        `secret` is shared by all DCs: what one takes for a retry, all do."""
+        """`at_hand` is what `view` knows without asking a store (stores/at_hand.py). `results` are at hand too, of each
+        user the newest. `stored` are all of a day but messages': slower to be asked. `secret` is shared by all DCs:
+        what one takes for a retry, all do."""
         self.lane_writer = lane_writer
         self.results = results
         self._stored = stored
@@ -89,6 +99,7 @@ class Writes:
         """What is under way in this process."""
         self._dc = dc
         self._view = view
+        self._at_hand = at_hand
         self._progress = progress
         self._remote = remote
         self._wall = wall
@@ -143,6 +154,21 @@ class Writes:
             self._progress.v,
             mark,
         )
+        return action.resolve(request, origin)
+
+    def resolve_at_hand(
+        self,
+        action: type[Action],
+        request: Any,
+        caller: Caller,
+        key: str,
+        mark: bytes,
+        position: Position | None,
+        now_ms: int,
+    ) -> Coroutine[Any, Any, Any]:
+        """The same from what is at hand; NotAtHand where that is not enough."""
+        view, v = self._at_hand, self._progress.v
+        origin = Origin(caller.user, key, self._dc, now_ms, view, self._entropy, position, caller.session, v, mark)
         return action.resolve(request, origin)
 
     async def is_remote(self, lane: int) -> bool:

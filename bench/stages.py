@@ -180,15 +180,22 @@ class Stages:
         """The front with a handler that does nothing, under load from another process."""
         clock = self._clock_header.value()
 
-        async def answer(_headers: Mapping[str, str], _body: bytes) -> Wire:
-            return ok(b'{"id":"647476605304596480","conversation":"D575074573674124574"}', {"X-Clock": clock})
+        class Nothing:
+            async def alone(self, _headers: Mapping[str, str], _body: bytes) -> Wire:
+                raise AssertionError("all are begun")
+
+            def begin(self, _headers: Mapping[str, str], _body: bytes, _now_ms: int) -> bytes:
+                return b'{"id":"647476605304596480","conversation":"D575074573674124574"}'
+
+            async def finish(self, begun: Sequence[bytes]) -> list[Wire | Exception]:
+                return [ok(body, {"X-Clock": clock}) for body in begun]
 
         def framework() -> asyncio.Protocol:
             raise AssertionError("the load is plain")
 
         guard = Guard(Metrics(), entropy)
         door = Door(limits.HTTP_CONNECTIONS_MAX, Metrics())
-        front = Front({"/v1/messages": answer}, guard, framework, lambda: True, wall_clock_ms, door)
+        front = Front({"/v1/messages": Nothing()}, guard, framework, lambda: True, wall_clock_ms, door)
         await front.start("127.0.0.1", 0, limits.REQUESTS_IN_FLIGHT_MAX)
         senders = [Sender(bearer[7:], f"Ub{i ^ 1}") for i, bearer in enumerate(self._bearers)]
         begun = time.process_time()

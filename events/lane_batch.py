@@ -2,22 +2,23 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from core import limits
-from core.errors import OutcomeUnknown, PlanBError
+from core.errors import OutcomeUnknown, Overloaded, PlanBError, TooLarge
 from core.event import Event
 from events.ports import Top
-from events.record import Entry, Record, chain
+from events.record import KIND_EVENT, Entry, Record, chain
 from events.signing import Signer
 
 Failure = Callable[[], PlanBError]
 """Makes a caller's error: each gets his own, because raising writes into it."""
 
 
-class Write(NamedTuple):
+class Write(msgspec.Struct, frozen=True, gc=False):
     """A write that was decided: an event without its id."""
 
     action: str
@@ -26,6 +27,10 @@ class Write(NamedTuple):
     key: str
     fingerprint: bytes
     args: Any
+
+    def event(self, id: int) -> Event:
+        """The event that it becomes."""
+        return Event(id, self.action, self.version, self.actor, self.key, self.fingerprint, self.args)
 
 
 class Group:
@@ -56,6 +61,47 @@ class Group:
             self.done.set_result(None)
         else:
             self.done.set_exception(failure())
+
+
+class Cut:
+    """Writes of several callers, cut into as few groups as an append takes."""
+
+    def __init__(self, room: int) -> None:
+        """`room`: for so many records."""
+        self._room = room
+        self._parts: list[tuple[list[int], list[bytes], list[Event | None]]] = []
+        self._size_bytes = 0
+        self.places: list[list[int]] = []
+        """Of each group, where its writes stand."""
+
+    def require_room(self) -> None:
+        """Overloaded if there is none for one more."""
+        if not self._room:
+            raise Overloaded(retry_after_s=0.5)
+
+    def add(self, at: int, body: bytes, event: Event) -> None:
+        """TooLarge for what no append takes."""
+        size = len(body)
+        if size > limits.LANE_BATCH_BYTES_MAX:
+            raise TooLarge(f"one group of events has at most {limits.LANE_BATCH_BYTES_MAX} bytes")
+        self._size_bytes += size
+        if not self.places or self._size_bytes > limits.LANE_BATCH_BYTES_MAX or self._is_full():
+            self._size_bytes = size
+            self._parts.append(([], [], []))
+            self.places.append([])
+        ids, bodies, events = self._parts[-1]
+        ids.append(event.id)
+        bodies.append(body)
+        events.append(event)
+        self.places[-1].append(at)
+        self._room -= 1
+
+    def _is_full(self) -> bool:
+        return len(self.places[-1]) == limits.LANE_BATCH_MAX
+
+    def groups(self) -> list[Group]:
+        """Each with a caller of its own to be told."""
+        return [Group(KIND_EVENT, ids, bodies, events, patient=False) for ids, bodies, events in self._parts]
 
 
 class Batch:

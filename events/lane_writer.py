@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -34,7 +35,7 @@ from core.event import Event
 from core.system import Clock
 from events.codec import Codec, Opened, encode_opened
 from events.codec import codec as registered_codec
-from events.lane_batch import Batch, Group, Queue, Write, total
+from events.lane_batch import Batch, Cut, Group, Queue, Write, total
 from events.ports import EventLog, Top
 from events.record import GENESIS, KIND_EVENT, KIND_OPEN, Entry, Record
 from events.signing import Signer
@@ -206,12 +207,41 @@ class LaneWriter:
         if not writes:
             return []
         self._admit(len(writes))
-        ids = [self._clock.take(self.lane) for _ in writes]
+        ids = self._clock.take_many(self.lane, len(writes))
         bodies, events = zip(
-            *(self._encoded(Event(id, *write)) for id, write in zip(ids, writes, strict=True)), strict=True
+            *(self._encoded(write.event(id)) for id, write in zip(ids, writes, strict=True)), strict=True
         )
         await self._group(ids, bodies, events)
         return list(events)
+
+    async def commit_each(self, writes: Sequence[Write]) -> list[Event | PlanBError]:
+        """As so many calls of `commit` at one time, in this order: an outcome for each. Raises none of their errors."""
+        try:
+            self._admit(0)
+            ids = self._clock.take_many(self.lane, len(writes))
+        except PlanBError as error:
+            return [copy(error) for _ in writes]
+        outcomes: list[Event | PlanBError] = []
+        cut = Cut(limits.LANE_QUEUE_MAX - self._pending)
+        for at, (id, write) in enumerate(zip(ids, writes, strict=True)):
+            try:
+                cut.require_room()
+                body, event = self._encoded(write.event(id))
+                cut.add(at, body, event)
+                outcomes.append(event)
+            except PlanBError as error:
+                outcomes.append(error)
+        groups = cut.groups()
+        for group in groups:
+            self._enqueue(group)
+        answers = await asyncio.gather(*[group.done for group in groups], return_exceptions=True)
+        for places, answer in zip(cut.places, answers, strict=True):
+            if isinstance(answer, PlanBError):
+                for at in places:
+                    outcomes[at] = copy(answer)
+            elif answer is not None:
+                raise answer
+        return outcomes
 
     def _encoded(self, event: Event) -> tuple[bytes, Event]:
         """Its body, and the event as it will be applied: what every other DC will decode. Args that don't survive it

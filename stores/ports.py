@@ -369,6 +369,10 @@ class HotStore(Protocol):
         came, or RESULTS_OF_SYSTEM_MAX, and a few more until they are forgotten, see LIST_TRIM_SHARE."""
         ...
 
+    async def results_of(self, asked: Sequence[tuple[str, str]]) -> list[Result | None]:
+        """`result` of each (actor, key), asked for together."""
+        ...
+
     async def announce(self, frame: bytes) -> None:
         """Tells the brokers of this DC. May be lost."""
         ...

@@ -25,7 +25,11 @@ _STALE_MAX = 256
 """Of a roll that nobody asked for meanwhile, more changes are not noted: it is made anew."""
 
 
-class _KeptRoll(NamedTuple):
+class NotAtHand(Exception):
+    """A store would have to be asked: no answer, and no failure."""
+
+
+class KeptRoll(NamedTuple):
     roll: Roll
     stale: dict[str, None]
     """Whose registers have changed since."""
@@ -86,16 +90,16 @@ class StoreView(OwnView):
             return kept.roll
         generation = self._generation
         roll = kept.roll.told({user: await self.membership(chat, user) for user in tuple(kept.stale)})
-        self._keep(generation, ("roll", chat), _KeptRoll(roll, {}))
+        self._keep(generation, ("roll", chat), KeptRoll(roll, {}))
         return roll
 
-    async def _whole_roll(self, chat: str) -> "_KeptRoll":
+    async def _whole_roll(self, chat: str) -> KeptRoll:
         members = list((await self._registers({"chat": chat}, "user")).items())
         roll = Roll()
         for at in range(0, len(members), _PART):
             roll = roll.told(dict(members[at : at + _PART]))
             await asyncio.sleep(0)  # others have their turn
-        return _KeptRoll(roll, {})
+        return KeptRoll(roll, {})
 
     async def heir(self, chat: str) -> str:
         """See core.action.View."""
@@ -196,6 +200,14 @@ class StoreView(OwnView):
         return str(rows[0]["value"]) if rows else ""
 
     # -- cache
+
+    def cached(self, key: tuple[str, ...]) -> Any:
+        """What the cache holds. NotAtHand where one would have to look."""
+        cache = self._cache
+        if key not in cache:
+            raise NotAtHand
+        cache.move_to_end(key)
+        return cache[key]
 
     def invalidate(self, effects: Sequence[Stamped]) -> None:
         """Forgets what these effects may have changed; called after they are committed."""

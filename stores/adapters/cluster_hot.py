@@ -208,6 +208,9 @@ class ClusterHot:
     async def result(self, actor: str, key: str) -> Result | None:
         return await self._results.get(actor, key)
 
+    async def results_of(self, asked: Sequence[tuple[str, str]]) -> list[Result | None]:
+        return await self._results.of(asked)
+
     async def _values(self, asked: Sequence[tuple[str, str]]) -> Sequence[bytes | None]:
         return await self._each(
             [actor for actor, _ in asked], "pb_results", lambda places: [part for at in places for part in asked[at]]

@@ -29,6 +29,15 @@ class Results:
         value = await future
         return None if value is None else hot_wire.unpack_result(actor, key, value)
 
+    async def of(self, asked: Sequence[tuple[str, str]]) -> list[Result | None]:
+        """Of a caller who has several: nobody else is waited for."""
+        if not asked:
+            return []
+        return [
+            None if value is None else hot_wire.unpack_result(actor, key, value)
+            for (actor, key), value in zip(asked, await self._ask(asked), strict=True)
+        ]
+
     def _begin(self) -> None:
         asked, self._asked = self._asked, []
         task = asyncio.create_task(self._answer(asked))

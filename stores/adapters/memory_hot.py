@@ -317,6 +317,9 @@ class MemoryHot:
         self._served()
         return self._result(actor, key)
 
+    async def results_of(self, asked: Sequence[tuple[str, str]]) -> list[Result | None]:
+        return [await self.result(actor, key) for actor, key in asked]
+
     # -- brokers and presence
 
     async def announce(self, frame: bytes) -> None:

@@ -165,6 +165,9 @@ class ValkeyHot:
     async def result(self, actor: str, key: str) -> Result | None:
         return await self._results.get(actor, key)
 
+    async def results_of(self, asked: Sequence[tuple[str, str]]) -> list[Result | None]:
+        return await self._results.of(asked)
+
     async def _values(self, asked: Sequence[tuple[str, str]]) -> Sequence[bytes | None]:
         values: list[bytes | None] = await self._call("pb_results", *(part for pair in asked for part in pair))
         return values

@@ -72,7 +72,7 @@ class EpochContract:
         for read in (
             hot.frontier(), hot.updates("Ua", 0, 9), hot.trimmed("Ua"), hot.pts(["Ua"]), hot.tops("Ua", ["D1"]),
             hot.dialogs("Ua", [], [], None, 9), hot.unread("Ua", [("D1", 0)]), hot.seen("Ua", "D1", at(9), 9),
-            hot.result("Ua", "k"), hot.apply(HotBatch(EPOCH, {})),
+            hot.result("Ua", "k"), hot.results_of([("Ua", "k")]), hot.apply(HotBatch(EPOCH, {})),
         ):  # fmt: skip
             with pytest.raises(EpochLost):
                 await read
@@ -424,6 +424,8 @@ class ResultsContract:
         found = await asyncio.gather(*(hot.result(f"U{n}", f"k{n}") for n in range(2_500)))
         assert found[::2] == known
         assert found[1::2] == [None] * 1_250
+        assert await hot.results_of([(f"U{n}", f"k{n}") for n in range(2_500)]) == found
+        assert await hot.results_of([]) == []
         await hot.begin(8)
         errors = await asyncio.gather(*(hot.result("Ua", f"k{n}") for n in range(3)), return_exceptions=True)
         assert [type(error) for error in errors] == [EpochLost] * 3

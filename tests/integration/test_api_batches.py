@@ -52,20 +52,21 @@ class Faults:
 
     def __init__(self, api: ApiDc, patch: pytest.MonkeyPatch) -> None:
         self.results: dict[str, Exception] = {}
-        """Key -> what looking for its earlier answer raises."""
+        """Key -> what looking for its earlier answer, together with others, raises."""
         self.commit: list[tuple[Exception | None, Exception | None]] = []
         """For the next commits: raised instead of it, and after it. Then none."""
         self.groups: list[list[str]] = []
         """Keys of each group that was committed."""
         self.written = asyncio.Event()
-        self._result, self._commit_many = api.dc.hot.result, api.dc.writer.commit_many
-        patch.setattr(api.dc.hot, "result", self._find)
+        self._results_of, self._commit_many = api.dc.hot.results_of, api.dc.writer.commit_many
+        patch.setattr(api.dc.hot, "results_of", self._find)
         patch.setattr(api.dc.writer, "commit_many", self._write)
 
-    async def _find(self, actor: str, key: str) -> Any:
-        if key in self.results:
-            raise self.results[key]
-        return await self._result(actor, key)
+    async def _find(self, asked: Sequence[tuple[str, str]]) -> Any:
+        for _, key in asked:
+            if key in self.results:
+                raise self.results[key]
+        return await self._results_of(asked)
 
     async def _write(self, writes: Any) -> Any:
         before, after = self.commit.pop(0) if self.commit else (None, None)
@@ -103,13 +104,13 @@ async def test_after_a_failure_that_may_pass_nothing_later_is_tried(
     ]
     faults.results["key-two"] = error
     results = await send(ada, batch)
-    assert codes(results) == ["", "not_found", *["store_unavailable"] * 4]
-    assert results[2] == results[3] == results[4] == results[5], "the same problem"
-    assert results[2]["problem"]["retry_after_s"] >= 1
-    assert await texts(ada) == ["one"]
+    assert codes(results) == ["store_unavailable"] * 6, "they are asked for together"
+    assert all(result == results[0] for result in results), "the same problem"
+    assert results[0]["problem"]["retry_after_s"] >= 1
+    assert await texts(ada) == []
     assert not api.parts.writes.running, "no key stays taken"
     faults.results.clear()
-    assert codes(await send(ada, batch[2:])) == ["", "", "not_found", ""]
+    assert codes(await send(ada, batch)) == ["", "not_found", "", "", "not_found", ""]
     assert await texts(ada) == ["one", "two", "three", "four"]
 
 

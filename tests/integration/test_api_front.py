@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -101,14 +101,17 @@ async def world() -> AsyncIterator[World]:
 def held(api: ApiDc, patch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
     """Commits wait: (one has begun, let them go)."""
     stuck, go = asyncio.Event(), asyncio.Event()
-    commit = api.dc.writer.commit
 
-    async def slow(*write: Any) -> Any:
-        stuck.set()
-        await go.wait()
-        return await commit(*write)
+    def slowed(commit: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def slow(*write: Any) -> Any:
+            stuck.set()
+            await go.wait()
+            return await commit(*write)
 
-    patch.setattr(api.dc.writer, "commit", slow)
+        return slow
+
+    for name in ("commit", "commit_each"):
+        patch.setattr(api.dc.writer, name, slowed(getattr(api.dc.writer, name)))
     return stuck, go
 
 
@@ -179,12 +182,13 @@ async def test_bodies_that_are_refused_are_refused_alike(world: World, raw: byte
 async def test_failures_of_ours_are_told_alike_and_counted(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    async def failing(actor: str, key: str) -> None:
+    async def failing(*_: Any) -> None:
         raise error
 
     fronted, framed = await world.connect(), await world.framework()
     with monkeypatch.context() as patch:
-        patch.setattr(world.api.dc.hot, "result", failing)
+        for name in ("result", "results_of"):
+            patch.setattr(world.api.dc.hot, name, failing)
         shown = await fronted.ask(world.post(BODY, "Idempotency-Key: k"))
         wanted = await framed.ask(world.post(BODY, "Idempotency-Key: k"))
     assert comparable(shown) == comparable(wanted)
@@ -307,13 +311,11 @@ async def test_a_client_that_goes_away_leaves_its_write_done(world: World, monke
     client = await world.connect()
     client.send(world.post())
     await stuck.wait()
-    (connection,) = world.front.connections
     client.writer.transport.abort()
     while world.front.connections:  # noqa: ASYNC110  (the server notices in its own time)
         await asyncio.sleep(0.005)
     go.set()
-    assert connection.task is not None
-    await connection.task
+    await world.front.answered(5)
     assert await world.texts() == ["Hello"]
 
 

@@ -299,7 +299,7 @@ WRITING = (
     ),
     Bug(
         "a revoked session is let in",
-        (("api.tokens:Tokens.authenticate", "if row is not None and row.revoked:", "if False:"),),
+        (("api.tokens:_unless_revoked", "if row is not None and row.revoked:", "if False:"),),
         ("cut",),
         40,
         {"acts": 80},

@@ -231,7 +231,20 @@ class RelationalClient(_Store):
         return self._pages(self.target.dump(table))
 
 
-@_reads("epoch", "frontier", "updates", "trimmed", "pts", "seen", "dialogs", "tops", "unread", "result", "online")
+@_reads(
+    "epoch",
+    "frontier",
+    "updates",
+    "trimmed",
+    "pts",
+    "seen",
+    "dialogs",
+    "tops",
+    "unread",
+    "result",
+    "results_of",
+    "online",
+)
 @_sent("begin", "publish_epoch", "decide", "apply", "present")
 class HotClient(_Store):
     name = "hot"

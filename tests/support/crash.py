@@ -17,7 +17,7 @@ from stores.ports import Frontier
 
 READS = frozenset({
     "frontier", "rows", "results", "parked", "conflicts", "meta", "history", "rows_of", "tops", "recent", "sent_since",
-    "epoch", "updates", "trimmed", "pts", "dialogs", "unread", "seen", "result", "online", "read", "dump",
+    "epoch", "updates", "trimmed", "pts", "dialogs", "unread", "seen", "result", "results_of", "online", "read", "dump",
 })  # fmt: skip
 WRITES = frozenset({
     "apply", "set_meta", "ready", "flush", "put", "begin", "publish_epoch", "decide", "announce", "set_frontier",

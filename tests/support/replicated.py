@@ -39,6 +39,7 @@ from snapshot.past import LogWithPast
 from snapshot.trimmer import Trimmer
 from stores.adapters.memory_objects import MemoryObjects
 from stores.adapters.memory_relational import MemoryRelationalStore
+from stores.at_hand import at_hand
 from stores.digest import digest
 from tests.support.dc import ACTIONS, OneDc
 
@@ -207,6 +208,7 @@ class ReplicatedDc:
             dc=self.name,
             lane_writer=self.one.writer,
             view=self.one.view,
+            at_hand=at_hand(self.one.view),
             results=self.one.hot,
             stored=self.one.view,
             progress=self.progress,

@@ -120,6 +120,11 @@ class Rig:
         return [entry.event.args.text for entry in entries if entry.event is not None]
 
 
+def note(text: Any) -> Write:
+    """As `Rig.note` writes it."""
+    return Write(NOTE.name, 1, "Ua", "", b"f" * 8, NoteArgs(text=text))
+
+
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
     rig = Rig()
@@ -328,6 +333,54 @@ async def test_a_group_has_consecutive_ids_and_is_never_split(rig: Rig) -> None:
         assert group_ticks == list(range(group_ticks[0], group_ticks[0] + len(group_ticks)))
     assert [len(seqs) for seqs in rig.gated.appends] == [1, 1, 400, 200, limits.LANE_BATCH_MAX, 1]
     assert await rig.writer.commit_many([]) == []
+
+
+async def test_writes_of_several_callers_go_into_the_log_together_and_each_has_an_outcome(rig: Rig) -> None:
+    rig.gated.gate.clear()
+    first = rig.note("first")
+    await ticks()
+    writes = [note("a"), note(7), note("b"), note("x" * (limits.LANE_BATCH_BYTES_MAX + 1)), note("c")]
+    outcomes = asyncio.create_task(rig.writer.commit_each(writes))
+    later = rig.note("later")
+    await ticks()
+    rig.gated.gate.set()
+    await asyncio.gather(first, later)
+    found = [outcome if isinstance(outcome, Exception) else outcome.args.text for outcome in await outcomes]
+    assert [found[0], found[2], found[4]] == ["a", "b", "c"]
+    assert (type(found[1]), type(found[3])) == (Undecodable, TooLarge)
+    assert rig.gated.appends == [[1], [2], [3, 4, 5, 6]]
+    assert await rig.texts() == ["first", "a", "b", "c", "later"]
+    assert await rig.writer.commit_each([]) == []
+
+
+async def test_writes_of_several_callers_are_cut_into_as_many_groups_as_appends_take(rig: Rig) -> None:
+    half = "x" * (limits.LANE_BATCH_BYTES_MAX // 2 - 200)
+    writes = [note(str(n)) for n in range(limits.LANE_BATCH_MAX + 3)] + [note(half)] * 5
+    outcomes = await rig.writer.commit_each(writes)
+    assert [outcome.args.text for outcome in outcomes if isinstance(outcome, Event)] == [
+        one.args.text for one in writes
+    ]
+    assert [len(seqs) for seqs in rig.gated.appends] == [1, limits.LANE_BATCH_MAX, 3 + 2, 2, 1]
+
+
+async def test_of_several_callers_those_beyond_the_queue_s_bound_are_refused(rig: Rig) -> None:
+    rig.gated.gate.clear()
+    waiting = [rig.note(str(i)) for i in range(limits.LANE_QUEUE_MAX - 2)]
+    await ticks()
+    outcomes = asyncio.create_task(rig.writer.commit_each([note(text) for text in "abcd"]))
+    await ticks()
+    assert rig.writer.pending == limits.LANE_QUEUE_MAX
+    rig.gated.gate.set()
+    await asyncio.gather(*waiting)
+    assert [type(outcome) for outcome in await outcomes] == [Event, Event, Overloaded, Overloaded]
+    assert rig.writer.pending == 0
+
+
+async def test_of_several_callers_each_gets_an_error_of_his_own(rig: Rig) -> None:
+    await rig.writer.close()
+    refused = await rig.writer.commit_each([note("a"), note("b")])
+    assert [type(error) for error in refused] == [NotServing] * 2
+    assert refused[0] is not refused[1], "raising writes into an error"
 
 
 async def test_a_cancelled_caller_neither_cancels_nor_reorders_the_batch(rig: Rig) -> None:
