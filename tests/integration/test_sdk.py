@@ -501,6 +501,24 @@ async def test_what_could_not_be_loaded_after_a_reset_is_loaded_later(fra: FakeR
         await until(lambda: [one["text"] for one in state.messages.get("D1", {}).values()] == wanted)
 
 
+async def test_a_dialog_that_moves_up_while_pages_are_read_is_loaded(fra: FakeRegion) -> None:
+    first, moved, last = ({**DIALOG, "conversation": f"D{n}"} for n in (1, 2, 3))
+    fra.pages.extend([([first], "D1"), ([last], None)])  # `moved` went to the top when the first page had been read
+    fra.pages.extend([([moved, first], "D1"), ([last], None)] * 2)
+    async with client(fra, keep_state=True) as ada, followed(ada):
+        await until(lambda: len(fra.sockets) == 1)
+        assert ada.state is not None
+        assert sorted(ada.state.dialogs) == ["D1", "D2", "D3"]
+        assert not fra.pages, "read again until nothing new was seen"
+
+
+async def test_dialogs_of_one_page_are_read_once(fra: FakeRegion) -> None:
+    fra.dialogs = [DIALOG]
+    async with client(fra, keep_state=True) as ada, followed(ada):
+        await until(lambda: len(fra.sockets) == 1)
+    assert [request.path for request in fra.requests].count("/v1/dialogs") == 1
+
+
 async def test_what_was_loaded_in_a_region_that_is_behind_the_cursor_is_loaded_again(
     fra: FakeRegion, syd: FakeRegion
 ) -> None:

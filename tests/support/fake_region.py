@@ -57,6 +57,8 @@ class FakeRegion:
     trimmed: bool = False
     """Something that no client has had is gone."""
     dialogs: list[Json] = field(default_factory=list)
+    pages: deque[tuple[list[Json], str | None]] = field(default_factory=deque)
+    """Pages of dialogs and their `after` for the next requests, instead of `dialogs`."""
     page: int = 100
     heartbeat_s: float = 20
     revoked: bool = False
@@ -196,7 +198,8 @@ class FakeRegion:
         return self._answer({"user": "Uada", **self._place(len(self.fed), self.v)})
 
     async def _dialogs(self, request: web.Request) -> web.Response:
-        return self._answer({"dialogs": self.dialogs, "after": None, **self._place(len(self.fed), self.v)})
+        entries, after = self.pages.popleft() if self.pages else (self.dialogs, None)
+        return self._answer({"dialogs": entries, "after": after, **self._place(len(self.fed), self.v)})
 
     async def _history(self, request: web.Request) -> web.Response:
         messages = [one["message"] for one in self.fed]

@@ -250,7 +250,7 @@ class Client(Account):
     # -- dialogs
 
     async def dialogs(self) -> AsyncGenerator[Dialog, None]:
-        """Pinned ones first, then by the newest message."""
+        """Pinned ones first, then by the newest message. One that moves up while they are read may be passed over."""
         await self._follower.before_loading()
         async for entry in loading.dialogs(self._transport):
             yield Dialog.of(entry)

@@ -12,15 +12,33 @@ Json = dict[str, Any]
 
 
 async def dialogs(transport: Transport) -> AsyncGenerator[Json, None]:
-    """All entries of GET /v1/dialogs: pinned ones, then by the newest message."""
+    """All entries of GET /v1/dialogs: pinned ones, then by the newest message. One that moves up meanwhile may be
+    passed over."""
+    async for page in _dialog_pages(transport):
+        for entry in page:
+            yield entry
+
+
+async def _dialog_pages(transport: Transport) -> AsyncGenerator[list[Json], None]:
     query = {"limit": str(transport.options.page)}
     while True:
         page = (await transport.call("GET", "/v1/dialogs", query=query)).body
-        for entry in page["dialogs"]:
-            yield entry
+        yield page["dialogs"]
         if not page["after"]:
             return
         query["after"] = page["after"]
+
+
+async def _all_dialogs(transport: Transport) -> list[Json]:
+    """Read again until nothing new is seen: what moved up while pages were read stands in none of them."""
+    found: dict[str, Json] = {}
+    while True:
+        known, pages = len(found), 0
+        async for page in _dialog_pages(transport):
+            pages += 1
+            found |= {entry["conversation"]: entry for entry in page}
+        if pages == 1 or len(found) == known:
+            return list(found.values())
 
 
 async def history(transport: Transport, peer: str, before: str | None = None) -> AsyncGenerator[Json, None]:
@@ -49,7 +67,7 @@ async def history_after(transport: Transport, peer: str, after: str) -> AsyncGen
 
 async def load_all(transport: Transport, state: State) -> None:
     """Everything anew. Take the cursor before."""
-    found = [entry async for entry in dialogs(transport)]
+    found = await _all_dialogs(transport)
     state.chats.clear()
     state.dialogs.clear()
     state.messages.clear()
