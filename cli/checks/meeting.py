@@ -1,5 +1,7 @@
 """Where the processes of this datacenter meet: a folder, or etcd."""
 
+from collections import Counter
+
 from cli import coordination
 from cli.checks.notes import Notes
 from cli.settings import Settings
@@ -30,9 +32,11 @@ async def _who(meeting: Coordination, where: str, notes: Notes) -> None:
     view = await meeting.look()
     held = view.held.get(PROCESS)
     runs = f"{held.member.place} runs it" if held else "nobody runs it"
-    others = len(view.members) - bool(held)
-    stand_by = f", {others} stand{'s' if others == 1 else ''} by" if others > 0 else ""
-    notes.ok(f"{where}: {runs}{stand_by}")
+    others = Counter(
+        f"{one.role} {one.state}" for one in view.members.values() if held is None or one.id != held.member.id
+    )
+    beside = ", ".join(f"{count} {what}" for what, count in sorted(others.items()))
+    notes.ok(f"{where}: {runs}{f'; beside it {beside}' if beside else ''}")
 
 
 async def _etcd(settings: Settings, notes: Notes) -> None:

@@ -27,6 +27,7 @@ from tests.support.bad_days import (
     check_log,
     digests,
     loaded,
+    planb,
     request,
     status,
     sys_of,
@@ -330,3 +331,30 @@ async def test_all_in_one_process_takes_over_from_the_roles_and_gives_back(
     assert len(await digests(planet)) == 1
     assert {lane.split(".")[0] for lane in (await status(planet, "fra"))["lanes"]} == {"fra/0"}
     await check_log(site)
+
+
+async def test_hot_state_that_is_rebuilt_by_a_command_is_read_by_all_processes(world: tuple[Planet, RoleSite]) -> None:
+    planet, site = world
+    eve = await user(planet, "Ueve")
+    config = ("--config", str(site.settings))
+    async with aiohttp.ClientSession() as session, two_apis(site) as urls:
+        everywhere = [Rest(session, url, eve) for url in urls]
+        sent = await everywhere[0].ok("POST", "/v1/messages", {"to": "Ueve", "text": "before"})
+        found = await planb("rebuild", "hot", *config, "--json")
+        assert (found.code, found.json["epoch"]) == (0, found.json["epoch_before"] + 1), found
+        for rest in everywhere:
+
+            async def is_read(rest: Rest = rest) -> bool:
+                told = await rest.ask("GET", "/v1/dialogs")
+                return told.acknowledged and [one["conversation"] for one in told.body["dialogs"]] == [
+                    sent["conversation"]
+                ]
+
+            assert await until(is_read, SOON_S)
+        await everywhere[1].ok("POST", "/v1/messages", {"to": "Ueve", "text": "after"})
+        examined = await planb("doctor", *config, "--json")
+        assert examined.code == 0, examined
+        facts = [one["fact"] for one in examined.json["checks"] if one["check"] in ("processes", "this process")]
+        assert any("runs it; beside it 4 api serving, 1 broker serving" in fact for fact in facts), facts
+        assert any("clients may come" in fact for fact in facts), facts
+        assert (await status(planet, "fra"))["epoch"] == found.json["epoch"]
