@@ -455,7 +455,7 @@ async def test_what_the_view_keeps_is_bounded_by_what_it_weighs(api: ApiDc, monk
     await light.user("Ugrace")
     heavy = StoreView("fra", api.dc.relational, api.dc.messages, api.dc.hot)
     await heavy.memberships_of(user)
-    assert heavy._cache.bytes > 20 * light._cache.bytes
+    assert heavy._cache.bytes > 15 * light._cache.bytes
     monkeypatch.setattr(limits, "VIEW_CACHE_BYTES_MAX", 3 * heavy._cache.bytes)
     view = StoreView("fra", api.dc.relational, api.dc.messages, api.dc.hot)
     for n in range(5):
