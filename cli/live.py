@@ -199,11 +199,18 @@ class Live:
         if verb != "list":
             if len(names) != 2:
                 raise Invalid(f"name two datacenters: planb link {verb} {' '.join(list(self._planet.sites)[:2])}")
+            before = self._links()
             for part in (self._planet, self._cast):
                 (part.cut if verb == "cut" else part.heal)(*names)
-            done = self._done(f"link {names[0]} – {names[1]} {'is cut' if verb == 'cut' else 'is healed'}")
-        links = {f"{a} → {b}": "cut" if link.cut_now else "ok" for (a, b), link in self._planet.links.items()}
-        return {**done, "links": links}
+            link = f"link {names[0]} – {names[1]}"
+            if self._links() == before:
+                done = {"did": f"{link} {'was cut already' if verb == 'cut' else 'was not cut'}"}
+            else:
+                done = self._done(f"{link} {'is cut' if verb == 'cut' else 'is healed'}")
+        return {**done, "links": self._links()}
+
+    def _links(self) -> dict[str, str]:
+        return {f"{a} → {b}": "cut" if link.cut_now else "ok" for (a, b), link in self._planet.links.items()}
 
     async def _dc(self, words: list[str]) -> dict[str, Any]:
         verb, *names = words
