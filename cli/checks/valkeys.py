@@ -238,8 +238,11 @@ def _cli(url: str) -> str:
 
 def _start(url: str, which: str) -> str:
     port = urlsplit(url).port or 6379
-    kept = '--save "" --appendonly yes --appendfsync always' if which == "log" else '--save "" --appendonly no'
-    return f"start it: valkey-server --port {port} {kept}; or stores.{which}_url names another one"
+    if which == "log":
+        how = f"in the folder that it had: valkey-server --port {port} --dir FOLDER"
+        kept = '--save "" --appendonly yes --appendfsync always'
+        return f"start it {how} {kept}; or stores.log_url names another one"
+    return f'start it: valkey-server --port {port} --save "" --appendonly no; or stores.hot_url names another one'
 
 
 def _after(reason: str) -> str:

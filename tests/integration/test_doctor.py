@@ -80,6 +80,12 @@ def test_the_worst_ends_it_and_others_are_still_looked_at(
     assert "  ✗ hot " in said.out and "Connection refused" in said.out
     assert f"→ start it: valkey-server --port {nowhere.split(':')[2][:-2]}" in said.out
     assert "  ✓ log " in said.out
+    settings_of(tmp_path, stores__log_url=nowhere, stores__hot_url=log.url)
+    assert main(config) == Unavailable.exit_code
+    said = capsys.readouterr()
+    # An empty log in the folder where the command is pasted would be a log that has lost its lanes.
+    assert "→ start it in the folder that it had: valkey-server" in said.out and " --dir FOLDER " in said.out
+    settings_of(tmp_path, stores__log_url=log.url, stores__hot_url=nowhere)
     log.ask("CONFIG SET appendfsync everysec")
     assert main(config) == ConfigError.exit_code
     assert main(["doctor", "--config", str(tmp_path / "none.toml")]) == ConfigError.exit_code
