@@ -54,7 +54,7 @@ class Membership:
             state="standby",
             host=socket.gethostname(),
             pid=os.getpid(),
-            public_url=public_url or f"http://{settings.public.host}:{settings.public.port}",
+            public_url=public_url or ("" if role == "sys" else f"http://{settings.public.host}:{settings.public.port}"),
             sys_url=f"http://{settings.sys.host}:{settings.sys.port}",
             since_ms=wall_ms(),
         )
@@ -168,7 +168,7 @@ class Membership:
                     "%s is run by %s (%s, %s): this one stands by",
                     self._settings.dc.name,
                     held.member.place,
-                    held.member.public_url,
+                    held.member.public_url or held.member.sys_url,
                     self._shown,
                 )
 
@@ -226,5 +226,6 @@ def _process(one: Member) -> dict[str, Any]:
         "host": one.host,
         "pid": one.pid,
         "public_url": one.public_url,
+        "sys_url": one.sys_url if one.role in RUN_IT else "",
         "since_ms": one.since_ms,
     }

@@ -84,7 +84,7 @@ def _status(answer: Answer) -> list[str]:
     ]  # fmt: skip
     lanes = [
         (lane, answer["applied"].get(lane, 0), held, held - answer["applied"].get(lane, 0),
-         "this process" if lane in answer["lanes"] else "")
+         "now" if lane in answer["lanes"] else "")
         for lane, held in answer["durable"].items()
     ]  # fmt: skip
     return [
@@ -93,7 +93,7 @@ def _status(answer: Answer) -> list[str]:
         "",
         *table(("peer", "link", "for", "lag ms p50", "p99"), peers),
         "",
-        *table(("lane", "applied", "held", "behind", "written by"), lanes),
+        *table(("lane", "applied", "held", "behind", "written here"), lanes),
         "",
         *_coordination(answer["coordination"]),
         f"queues: {_pairs(answer['queues'])}",
@@ -111,7 +111,8 @@ def _coordination(found: Answer) -> list[str]:
     leaders = (f"{one['process']} leads {name} (term {one['term']})" for name, one in found["leaders"].items())
     lasts = "as long as it lives" if found["left_ms"] is None else f"for {found['left_ms'] / 1000:.1f} s unless renewed"
     rows = (
-        (f"process {one['pid']} on {one['host']}", one["role"], one["state"], one["public_url"],
+        (f"process {one['pid']} on {one['host']}", one["role"], one["state"],
+         one["public_url"] or one["sys_url"],
          instant(one["since_ms"]))
         for one in found["processes"]
     )  # fmt: skip

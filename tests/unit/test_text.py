@@ -51,6 +51,7 @@ STATUS: dict[str, Any] = {
                 "host": "fra-1",
                 "pid": 7,
                 "public_url": "http://fra-1:8080",
+                "sys_url": "http://fra-1:8081",
                 "since_ms": 1_795_868_378_272,
             },
             {
@@ -60,6 +61,17 @@ STATUS: dict[str, Any] = {
                 "host": "fra-2",
                 "pid": 9,
                 "public_url": "http://fra-2:8080",
+                "sys_url": "http://fra-2:8081",
+                "since_ms": 1_795_868_378_272,
+            },
+            {
+                "id": "c",
+                "role": "sys",
+                "state": "serving",
+                "host": "fra-3",
+                "pid": 11,
+                "public_url": "",
+                "sys_url": "http://fra-3:8081",
                 "since_ms": 1_795_868_378_272,
             },
         ],
@@ -80,8 +92,10 @@ def test_a_status_begins_with_what_is_wrong() -> None:
     lines = shown("status", {"problems": found, **STATUS})
     assert lines[:3] == ["fra: 2 problems", f"  ✗ {found[0]}", f"  ✗ {found[1]}"]
     assert "  iad/0.0       17     20       3" in lines
+    assert "  fra/0.0    1,234  1,234       0  now" in lines
     assert "disks: data_dir 7.0 GB free of 10.0 GB" in lines
-    assert "  process 9 on fra-2  all   standby  http://fra-2:8080  2026-11-28 12:19:38" in lines
+    assert "  process 9 on fra-2   all   standby  http://fra-2:8080  2026-11-28 12:19:38" in lines
+    assert "  process 11 on fra-3  sys   serving  http://fra-3:8081  2026-11-28 12:19:38" in lines
     assert "lease: for 8.2 s unless renewed, etcd http://10.0.1.9:2379" in lines
     assert "process 7 on fra-1 leads cron (term 31)" in lines
     assert any(line.split()[:2] == ["iad", "ok"] and line.split()[-2:] == ["12", "40"] for line in lines)
