@@ -72,6 +72,7 @@ def parse(stream: BinaryIO, name: str, file: str | None = None) -> Conversation:
 def account(conversation: Conversation) -> str:
     """What became of the lines of a log, in a sentence."""
     parts = {
+        "joins, parts and kicks": conversation.events - conversation.messages,
         "of no known form": conversation.skipped,
         "about the log": conversation.markers,
         "without a text": conversation.empty,

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cli.conversation import Conversation, Join, Kick, Part, Refusal, Say, Step, generate, with_membership
-from cli.irc import parse, parse_file, render_mirc
+from cli.irc import account, parse, parse_file, render_mirc
 from cli.irc_lines import Other, read_line, valid_nick
 from core.limits import MESSAGE_BYTES_MAX, NAME_CHARS_MAX
 
@@ -201,6 +201,14 @@ def test_joins_parts_and_kicks_become_a_membership_that_adds_up() -> None:
     )  # fmt: skip
     assert log.nicks == ("a", "b", "op", "b|away")
     assert (log.lines, log.events, log.markers, log.inserted, log.dropped) == (8, 7, 1, 2, 2)
+
+
+def test_the_account_of_a_log_adds_up() -> None:
+    log = b"--- Log opened\n12:00 -!- bob [x] has joined #c\n12:00 <bob> hi\n12:01 <bob>\n?\n12:02 <bob> \x00\n"
+    assert account(read(log)) == (
+        "log: 6 lines, 1 messages of 1 people, 1 joins, parts and kicks, 1 of no known form, 1 about the log, "
+        "1 without a text, 1 refused"
+    )
 
 
 def test_a_text_survives_to_the_byte() -> None:
