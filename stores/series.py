@@ -25,7 +25,7 @@ class Measure(NamedTuple):
 
 MEASURES = {
     "repl_lag": Measure(
-        "replication lag by origin, of the events that came since the point before; link_failed is 1 while the link fails",
+        "replication lag by origin, of what came since the point before; link_failed is 1 while the link fails",
         ("events", "p50_ms", "p99_ms", "max_ms", "link_failed"),
         "p99_ms",
     ),
