@@ -211,13 +211,14 @@ async def test_what_a_datacenter_did_that_did_not_know_of_his_end_is_not_streame
         await nyc.user("Uada").ok("PATCH", f"/v1/messages/{id}", {"text": "second"})
         await nyc.user("Uada").ok("PATCH", f"/v1/chats/{chat}", {"title": "Dinner"})
         frames: list[bytes] = []
-        announce = fra.dc.hot.announce
+        announcer = fra.dc.applier._announcer
+        announce = announcer._announce
 
         async def heard(frame: bytes) -> None:
             frames.append(frame)
             await announce(frame)
 
-        fra.dc.hot.announce = heard
+        announcer._announce = heard
         await fra.dc.pull(nyc.dc)
         delivered: dict[str, set[Any]] = {}
         for frame in frames:
