@@ -51,7 +51,7 @@ class Membership:
         member = Member(
             id=entropy(8).hex(),
             role=role,
-            state="standby",
+            state="starting",
             host=socket.gethostname(),
             pid=os.getpid(),
             public_url=public_url or ("" if role == "sys" else f"http://{settings.public.host}:{settings.public.port}"),
@@ -172,7 +172,9 @@ class Membership:
                     self._shown,
                 )
 
+            await self._lease.announce("standby")
             await self._lease.wait_for(PROCESS, seen)
+            await self._lease.announce("starting")
         log.warning("%s is free: this process runs it now", self._settings.dc.name)
 
     # -- the map

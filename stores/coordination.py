@@ -40,7 +40,7 @@ class Member(NamedTuple):
     """Of its session; never used by another."""
     role: str = ""
     state: str = ""
-    """standby, serving, draining."""
+    """starting, standby, serving, draining."""
     host: str = ""
     pid: int = 0
     public_url: str = ""

@@ -5,6 +5,7 @@ from cli.checks.notes import Notes
 from cli.settings import Settings
 from core.errors import ConfigError, PlanBError
 from core.system import entropy, steady_clock_ms
+from snapshot.manifest import list_snapshots
 from stores.adapters.directory_objects import MARK
 from stores.ports import ObjectStore
 
@@ -30,6 +31,7 @@ async def storage(settings: Settings, notes: Notes) -> None:
         return
     try:
         await _tried(store, where, not missing, notes)
+        await _not_restored(settings, store, notes)
     except PlanBError as error:
         notes.failed(error, _fix(error, settings))
     finally:
@@ -49,6 +51,20 @@ async def _nothing_there(settings: Settings, missing: str, notes: Notes) -> None
         )
     else:
         notes.ok(f"{missing}: it is made by the first start")
+
+
+async def _not_restored(settings: Settings, store: ObjectStore, notes: Notes) -> None:
+    """Who burnt is restored before he is started: a start on empty disks fetches all that was ever written."""
+    try:
+        has_run = await stores.remembers(settings)
+    except PlanBError:
+        return  # its own check says what is wrong there
+    snapshots = [] if has_run else await list_snapshots(store)
+    if snapshots:
+        notes.warning(
+            f"there are snapshots, {snapshots[-1]} is the newest, and no rows: has this datacenter burnt down?",
+            "planb restore --dry-run, before it is started",
+        )
 
 
 async def _tried(store: ObjectStore, where: str, marked: bool, notes: Notes) -> None:

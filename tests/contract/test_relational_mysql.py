@@ -31,6 +31,7 @@ from stores.adapters.sql_relational import Step
 from stores.adapters.sql_tables import METADATA
 from stores.ports import Mark
 from tests.support.mysql import Databases, created, raw
+from tests.support.servers import needs
 from tests.support.store_writer import LANE, effects_of
 from tests.support.stores import NOW_MS, batch, dumped, id_at, reference, write
 
@@ -189,6 +190,7 @@ async def test_nobody_at_the_port_is_a_store_that_does_not_answer(place: MysqlPl
 @contextlib.asynccontextmanager
 async def own_server(folder: Path, *options: str) -> AsyncIterator[tuple[MariaDB, MysqlPlace]]:
     """One that the test may kill."""
+    needs("mariadb")
     server = MariaDB(folder / "server", options=options)
     try:
         await server.start()

@@ -22,6 +22,8 @@ from cli.main import main, parser
 from cli.settings import Settings
 from core.errors import ConfigError, Unavailable
 from core.system import steady_clock_ms, wall_clock_ms
+from snapshot.manifest import key_of
+from stores.adapters.directory_objects import DirectoryObjects
 from stores.adapters.sqlite_file import MAGIC, VERSION_AT, header_of
 from tests.support.examined import all_ok, found, settings_of, silent, worst
 from tests.support.replicated import KEY, World
@@ -339,6 +341,18 @@ async def test_objects_that_are_gone_are_told_from_those_that_are_not_there_yet(
     (one,) = await found(settings, "objects")
     assert one.state == "ok" and "read, listed and deleted again" in one.fact
     assert tree(tmp_path / "objects") == {tmp_path / "objects" / ".tmp"}
+
+
+async def test_a_datacenter_that_burnt_down_is_told_to_be_restored_before_it_is_started(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    objects = DirectoryObjects(tmp_path / "objects")
+    await objects.put(key_of("20261123T194359.482Z-fra"), b"{}")
+    (_, one) = await found(settings, "objects")
+    assert one.state == "warning" and "20261123T194359.482Z-fra" in one.fact and "burnt" in one.fact
+    assert one.fix.startswith("planb restore --dry-run")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "relational.db").touch()
+    assert all_ok(await found(settings, "objects"))
 
 
 # -- processes
