@@ -387,8 +387,8 @@ async def test_a_log_without_messages_is_told_with_a_generated_conversation(tmp_
     demo = await piped("--input", str(tmp_path / "quiet.log"))
     try:
         await demo.says(
-            "quiet: 2 lines, 0 messages of 1 people, 1 of no known form", "a generated conversation is told as well",
-            "the chat “quiet”",
+            "quiet: 2 lines, 0 messages of 1 people, 1 joins, parts and kicks, 1 of no known form",
+            "a generated conversation is told as well", "the chat “quiet”",
         )  # fmt: skip
         await ends_by(demo, signal.SIGINT, {0})
     finally:

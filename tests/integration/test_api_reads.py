@@ -203,7 +203,7 @@ async def test_members_come_in_pages_with_their_roles(api: ApiDc, ada: User) -> 
 async def test_profiles_show_nothing_private(api: ApiDc, ada: User) -> None:
     await api.sign_up("Uada", passwords=True)
     shown = await api.user("Ugrace").ok("GET", "/v1/users/Uada")
-    assert shown == {"id": "Uada", "name": "Ada", "avatar": "", "about": ""}
+    assert shown == {"id": "Uada", "name": "Ada", "avatar": "", "about": "", "handle": None}
     assert "scrypt" not in str(await ada.ok("GET", "/v1/me"))
 
 

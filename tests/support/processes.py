@@ -19,7 +19,7 @@ SUPERVISE_S = 0.2
 def second_process(site: Site, folder: Path) -> tuple[Child, int]:
     """Of the same datacenter: the same settings but for the ports, and a folder of its own for its lease. So nobody
     keeps the two apart but the log. And its public port."""
-    return _other(site, folder, f'[coordination]\ndir = "{folder / "coordination"}"\n')
+    return _other(site, folder, f'dir = "{folder / "coordination"}"\n')
 
 
 def standby_elsewhere(site: Site, folder: Path) -> tuple[Child, int]:
@@ -34,17 +34,24 @@ def standby(site: Site, folder: Path) -> Child:
 
 def meets_in_etcd(site: Site, url: str, lease_s: float) -> None:
     """From its next start on."""
-    settings = f'[coordination]\netcd_endpoints = ["{url}"]\nlease_s = {lease_s}\n'
-    site.settings.write_text(site.settings.read_text() + settings)
+    lines = f'etcd_endpoints = ["{url}"]\nlease_s = {lease_s}\n'
+    site.settings.write_text(_coordinated(site.settings.read_text(), lines))
 
 
-def _other(site: Site, folder: Path, more: str) -> tuple[Child, int]:
+def _coordinated(settings: str, lines: str) -> str:
+    """With these lines in its table `[coordination]`."""
+    table = "[coordination]\n"
+    assert settings.count(table) == 1
+    return settings.replace(table, table + lines)
+
+
+def _other(site: Site, folder: Path, coordination: str) -> tuple[Child, int]:
     public, internal = free_ports(2)
     text = site.settings.read_text()
     for old, new in ((site.ports.public, public), (site.ports.sys, internal)):
         text = text.replace(f"port = {old}", f"port = {new}")
     settings = folder / "second.toml"
-    settings.write_text(text + more)
+    settings.write_text(_coordinated(text, coordination))
     return _serve(settings, folder), public
 
 
