@@ -67,17 +67,19 @@ class Process(abc.ABC):
         self.child.kill()
 
     def pause(self) -> None:
-        """SIGSTOP: it stands still; the kernel goes on to accept connections for it."""
-        self._send(signal.SIGSTOP)
+        """SIGSTOP: when this returns, it stands still; the kernel goes on to accept connections for it."""
+        pid = self._send(signal.SIGSTOP)
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         self._send(signal.SIGCONT)
 
-    def _send(self, number: signal.Signals) -> None:
+    def _send(self, number: signal.Signals) -> int:
         pid = self.child.pid
         if pid is None:
             raise Unavailable(f"{self.child.name} does not run")
         os.kill(pid, number)
+        return pid
 
 
 class Startable(Protocol):

@@ -335,11 +335,11 @@ async def test_all_in_one_process_takes_over_from_the_roles_and_gives_back(
 
 async def test_hot_state_that_is_rebuilt_by_a_command_is_read_by_all_processes(world: tuple[Planet, RoleSite]) -> None:
     planet, site = world
-    eve = await user(planet, "Ueve")
+    eve = await user(planet, "Uheidi")
     config = ("--config", str(site.settings))
     async with aiohttp.ClientSession() as session, two_apis(site) as urls:
         everywhere = [Rest(session, url, eve) for url in urls]
-        sent = await everywhere[0].ok("POST", "/v1/messages", {"to": "Ueve", "text": "before"})
+        sent = await everywhere[0].ok("POST", "/v1/messages", {"to": "Uheidi", "text": "before"})
         found = await planb("rebuild", "hot", *config, "--json")
         assert (found.code, found.json["epoch"]) == (0, found.json["epoch_before"] + 1), found
         for rest in everywhere:
@@ -351,7 +351,7 @@ async def test_hot_state_that_is_rebuilt_by_a_command_is_read_by_all_processes(w
                 ]
 
             assert await until(is_read, SOON_S)
-        await everywhere[1].ok("POST", "/v1/messages", {"to": "Ueve", "text": "after"})
+        await everywhere[1].ok("POST", "/v1/messages", {"to": "Uheidi", "text": "after"})
         examined = await planb("doctor", *config, "--json")
         assert examined.code == 0, examined
         facts = [one["fact"] for one in examined.json["checks"] if one["check"] in ("processes", "this process")]
