@@ -85,7 +85,10 @@ class Pulsar(Process):
         text = _CONFIG.read_text()
         ports = {"local": self.broker_port} | self.listeners
         listeners = ",".join(f"{name}:pulsar://{HOST}:{port}" for name, port in ports.items())
-        for name, value in (self._settings | {"LISTENERS": listeners}).items():
+        # Without further listeners as before there were any: with them a bookie was seen not to be found after kill -9.
+        told = f"advertisedListeners={listeners}\ninternalListenerName=local"
+        advertised = told if self.listeners else f"advertisedAddress={HOST}"
+        for name, value in (self._settings | {"ADVERTISED": advertised}).items():
             text = text.replace(f"@{name}@", str(value))
         (self._conf / "standalone.conf").write_text(text)
         (self._conf / "log4j2.xml").write_text(_LOG4J)
