@@ -329,6 +329,14 @@ class Action:
         return {}
 
 
+class OwnAction(Action):
+    """Base of those that concern nobody but who does them: his other devices hear of it."""
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        return Audience(users=(event.actor,))
+
+
 def registry() -> dict[str, type[Action]]:
     """All actions by name. Importing `core.actions` defines them."""
     import core.actions  # noqa: F401  (registers its classes)

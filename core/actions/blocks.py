@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from core import action, limits
-from core.action import Audience, Origin, Route, Touch
+from core.action import Origin, Route, Touch
 from core.actions.conversations import require_users
 from core.actions.fields import UserId
 from core.errors import AccountFull, Invalid, NotFound
@@ -20,7 +20,7 @@ class _Args(action.Args, frozen=True, kw_only=True):
     basis: int
 
 
-class _Block(action.Action):
+class _Block(action.OwnAction):
     """What both share: one value, on or off."""
 
     Request = _Request
@@ -31,10 +31,6 @@ class _Block(action.Action):
     def _effects(cls, event: Event) -> Iterable[Effect]:
         args: _Args = event.args
         return (Effect("blocks", (event.actor, args.target), {"blocked": cls.on}, {"blocked": args.basis}),)
-
-    @staticmethod
-    def audience(event: Event) -> Audience:
-        return Audience(users=(event.actor,))
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:

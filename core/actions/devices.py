@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 
 from core import action, limits
-from core.action import Audience, Origin, Route, Touch
+from core.action import Origin, Route, Touch
 from core.actions.fields import Device, Provider, PushToken
 from core.errors import AccountFull, NotFound
 from core.event import Event
@@ -24,11 +24,7 @@ def token_hash(provider: str, token: str) -> str:
     return hashlib.blake2b(f"{provider} {token}".encode(), digest_size=16, person=b"push token").hexdigest()
 
 
-class _Own(action.Action):
-    @staticmethod
-    def audience(event: Event) -> Audience:
-        return Audience(users=(event.actor,))
-
+class _Own(action.OwnAction):
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
         return (Touch("device", (event.actor, event.args.device)),)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from core import action
-from core.action import Audience, Origin, Route, Touch
+from core.action import Origin, Route, Touch
 from core.actions.conversations import conversation_of, covered
 from core.actions.fields import MessageId, Peer, Rank, UntilMs
 from core.errors import Invalid, NotFound
@@ -17,12 +17,8 @@ from core.event import Event
 from core.tables import Effect
 
 
-class Own(action.Action):
-    """Whom and what a write to one's own dialog concerns."""
-
-    @staticmethod
-    def audience(event: Event) -> Audience:
-        return Audience(users=(event.actor,))
+class Own(action.OwnAction):
+    """What a write to one's own dialog concerns."""
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:

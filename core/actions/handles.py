@@ -5,7 +5,7 @@
 from collections.abc import Iterable
 
 from core import action, limits
-from core.action import Audience, Origin, Route, Touch
+from core.action import Origin, Route, Touch
 from core.actions.fields import Handle
 from core.errors import AccountFull, Conflict, NotFound
 from core.event import Event
@@ -24,7 +24,7 @@ def _row(event: Event, handle: str, kind: str) -> Effect:
     return Effect("handles", (handle, event.id), {"user": event.actor, "kind": kind})
 
 
-class Claim(action.Action):
+class Claim(action.OwnAction):
     name = "handle.claim"
     summary = "Take a handle that is free"
     consistency = _RULE
@@ -67,15 +67,11 @@ class Claim(action.Action):
                 yield _row(event, handle, "release")
 
     @staticmethod
-    def audience(event: Event) -> Audience:
-        return Audience(users=(event.actor,))
-
-    @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
         return tuple(Touch("handle", (handle,)) for handle in (event.args.handle, *event.args.released))
 
 
-class Release(action.Action):
+class Release(action.OwnAction):
     name = "handle.release"
     summary = "Give my handle up"
     consistency = _RULE
@@ -98,10 +94,6 @@ class Release(action.Action):
     def effects(event: Event) -> Iterable[Effect]:
         for handle in event.args.released:
             yield _row(event, handle, "release")
-
-    @staticmethod
-    def audience(event: Event) -> Audience:
-        return Audience(users=(event.actor,))
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:

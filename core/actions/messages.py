@@ -267,7 +267,7 @@ class Recall(AboutMessage):
         return (row(event, args.conversation, args.message, "recall", {}),)
 
 
-class Hide(action.Action):
+class Hide(action.OwnAction):
     name = "message.hide"
     summary = "Remove a message from my own view"
     consistency = "Hidden for (user, message) is set once and never unset: a late copy does not bring it back."
@@ -289,10 +289,6 @@ class Hide(action.Action):
         args: MessageArgs = event.args
         columns = {"conversation": args.conversation, "hidden": 1}
         return (Effect("hidden", (event.actor, args.message), columns),)
-
-    @staticmethod
-    def audience(event: Event) -> Audience:
-        return Audience(users=(event.actor,))
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pydantic
 
 from core import action
-from core.action import Audience, Origin, Route, Touch
+from core.action import Origin, Route, Touch
 from core.actions.fields import Days, TimeOfDay, UntilMs, Zone
 from core.errors import NotFound
 from core.event import Event
@@ -23,7 +23,7 @@ class Schedule(action.Request):
     days: Days = [1, 2, 3, 4, 5, 6, 7]
 
 
-class Dnd(action.Action):
+class Dnd(action.OwnAction):
     name = "user.dnd"
     summary = "Say until when, or at which hours, I am not to be disturbed"
     consistency = (
@@ -71,10 +71,6 @@ class Dnd(action.Action):
         dnd = {"until_ms": args.until_ms or None, "schedule": schedule if args.zone else None}
         value = dnd if args.until_ms or args.zone else None
         return (Effect("users", (event.actor,), {"dnd": value}, {"dnd": args.basis}),)
-
-    @staticmethod
-    def audience(event: Event) -> Audience:
-        return Audience(users=(event.actor,))
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
