@@ -8,10 +8,8 @@ whether it serves, and why not             serving.py, clock_watch.py
 """
 
 import asyncio
-import base64
 import json
 import logging
-import socket
 from collections.abc import Container
 from typing import Any, ClassVar
 
@@ -25,13 +23,10 @@ from api.sys_status import Status
 from broker.description import described as stream_described
 from broker.hub import Hub
 from cli import event_log, hot_state, internal_side, objects, public_side, series, stores
-from cli import settings as configuration
 from cli.clock_watch import ClockWatch
 from cli.disks import Disks
-from cli.file_limit import make_room
 from cli.listeners import SHUTDOWN_S_MAX, open_public, open_sys
 from cli.measuring import Measuring
-from cli.membership import Membership
 from cli.process import Process
 from cli.serving import Serving
 from cli.settings import Listen, Settings
@@ -43,9 +38,8 @@ from core.clock_error import ClockError
 from core.errors import ClockRefused, ConfigError, Conflict, LaneLost, PlanBError, StoreUnavailable
 from core.system import entropy, steady_clock_ms, wall_clock_ms
 from events.codec import codec
-from events.lane_writer import LaneWriter
 from events.ports import Top, Trimmed
-from events.signing import Signer, Verifier
+from events.signing import Verifier
 from replicator.bootstrap import META_NAME, Knows
 from replicator.bound import held_down
 from replicator.collector import Collector
@@ -82,15 +76,10 @@ class Datacenter(Process):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.where = settings.public if self.role == "all" else settings.sys
-        self._token_key = configuration.secret(settings.secrets.token_key_file)
-        self._sys_key = configuration.secret(settings.secrets.sys_key_file)
-        self._signer = Signer(configuration.secret(settings.secrets.signing_key_file))
-        self.room = make_room()
         self._objects_unchecked = False
         """S3 did not answer."""
         self.hub: Hub | None = None
         """Of the websockets that are here."""
-        self.membership = self._member()
 
     async def _start(self) -> None:
         """Opens the stores, recovers, takes the lane, replicates and serves."""
@@ -118,17 +107,6 @@ class Datacenter(Process):
         await self.serving.opened()
 
     # -- building
-
-    def _member(self) -> Membership:
-        return Membership(
-            self.settings,
-            base64.b64encode(self._signer.public).decode(),
-            steady_ms=steady_clock_ms,
-            wall_ms=wall_clock_ms,
-            entropy=entropy,
-            on_lost=self._fail,
-            role=self.role,
-        )
 
     def _open_links(self) -> None:
         """What others can be asked with."""
@@ -220,18 +198,7 @@ class Datacenter(Process):
             announce=self._announcing(),
         )
         self._owner = entropy(8)
-        self.writer = LaneWriter(
-            self.log,
-            self.lane,
-            self._owner,
-            self.clock,
-            self._signer,
-            self.applier.apply,
-            now=wall_clock_ms,
-            process=f"{dc.name} {socket.gethostname()}",
-            on_lost=self._fail,
-            refusal=self.membership.refusal,
-        )
+        self.writer = self._lane_writer(self.log, self.lane, self._owner, self.applier.apply)
 
     async def _build_upkeep(self) -> None:
         """What goes on beside the writes: archive, replication, forgetting, and whether it may serve."""

@@ -5,10 +5,8 @@ row. An api process appends to a lane of its own, and answers when it was told t
 """
 
 import asyncio
-import base64
 import contextlib
 import logging
-import socket
 from collections.abc import Sequence
 
 from api.app import PublicDeps
@@ -17,12 +15,9 @@ from api.internal_auth import InternalAuth
 from api.line import SysLine
 from api.metrics import Metrics
 from cli import event_log, hot_state, public_side, stores
-from cli import settings as configuration
 from cli.edge_serving import EdgeServing
-from cli.file_limit import make_room
 from cli.line_clock import LineClock
 from cli.listeners import SHUTDOWN_S_MAX, open_front
-from cli.membership import Membership
 from cli.process import Process
 from cli.public_side import Built
 from cli.settings import Listen, Settings
@@ -34,7 +29,6 @@ from core.errors import ClockRefused, ConfigError, LeaseLost, StoreUnavailable
 from core.system import entropy, steady_clock_ms, wall_clock_ms
 from events.lane_writer import LaneWriter
 from events.record import Entry
-from events.signing import Signer
 from replicator.link import open_session
 from replicator.names import DcNames
 from stores.read_elsewhere import ReadElsewhere
@@ -56,22 +50,8 @@ class Edge(Process):
 
     def __init__(self, settings: Settings, where: Listen) -> None:
         """`where`: clients reach it."""
-        super().__init__(settings)
+        super().__init__(settings, f"http://{where.host}:{where.port}")
         self.where = where
-        self._token_key = configuration.secret(settings.secrets.token_key_file)
-        self._sys_key = configuration.secret(settings.secrets.sys_key_file)
-        self._signer = Signer(configuration.secret(settings.secrets.signing_key_file))
-        self.room = make_room()
-        self.membership = Membership(
-            settings,
-            base64.b64encode(self._signer.public).decode(),
-            steady_ms=steady_clock_ms,
-            wall_ms=wall_clock_ms,
-            entropy=entropy,
-            on_lost=self._fail,
-            role=self.role,
-            public_url=f"http://{where.host}:{where.port}",
-        )
         self.metrics = Metrics()
 
     async def _start(self) -> None:
@@ -184,18 +164,7 @@ class ApiProcess(Edge):
         lane, _ = await lease_lane(
             dc.number, self._incarnation, await own_log.tops(), self.clock.can_follow, self.membership.take_worker
         )
-        self.writer = LaneWriter(
-            own_log,
-            lane,
-            entropy(8),
-            self.clock,
-            self._signer,
-            self._apply,
-            now=wall_clock_ms,
-            process=f"{dc.name} {socket.gethostname()}",
-            on_lost=self._fail,
-            refusal=self.membership.refusal,
-        )
+        self.writer = self._lane_writer(own_log, lane, entropy(8), self._apply)
         await self.writer.start(lambda top: self.line.apply(lane, top.seq, ()))
         self._closers.append(self.writer.close)
         self.metrics.stage("log", self.writer.append_times)

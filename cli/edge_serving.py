@@ -8,15 +8,15 @@ from aiohttp import web
 from api.guard import Handler
 from api.health import Check
 from api.line import SysLine
-from cli.serving import ALWAYS, HOT_ANSWER_S_MAX
+from cli.serving import ALWAYS, Looks
 from core import limits
 from core.clock import HybridClock
-from core.errors import NotServing, PlanBError
+from core.errors import NotServing
 from events.lane_writer import LaneWriter
 from stores.ports import HotStore
 
 
-class EdgeServing:
+class EdgeServing(Looks):
     """The gate of its listener."""
 
     def __init__(
@@ -27,13 +27,10 @@ class EdgeServing:
         lease: Callable[[], str],
         writer: LaneWriter | None,
     ) -> None:
-        """`lease`: why this process may not write now; "" if it may. `writer`: of a process that writes."""
+        """`writer`: of a process that writes."""
+        super().__init__(hot, clock, lease)
         self._line = line
-        self._hot = hot
-        self._clock = clock
-        self._refusal = lease
         self._writer = writer
-        self._ending = ""
         self._time = asyncio.get_running_loop().time
         self._up_at = self._time()
         self.checks: dict[str, Check] = {"sys": self._sys, "hot": self._hot_state, "process": self._process}
@@ -43,10 +40,6 @@ class EdgeServing:
     def serves(self) -> bool:
         """Whether the process that applies lets clients in, as it said last."""
         return self._line.pulse is not None and self._line.pulse.serves
-
-    def ends(self, why: str) -> None:
-        """This process is going away; the first reason counts."""
-        self._ending = self._ending or why
 
     def look(self) -> None:
         """Called about once a second."""
@@ -62,25 +55,8 @@ class EdgeServing:
             return ""
         return "; ".join(pulse.missing.values()) or "the process that applies does not serve yet"
 
-    async def _hot_state(self) -> str:
-        try:
-            async with asyncio.timeout(HOT_ANSWER_S_MAX):
-                epoch = await self._hot.epoch()
-        except (PlanBError, TimeoutError):
-            return "the hot store does not answer"
-        return "hot state is being rebuilt" if epoch is None else ""
-
-    async def _process(self) -> str:
-        return self._ending
-
     async def _lane(self) -> str:
         return "another process writes this lane" if self._writer and self._writer.lost else ""
-
-    async def _lease(self) -> str:
-        return self._refusal()
-
-    async def _wall_clock(self) -> str:
-        return self._clock.refusal()
 
     @web.middleware
     async def gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -2,16 +2,25 @@
 it."""
 
 import asyncio
+import base64
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ClassVar, Protocol
 
 from aiohttp import web
 
+from cli import settings as configuration
+from cli.file_limit import make_room
 from cli.listeners import runner_of
 from cli.membership import Membership
 from cli.settings import Listen, Settings
+from core.clock import HybridClock
 from core.errors import PlanBError
+from core.system import entropy, steady_clock_ms, wall_clock_ms
+from events.lane_writer import Apply, LaneWriter
+from events.ports import EventLog
+from events.signing import Signer
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +39,47 @@ class Process:
     """Where it is reached."""
     serving: Ending
     """There when the first task was spawned."""
-    membership: Membership
+    clock: HybridClock
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, public_url: str = "") -> None:
+        """`public_url`: as Membership."""
         self.settings = settings
+        self._token_key = configuration.secret(settings.secrets.token_key_file)
+        self._sys_key = configuration.secret(settings.secrets.sys_key_file)
+        self._signer = Signer(configuration.secret(settings.secrets.signing_key_file))
+        self.room = make_room()
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
         """Undo what `start` did, last first."""
+        self.membership = self._member(public_url)
+
+    def _member(self, public_url: str) -> Membership:
+        return Membership(
+            self.settings,
+            base64.b64encode(self._signer.public).decode(),
+            steady_ms=steady_clock_ms,
+            wall_ms=wall_clock_ms,
+            entropy=entropy,
+            on_lost=self._fail,
+            role=self.role,
+            public_url=public_url,
+        )
+
+    def _lane_writer(self, event_log: EventLog, lane: int, owner: bytes, apply: Apply) -> LaneWriter:
+        """This process writes there as long as it holds its leases."""
+        return LaneWriter(
+            event_log,
+            lane,
+            owner,
+            self.clock,
+            self._signer,
+            apply,
+            now=wall_clock_ms,
+            process=f"{self.settings.dc.name} {socket.gethostname()}",
+            on_lost=self._fail,
+            refusal=self.membership.refusal,
+        )
 
     async def start(self) -> None:
         """Returns when it serves. Whatever it raises, it is stopped then."""

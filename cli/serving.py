@@ -22,7 +22,39 @@ ALWAYS = frozenset(("/livez", "/readyz", "/metrics"))
 HOT_ANSWER_S_MAX = 1.0
 
 
-class Serving:
+class Looks:
+    """What every process that serves clients looks at before it does."""
+
+    def __init__(self, hot: HotStore, clock: HybridClock, lease: Callable[[], str]) -> None:
+        """`lease`: why this process may not write now; "" if it may."""
+        self._hot = hot
+        self._clock = clock
+        self._refusal = lease
+        self._ending = ""
+
+    def ends(self, why: str) -> None:
+        """This process is going away; the first reason counts."""
+        self._ending = self._ending or why
+
+    async def _hot_state(self) -> str:
+        try:
+            async with asyncio.timeout(HOT_ANSWER_S_MAX):
+                epoch = await self._hot.epoch()
+        except (PlanBError, TimeoutError):
+            return "the hot store does not answer"
+        return "hot state is being rebuilt" if epoch is None else ""
+
+    async def _process(self) -> str:
+        return self._ending
+
+    async def _lease(self) -> str:
+        return self._refusal()
+
+    async def _wall_clock(self) -> str:
+        return self._clock.refusal()
+
+
+class Serving(Looks):
     """The gate of the public listener."""
 
     def __init__(
@@ -35,16 +67,12 @@ class Serving:
         clock: HybridClock,
         lease: Callable[[], str],
     ) -> None:
-        """`lease`: why this process may not write now; "" if it may."""
+        super().__init__(hot, clock, lease)
         self._progress = progress
         self._serve_after = dict(serve_after)
         self._writer = writer
         self._growth = growth
-        self._hot = hot
-        self._clock = clock
-        self._refusal = lease
         self._open = False
-        self._ending = ""
         self.checks: dict[str, Check] = {
             "recovery": self._recovery,
             "restore": self._restore,
@@ -66,18 +94,8 @@ class Serving:
         """Whether the gate lets requests in without a further look."""
         return self._open and not self._serve_after
 
-    def ends(self, why: str) -> None:
-        """This process is going away; the first reason counts."""
-        self._ending = self._ending or why
-
     async def _stores(self) -> str:
         return "a store does not take what is in the log; it is tried again" if self._writer.stumbling else ""
-
-    async def _wall_clock(self) -> str:
-        return self._clock.refusal()
-
-    async def _process(self) -> str:
-        return self._ending
 
     async def _recovery(self) -> str:
         return "" if self._open else "recovering from the log"
@@ -96,19 +114,8 @@ class Serving:
     async def _lane(self) -> str:
         return "another process writes this lane" if self._writer.lost else ""
 
-    async def _lease(self) -> str:
-        return self._refusal()
-
     async def _log(self) -> str:
         return self._growth.error
-
-    async def _hot_state(self) -> str:
-        try:
-            async with asyncio.timeout(HOT_ANSWER_S_MAX):
-                epoch = await self._hot.epoch()
-        except (PlanBError, TimeoutError):
-            return "the hot store does not answer"
-        return "hot state is being rebuilt" if epoch is None else ""
 
     @web.middleware
     async def gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:

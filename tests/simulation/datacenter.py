@@ -83,7 +83,7 @@ class SimDatacenter(Datacenter):
         self._home = place
         self._process = process
 
-    def _member(self) -> Any:
+    def _member(self, public_url: str) -> Any:
         return Unleased()
 
     async def _join(self) -> None:

@@ -17,6 +17,7 @@ from aiohttp import web
 import broker.connection
 import broker.routes
 import cli.datacenter
+import cli.process
 import core.action
 import events.codec
 from events.codec import Codec
@@ -65,17 +66,24 @@ def entropy(n: int) -> bytes:
 def simulated(session: Session, wall_clock_ms: Callable[[], int]) -> Iterator[None]:
     """`session` makes a client session for the present process; `wall_clock_ms` is its host's clock."""
     root: Any = cli.datacenter
+    life: Any = cli.process
     server = SimpleNamespace(**{name: getattr(web, name) for name in dir(web) if not name.startswith("__")})
     server.WebSocketResponse = WebSocketResponse
     with contextlib.ExitStack() as stack:
         for target, name, stand_in in (
             (root, "open_session", session),
-            (root, "wall_clock_ms", wall_clock_ms),
-            (root, "steady_clock_ms", _steady_clock_ms),
-            (root, "entropy", entropy),
+            *(
+                (module, name, stand_in)
+                for module in (root, life)
+                for name, stand_in in (
+                    ("wall_clock_ms", wall_clock_ms),
+                    ("steady_clock_ms", _steady_clock_ms),
+                    ("entropy", entropy),
+                )
+            ),
             (root, "registry", registry),
             (root, "codec", codec),
-            (root, "configuration", SimpleNamespace(secret=lambda key: key)),
+            (life, "configuration", SimpleNamespace(secret=lambda key: key)),
             (broker.routes, "web", server),
         ):
             stack.enter_context(patch.object(target, name, stand_in))
