@@ -85,7 +85,7 @@ class Pulsar(Process):
         text = _CONFIG.read_text()
         ports = {"local": self.broker_port} | self.listeners
         listeners = ",".join(f"{name}:pulsar://{HOST}:{port}" for name, port in ports.items())
-        # Without further listeners as before there were any: with them a bookie was seen not to be found after kill -9.
+        # Only where they are needed: docs/servers.md tells what was seen after kill -9.
         told = f"advertisedListeners={listeners}\ninternalListenerName=local"
         advertised = told if self.listeners else f"advertisedAddress={HOST}"
         for name, value in (self._settings | {"ADVERTISED": advertised}).items():
