@@ -31,7 +31,8 @@ async def storage(settings: Settings, notes: Notes) -> None:
         return
     try:
         await _tried(store, where, not missing, notes)
-        await _not_restored(settings, store, notes)
+        if not missing:
+            await _not_restored(settings, store, notes)
     except PlanBError as error:
         notes.failed(error, _fix(error, settings))
     finally:

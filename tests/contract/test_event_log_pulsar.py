@@ -457,7 +457,7 @@ async def shared_producer(client: driver.Client, topic: str) -> driver.Producer:
         except driver.ProducerBusy:
             return None
 
-    producer = await until(made, 10)
+    producer = await until(made, RECOVER_S_MAX)
     assert producer is not None
     return producer
 

