@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core.errors import NotFound, Unavailable
 from deploy.local.catalog import SERVERS, Server
+from deploy.local.sources import run
 
 HOME = Path(os.environ.get("PLANB_SERVERS") or Path(__file__).parents[2] / ".servers")
 """Of this repository, unless several share one folder."""
@@ -50,6 +51,8 @@ def install(server: str, home: Path = HOME, entry: Server | None = None) -> bool
                     (new / path).chmod(0o755)  # some wheels bring them without
                 if not os.access(new / path, os.X_OK):
                     raise Unavailable(f"{server} {entry.version} came without its program {name} ({path})")
+            if entry.finish:
+                run([str(new / entry.programs[entry.finish[0]]), *entry.finish[1:]])
             (new / _PIN).write_text(entry.source.pin)
             if folder.exists():
                 shutil.rmtree(folder)

@@ -45,7 +45,7 @@ class Wheels:
     def fetch(self, folder: Path) -> None:
         options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps", "--no-compile"]
         where = ["--only-binary", ":all:", "--target", str(folder), "-r", str(self._lock)]
-        _run([sys.executable, "-m", "pip", "install", *options, *where])
+        run([sys.executable, "-m", "pip", "install", *options, *where])
 
 
 class Maven:
@@ -77,10 +77,10 @@ class Maven:
         if self._transitive:
             pom = folder / ".pom.xml"
             pom.write_text(_POM.format(*self._artifact.split(":")))
-            _run([*mvn, "--file", str(pom), "-DincludeScope=runtime", f"{self.PLUGIN}:copy-dependencies"], cwd=folder)
+            run([*mvn, "--file", str(pom), "-DincludeScope=runtime", f"{self.PLUGIN}:copy-dependencies"], cwd=folder)
             pom.unlink()
         else:
-            _run([*mvn, f"-Dartifact={self._artifact}", f"{self.PLUGIN}:copy"], cwd=folder)
+            run([*mvn, f"-Dartifact={self._artifact}", f"{self.PLUGIN}:copy"], cwd=folder)
         sums = {name: found for found, name in _locked(self._lock)}
         _check({path.name: path for path in got.iterdir()}, sums, self._lock)
         if self._transitive:
@@ -117,14 +117,14 @@ class Debian:
         got.mkdir()
         places = {"Dir::State": apt / "state", "Dir::Cache": apt / "cache", "APT::Sandbox::User": ""}
         options = [part for name, value in places.items() for part in ("-o", f"{name}={value}")]
-        _run(["apt-get", *options, "-qq", "update"])
+        run(["apt-get", *options, "-qq", "update"])
         for locked, name, version in _locked(self._lock):
-            chosen = self._choose(name, version, _run(["apt-cache", *options, "show", name]))
-            _run(["apt-get", *options, "-qq", "download", f"{name}={chosen}"], cwd=got)
+            chosen = self._choose(name, version, run(["apt-cache", *options, "show", name]))
+            run(["apt-get", *options, "-qq", "download", f"{name}={chosen}"], cwd=got)
             (package,) = got.iterdir()
             if chosen == version:
                 _check({name: package}, {name: locked}, self._lock)
-            _run(["dpkg-deb", "-x", str(package), str(folder)])
+            run(["dpkg-deb", "-x", str(package), str(folder)])
             package.unlink()
         for script, program in self._wrapped.items():
             (folder / script).write_text(_WRAPPER.format(program=program))
@@ -163,7 +163,7 @@ def _needs(tool: str, what: str, *, package: bool = True) -> None:
         raise Unavailable(f"{tool} is not on this machine: {'install' if package else 'this needs'} {what}")
 
 
-def _run(command: Sequence[str], cwd: Path | None = None) -> str:
+def run(command: Sequence[str], cwd: Path | None = None) -> str:
     """What it wrote. Unavailable with the end of what it said if it fails."""
     env = {**os.environ, "LC_ALL": "C"}
     found = subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True)

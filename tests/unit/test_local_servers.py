@@ -80,6 +80,24 @@ def test_what_comes_without_its_program_is_not_installed(tmp_path: Path) -> None
     assert not (tmp_path / "some").exists()
 
 
+def finished(finish: str) -> Server:
+    source = Fetched(f"#!/bin/sh\n{finish}\n")
+    return Server("1.0", source, {"run": "bin/run"}, finish=("run", "archive"))
+
+
+def test_a_server_is_finished_by_its_own_program_once(tmp_path: Path) -> None:
+    server = finished('echo "$1" >> "$(dirname "$0")/done"')
+    assert install.install("some", tmp_path, server) is True
+    assert install.install("some", tmp_path, server) is False
+    assert (tmp_path / "some" / "bin" / "done").read_text() == "archive\n"
+
+
+def test_what_can_not_be_finished_is_not_installed(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="run failed: no room for archive"):
+        install.install("some", tmp_path, finished('echo "no room for $1" >&2; exit 3'))
+    assert not (tmp_path / "some").exists()
+
+
 def test_two_who_begin_at_once_install_one_after_the_other(tmp_path: Path) -> None:
     source = Fetched()
     source.halts = threading.Event()
