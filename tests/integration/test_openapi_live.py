@@ -166,6 +166,9 @@ async def chats(ada: Caller, grace: Caller) -> None:
     await ada.call("GET", f"/v1/chats/{big}/members?limit=1")
     await ada.call("DELETE", f"/v1/chats/{big}/members/Ugrace")
     await grace.call("DELETE", f"/v1/chats/{group}/members/me")
+    await grace.call("PUT", f"/v1/chats/{big}/owner", {"user": "Ugrace"}, 403)
+    await ada.call("POST", f"/v1/chats/{big}/members", {"users": ["Ugrace"]})
+    await ada.call("PUT", f"/v1/chats/{big}/owner", {"user": "Ugrace"})
     open_to_all = (await grace.call("POST", "/v1/chats", {"kind": "supergroup", "title": "Open"}))["chat"]
     await ada.call("POST", f"/v1/chats/{open_to_all}/join")
     await ada.call("GET", "/v1/dialogs?limit=1")

@@ -314,8 +314,11 @@ class User:
         return chat and self.client.kick(chat, self._other())
 
     def _role(self) -> Any:
-        chat = self._ours()
-        return chat and self.client.set_role(chat, self._other(), self.random.choice(("admin", "member")))
+        """Or the whole chat."""
+        chat, other = self._ours(), self._other()
+        if chat and self.random.random() < 0.3:
+            return self.client.hand_over(chat, other)
+        return chat and self.client.set_role(chat, other, self.random.choice(("admin", "member")))
 
     def _dissolve(self) -> Any:
         chat = self._ours()

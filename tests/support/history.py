@@ -119,6 +119,8 @@ class History:
                 self._write(step, "member.leave", who, {"chat": chat})
             case 15 | 16:
                 self._write(step, "member.kick", who, {"chat": chat, "user": whom})
+            case 17 if step.wait_ms % 3 == 0:
+                self._write(step, "chat.owner", who, {"chat": chat, "user": whom})
             case 17:
                 role = ("admin", "member")[step.what % 2]
                 self._write(step, "member.role", who, {"chat": chat, "user": whom, "role": role})

@@ -24,7 +24,7 @@ ROWS = {
     "group.create", "supergroup.create", "group.update", "member.add", "member.join", "member.leave", "member.kick",
     "member.role", "group.dissolve", "parked.drop", "dialog.mark_unread", "draft.set", "draft.clear",
     "block.set", "block.clear", "contact.request", "contact.accept", "contact.delete", "user.dnd",
-    "device.register", "device.forget", "handle.claim", "handle.release",
+    "device.register", "device.forget", "handle.claim", "handle.release", "chat.owner",
 }  # fmt: skip
 """The rows of the table of write primitives that there are so far, as the design names them."""
 

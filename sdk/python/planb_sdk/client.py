@@ -322,6 +322,10 @@ class Client(Account):
         """ "admin" or "member"."""
         return await self._write("PATCH", f"/v1/chats/{part(chat)}/members/{part(user)}", {"role": role}, key=key)
 
+    async def hand_over(self, chat: str, user: str, *, key: str = "") -> Receipt:
+        """My chat is his from now on, while he is a member; I am an admin of it."""
+        return await self._write("PUT", f"/v1/chats/{part(chat)}/owner", {"user": user}, key=key)
+
     # -- people and sessions
 
     async def me(self) -> Profile:
