@@ -21,6 +21,7 @@ from api.queries.login import Login
 from api.queries.people import People
 from api.queries.standpoint import Standpoint
 from api.queries.updates import Updates
+from api.rates import UNLIMITED, Rates
 from api.reads import ReadRoutes
 from api.schemas import Schema
 from api.tokens import Tokens
@@ -67,6 +68,7 @@ class PublicDeps:
     bodies_bytes_max: int = limits.BODIES_BYTES_MAX
     bodies_bytes_of_one_max: int = limits.BODIES_BYTES_OF_ONE_MAX
     access_log: bool = False
+    rates: Rates = UNLIMITED
     proxies: frozenset[str] = frozenset()
     """Addresses whose X-Forwarded-For is believed."""
 
@@ -117,7 +119,8 @@ def create_public_app(deps: PublicDeps) -> web.Application:
         bodies_bytes_of_one_max=deps.bodies_bytes_of_one_max,
     )
     app = web.Application(middlewares=[guard.middleware], client_max_size=limits.BODY_BYTES_MAX)
-    routes = WriteRoutes(writes, calls, cursors, clock)
+    deps.metrics.gauge("planb_rate_refused", "Requests of users who ask too fast.", lambda: deps.rates.refused)
+    routes = WriteRoutes(writes, calls, cursors, clock, deps.rates)
     handlers: dict[tuple[str, str], Handler] = {
         ("POST", BATCH_PATH): routes.batch_handler(deps.actions["message.send"])
     }
@@ -127,7 +130,7 @@ def create_public_app(deps: PublicDeps) -> web.Application:
         if place[0] == "POST" and is_plain(actions):
             plain[place[1]] = routes.plain(actions[0], AtHand(deps.view).session_now)
     reads = _reads(deps, tokens, cursors, writes)
-    read_routes = ReadRoutes(calls, clock)
+    read_routes = ReadRoutes(calls, clock, deps.rates)
     body_bytes_max = {("POST", BATCH_PATH): limits.BODY_BYTES_MAX}
     for read in reads:
         handlers[read.method, read.path] = read_routes.handler(read)

@@ -1,4 +1,4 @@
-"""How often somebody may fail: a leaky bucket per key, in a bounded table.
+"""How often somebody may do something: a leaky bucket per key, in a bounded table.
 
 After "GCRA" (ITU-T I.371, 1996): per key only the time at which its bucket would be empty is kept.
 """
@@ -6,6 +6,9 @@ After "GCRA" (ITU-T I.371, 1996): per key only the time at which its bucket woul
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+
+_ROUNDING_S = 1e-6
+"""Sums of refills are floats."""
 
 
 class Attempts:
@@ -29,6 +32,19 @@ class Attempts:
         self._empty_s.move_to_end(key)
         if len(self._empty_s) > self._keys_max:
             self._empty_s.popitem(last=False)
+
+    def admit(self, key: str, count: int) -> int:
+        """Counts `count` at once, at most `burst`, if they are allowed now: 0. Else none of them: the whole seconds
+        until they are."""
+        now_s = self._now_s()
+        empty_s = max(self._empty_s.get(key, 0.0), now_s) + count * self._refill_s
+        if (over_s := empty_s - self._window_s - now_s) > _ROUNDING_S:
+            return math.ceil(over_s)
+        self._empty_s[key] = empty_s
+        self._empty_s.move_to_end(key)
+        if len(self._empty_s) > self._keys_max:
+            self._empty_s.popitem(last=False)
+        return 0
 
     def give_back(self, key: str) -> None:
         """It was none."""

@@ -24,7 +24,7 @@ _ALWAYS: tuple[type[errors.PlanBError], ...] = (
     errors.TooLarge,
     TooSlow,
 )
-_WITH_TOKEN = (errors.Unauthenticated, errors.ClockAhead)
+_WITH_TOKEN = (errors.Unauthenticated, errors.ClockAhead, errors.TooMany)
 _OF_WRITES = (
     errors.KeyReused,
     errors.LogUnavailable,

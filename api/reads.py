@@ -13,6 +13,7 @@ from api.clock_header import ClockHeader
 from api.fields import body_of, merge, path_of, query_of
 from api.operations import Read, place_of_read
 from api.problems import of_validation
+from api.rates import Kind, Rates
 from api.write_routes import Handler
 from core.errors import Forbidden, NotFound
 
@@ -24,19 +25,23 @@ def json_response(body: Mapping[str, Any], status: int = 200, headers: Mapping[s
 
 
 class ReadRoutes:
-    def __init__(self, calls: Calls, clock: ClockHeader) -> None:
+    def __init__(self, calls: Calls, clock: ClockHeader, rates: Rates) -> None:
         self._calls = calls
         self._clock = clock
+        self._rates = rates
 
     def handler(self, read: Read) -> Handler:
         place = place_of_read(read)
         reserved = place.path | place.query
         validate = read.Request.model_validate
         body_bytes_max = read.body_bytes_max
+        rate = self._rates.of(Kind.WRITES if read.writes else Kind.READS, f"{read.method} {read.path}")
 
         async def handle(request: web.Request) -> web.Response:
             call = await self._calls.enter(request, public=read.public)
             assert read.public or call.caller is not NOBODY
+            if not read.public:  # a login has bounds of its own
+                rate.enter(call.caller.user)
             fields = await body_of(request, call.caller.user or call.address, body_bytes_max)
             merge(fields, path_of(request), query_of(request, place.query), reserved)
             try:

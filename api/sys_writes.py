@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from api.calls import Call, Calls
 from api.clock_header import ClockHeader
 from api.cursors import Cursors
+from api.rates import UNLIMITED
 from api.tokens import Caller, Tokens
 from api.write_routes import WriteRoutes
 from api.writes import Answer, Writes
@@ -26,7 +27,7 @@ class SysWriteRoutes(WriteRoutes):
     """Adds the token to the answer that opens a session: it is made from the row, also for a retry, never stored."""
 
     def __init__(self, writes: Writes, calls: SysCalls, cursors: Cursors, clock: ClockHeader, tokens: Tokens) -> None:
-        super().__init__(writes, calls, cursors, clock)
+        super().__init__(writes, calls, cursors, clock, UNLIMITED)
         self._tokens = tokens
 
     def answer(self, answer: Answer, call: Call) -> web.Response:

@@ -19,6 +19,7 @@ from api.front import Plain, Wire, ok
 from api.operations import field_names, place_of_action
 from api.position import At, position_of
 from api.problems import of_validation
+from api.rates import Kind, Rate, Rates
 from api.together import Begun, Together, fits
 from api.tokens import SessionNow
 from api.writes import Answer, Writes
@@ -69,11 +70,16 @@ def is_plain(actions: Sequence[type[Action]]) -> bool:
 class WriteRoutes:
     """Builds handlers; `json_response` is shared with the reads."""
 
-    def __init__(self, writes: Writes, calls: Calls, cursors: Cursors, clock: ClockHeader) -> None:
+    def __init__(self, writes: Writes, calls: Calls, cursors: Cursors, clock: ClockHeader, rates: Rates) -> None:
         self._writes = writes
         self._calls = calls
         self._cursors = cursors
         self._clock = clock
+        self._rates = rates
+
+    def _rate(self, action: type[Action]) -> Rate:
+        kind = Kind.MESSAGES if action.name == "message.send" else Kind.WRITES
+        return self._rates.of(kind, f"{action.route.method} {action.route.path}")
 
     def handler(self, actions: Sequence[type[Action]]) -> Handler:
         """For the actions that share one method and path."""
@@ -92,10 +98,11 @@ class WriteRoutes:
         reserved = in_path | in_query
         single = choices[0] if len(choices) == 1 and not selectors else None
         positioned = any(action.needs_position for action in actions)
-        enter, submit = self._calls.enter, self._writes.submit
+        enter, submit, rate = self._calls.enter, self._writes.submit, self._rate(actions[0])
 
         async def handle(request: web.Request) -> web.Response:
             call = await enter(request)
+            rate.enter(call.caller.user)
             fields = await body_of(request, call.caller.user)
             position = self._position(fields, call) if positioned else call.position
             merge(fields, path_of(request) if in_path else {}, query_of(request, in_query), reserved)
@@ -124,7 +131,7 @@ class WriteRoutes:
 
     def plain(self, action: type[Action], session: SessionNow) -> Plain:
         """The same past the framework, for an action whose fields are all in its body (api/front.py)."""
-        return _PlainWrites(self._writes, self._calls, self._clock, action, session)
+        return _PlainWrites(self._writes, self._calls, self._clock, action, session, self._rate(action))
 
     def answer(self, answer: Answer, call: Call) -> web.Response:
         """The JSON answer."""
@@ -140,6 +147,7 @@ class WriteRoutes:
 
     def batch_handler(self, action: type[Action]) -> Handler:
         """`{"messages": [{"key": …, …}, …]}`: in order, each with its own outcome in `results` (api/batches.py)."""
+        rate = self._rate(action)
 
         async def handle(request: web.Request) -> web.Response:
             call = await self._calls.enter(request)
@@ -148,6 +156,7 @@ class WriteRoutes:
             body = await body_of(request, call.caller.user, limits.BODY_BYTES_MAX)
             merge(body, {}, query_of(request, frozenset()), frozenset())
             items = [_item(one) for one in _items(body)]
+            rate.enter(call.caller.user, len(items))
             batch = Batch(
                 self._writes, action, call.caller, call.position, items, lambda error: self._judged(error, call)
             )
@@ -178,18 +187,26 @@ class _PlainWrites:
     """Answers the plain requests of one action: together what needs no more than is at hand, alone what does."""
 
     def __init__(
-        self, writes: Writes, calls: Calls, clock: ClockHeader, action: type[Action], session: SessionNow
+        self,
+        writes: Writes,
+        calls: Calls,
+        clock: ClockHeader,
+        action: type[Action],
+        session: SessionNow,
+        rate: Rate,
     ) -> None:
         self._writes = writes
         self._calls = calls
         self._clock = clock
         self._action = action
         self._session = session
+        self._rate = rate
         self._together = Together(writes, action) if fits(action) else None
 
     async def alone(self, headers: Mapping[str, str], body: bytes) -> Wire:
         """See api/front.py."""
         call = await self._calls.of(headers)
+        self._rate.enter(call.caller.user)
         try:
             answer = await self._writes.submit(
                 self._action, _fields(body), call.caller, call.key, call.prefer, call.position
@@ -204,15 +221,19 @@ class _PlainWrites:
             return None
         try:
             call = self._calls.now(headers, self._session, now_ms)
-            if call.prefer == "remote":
-                return None
-            fields = _fields(body)
-            try:
-                return _PlainCall(call, self._together.begin(fields, call.caller, call.key, call.position, now_ms))
-            except (NotFound, Forbidden) as error:
-                raise self._calls.or_later(error, call) from error
         except NotAtHand:
             return None
+        if call.prefer == "remote":
+            return None
+        self._rate.enter(call.caller.user)
+        fields = _fields(body)
+        try:
+            return _PlainCall(call, self._together.begin(fields, call.caller, call.key, call.position, now_ms))
+        except NotAtHand:
+            self._rate.give_back(call.caller.user)  # it enters again, alone
+            return None
+        except (NotFound, Forbidden) as error:
+            raise self._calls.or_later(error, call) from error
 
     async def finish(self, begun: Sequence[_PlainCall]) -> list[Wire | Exception]:
         """See api/front.py."""

@@ -89,7 +89,7 @@ class World:
 async def world(names: tuple[str, ...], users: int, provider: Provider | None = None) -> AsyncIterator[World]:
     """Started and with users; everything is stopped and deleted at the end. `provider`: of what else they stand on."""
     home = Path(tempfile.mkdtemp(prefix="planb-bench-"))
-    planet = Planet(home, names, provider)
+    planet = Planet(home, names, provider, {"rates": {"messages": 0, "writes": 0, "reads": 0}})
     try:
         await planet.start()
         made = World(planet)

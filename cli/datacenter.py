@@ -272,6 +272,7 @@ class Datacenter(Process):
             entropy=entropy,
             checks=self.serving.checks,
             others=[Other(*one) for one in stream_described()],
+            rates=public_side.rates(self.settings),
             proxies=frozenset(map(str, self.settings.public.proxies)),
         )
         self._build_public(deps)

@@ -190,6 +190,7 @@ class ApiProcess(Edge):
             entropy=entropy,
             checks=self.serving.checks,
             metrics=self.metrics,
+            rates=public_side.rates(self.settings),
             proxies=frozenset(map(str, self.settings.public.proxies)),
         )
         return public_side.build_api(deps, gate=self.serving.gate)

@@ -11,8 +11,9 @@ import contextlib
 import json
 import shutil
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -203,9 +204,17 @@ class Site:
 class Planet:
     """All DCs and the links between them."""
 
-    def __init__(self, home: Path, names: tuple[str, ...], provider: Provider | None = None) -> None:
-        """`provider`: of what each DC stands on besides, where it is more than its own."""
+    def __init__(
+        self,
+        home: Path,
+        names: tuple[str, ...],
+        provider: Provider | None = None,
+        public: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """`provider`: of what each DC stands on besides, where it is more than its own. `public`: settings of their
+        public listeners besides the port."""
         self.home = home
+        self._public_settings = public
         keys = home / "keys"
         keys.mkdir(parents=True, exist_ok=True)
         pairs = [(a, b) for a in names for b in names if a != b]
@@ -345,7 +354,7 @@ class Planet:
             for (source, target), link in self.links.items()
             if source == site.name
         }
-        tables = tables_of(site, self.home / "keys", peers)
+        tables = tables_of(site, self.home / "keys", peers, self._public_settings)
         site.home.mkdir(parents=True, exist_ok=True)
         site.settings.write_text("".join(f"{line}\n" for line in toml_lines(tables)))
 

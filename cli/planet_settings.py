@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from cli.planet import Site
 
 
-def tables_of(site: "Site", keys: Path, peers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def tables_of(
+    site: "Site", keys: Path, peers: Mapping[str, Mapping[str, Any]], public: Mapping[str, Any]
+) -> dict[str, Any]:
     """All of it. What it stands on besides its own servers replaces these."""
     secrets = {
         "token_key_file": keys / "token.key",
@@ -30,7 +32,7 @@ def tables_of(site: "Site", keys: Path, peers: Mapping[str, Mapping[str, Any]]) 
             del stores["objects_dir"]
     return {
         "dc": {"name": site.name, "number": site.number},
-        "public": {"port": site.ports.public},
+        "public": {"port": site.ports.public, **public},
         "sys": {"port": site.ports.sys},
         "stores": stores,
         "coordination": coordination,

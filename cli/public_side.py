@@ -13,14 +13,22 @@ from api.front import Plain
 from api.guard import Guard
 from api.health import Check
 from api.metrics import Metrics
+from api.rates import Kind, Rates
 from api.tokens import Tokens
 from broker.deps import BrokerDeps
 from broker.hub import Hub
 from broker.routes import STREAM_PATHS, add_routes
+from cli.settings import Settings
 from core.errors import NotFound
 from core.system import Clock, Entropy
 from stores.ports import HotStore
 from stores.view import StoreView
+
+
+def rates(settings: Settings) -> Rates:
+    """How fast one user may ask, by the settings."""
+    asked = settings.public.rates
+    return Rates({Kind.MESSAGES: asked.messages, Kind.WRITES: asked.writes, Kind.READS: asked.reads})
 
 
 class Built(NamedTuple):

@@ -33,11 +33,23 @@ class Listen(pydantic.BaseModel):
     port: int = pydantic.Field(ge=1, le=65535, examples=[8080])
 
 
+class Rates(pydantic.BaseModel):
+    """How often one user may ask for one route, a second, of one process; 0: as often as he likes."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    messages: int = pydantic.Field(limits.MESSAGES_PER_S, ge=0)
+    """Messages sent, one by one and in batches."""
+    writes: int = pydantic.Field(limits.WRITES_PER_S, ge=0)
+    """Any other write."""
+    reads: int = pydantic.Field(limits.READS_PER_S, ge=0)
+
+
 class Public(Listen):
     """The listener for clients."""
 
     proxies: list[pydantic.IPvAnyAddress] = []
     """Load balancers in front of it: the client's address is what they say in X-Forwarded-For."""
+    rates: Rates = Rates()
 
 
 class Broker(pydantic.BaseModel):

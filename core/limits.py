@@ -352,6 +352,12 @@ LOGINS_FAILED_OF_ADDRESS = 60
 LOGIN_ADDRESS_REFILL_S = 1
 LOGINS_REMEMBERED_MAX = 50_000
 """Users, and addresses, whose wrong passwords are counted; those that failed longest ago are forgotten."""
+MESSAGES_PER_S, WRITES_PER_S, READS_PER_S = 500, 200, 200
+"""What one user may ask of one route, in one process, unless the settings say otherwise (public.rates)."""
+RATE_BURST_S = 10
+"""So many seconds' worth may come at once."""
+RATE_USERS_MAX = 50_000
+"""Per route; of more, those who asked longest ago are forgotten."""
 SCAN_ENTRIES_MAX = 1_000
 """Updates looked at for one page of `POST /v1/updates`."""
 SCAN_MESSAGES_MAX = 1_000

@@ -48,7 +48,7 @@ class Campaign:
         self._seed = seed
         self._requests = requests
         self._seconds = seconds
-        self._planet = Planet(home, (HOME, AWAY, GHOST))
+        self._planet = Planet(home, (HOME, AWAY, GHOST), public={"rates": {"writes": 0, "reads": 0}})
         self._conformance = Conformance(DOCUMENT)
         self._renewing: set[str] = set()
         self._begun = 0.0

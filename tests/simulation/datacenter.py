@@ -9,6 +9,7 @@ from aiohttp import web
 
 from api.internal_auth import InternalAuth
 from cli.datacenter import Datacenter
+from cli.settings import Rates
 from core.errors import Conflict, NotFound, PlanBError
 from events.signing import Signer
 from replicator.bootstrap import ask
@@ -43,7 +44,7 @@ def settings_of(name: str, numbers: dict[str, int]) -> Any:
     }
     return SimpleNamespace(
         dc=SimpleNamespace(name=name, number=numbers[name]),
-        public=SimpleNamespace(host=name, port=PUBLIC, proxies=()),
+        public=SimpleNamespace(host=name, port=PUBLIC, proxies=(), rates=Rates()),
         sys=SimpleNamespace(host=name, port=SYS),
         secrets=SimpleNamespace(
             token_key_file=TOKEN_KEY, sys_key_file=SYS_KEY, signing_key_file=signing_key(numbers[name])

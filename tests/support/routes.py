@@ -8,6 +8,7 @@ from api.app import PARTS, create_public_app
 from api.line_wire import PATH as LINE
 from api.metrics import Metrics
 from api.operations import Other
+from api.rates import UNLIMITED
 from broker import BrokerDeps, add_routes
 from broker.description import described
 from core.action import registry
@@ -35,7 +36,7 @@ def public() -> tuple[dict[str, Any], set[Route]]:
         "proxies",
     ):
         setattr(nothing, name, None)
-    nothing.progress, nothing.entropy = Progress(), bytes
+    nothing.progress, nothing.entropy, nothing.rates = Progress(), bytes, UNLIMITED
     nothing.others = [Other(*one) for one in described()]
     app = create_public_app(nothing)
     add_routes(app, BrokerDeps(*[nothing.view] * 6))
