@@ -13,9 +13,10 @@ from api import openapi
 from api.operations import path_names
 from core import ids
 from core.action import Action, registry
+from core.actions.undo import UNDONE
 from core.errors import PlanBError
 from core.event import Event
-from core.tables import ALL_TABLES, MESSAGE_ROWS, Kind, Law
+from core.tables import ALL_TABLES, MESSAGE_ROWS, TABLES, Kind, Law
 
 _HEAD = """# What each write does
 
@@ -217,9 +218,10 @@ def _specimen(action: type[Action]) -> _Specimen:
             columns += [column for column in named if column not in columns]
         audience = action.audience(event)
         concerns.add(_whom(action, event, set(audience.users), audience.channel))
-        updates = tuple(dict.fromkeys(touch.type for touch in action.touches(event)))
-    assert len(concerns) == 1, f"{action.name} concerns different people by the kind of chat: {concerns}"
-    return _Specimen(changes, concerns.pop(), updates)
+        updates = tuple(dict.fromkeys((*updates, *(touch.type for touch in action.touches(event)))))
+    if "table" not in action.Args.__struct_fields__:
+        assert len(concerns) == 1, f"{action.name} concerns different people by the kind of chat: {concerns}"
+    return _Specimen(changes, " or ".join(sorted(concerns)), updates)
 
 
 def _whom(action: type[Action], event: Event, users: set[str], channel: str | None) -> str:
@@ -241,10 +243,22 @@ def _events(action: type[Action]) -> Iterator[Event]:
     kinds = {"group": "G", "supergroup": "C"}
     prefixes = "DGC" if "conversation" in hints else "GC" if "chat" in hints else "-"
     prefixes = kinds.get(dict(action.route.when).get("kind", ""), prefixes)
+    if "table" in hints and "column" in hints:
+        yield from _events_of_any_field(action)
+        return
     for prefix in prefixes:
         place = {"conversation": f"{prefix}1", "chat": f"{prefix}1"}
         values = {name: place.get(name, _value(action, name, hint)) for name, hint in hints.items()}
         yield Event(_ID, action.name, action.version, "caller", "key", bytes(8), action.Args(**values))
+
+
+def _events_of_any_field(action: type[Action]) -> Iterator[Event]:
+    """Of an action whose arguments name a table and a column: one for each that it may write."""
+    for table, column in UNDONE:
+        row = ["G1" if part == "chat" else part for part in TABLES[table].key]
+        values = {"table": table, "row": row, "column": column, "value": '"x"', "to": ("to",), "knew": {}}
+        args = action.Args(**values, of=_ID, basis=_ID)
+        yield Event(_ID, action.name, action.version, "sys", "key", bytes(8), args)
 
 
 def _value(action: type[Action], name: str, hint: Any) -> Any:

@@ -16,6 +16,7 @@ from api.decoding import decode_object, refused
 from api.fields import BODY, query_of, raw_body_of
 from api.guard import Guard, Handler
 from api.health import Check
+from api.inquiries import Inquiries
 from api.internal_auth import SCHEME, InternalAuth, Sender
 from api.metrics import Metrics
 from api.operations import grouped
@@ -27,11 +28,11 @@ from core import limits
 from core.action import Action
 from core.errors import Conflict, Forbidden, Invalid, NotFound, NotYetHere, Undecodable
 from core.system import Clock, Entropy
-from replicator.collector import conflicts_since
 from replicator.service import Replicator
 from replicator.wire import decode_request, encode_answer
 from stores.apply import Applier
 from stores.ports import RelationalStore
+from stores.view import StoreView
 
 _OPEN = frozenset({"/livez", "/readyz", "/metrics"})
 _BODY_BYTES_MAX = {"/sys/v1/replay": limits.REPLAY_BODY_BYTES_MAX, "/sys/v1/pull": limits.BODY_BYTES_MAX}
@@ -52,6 +53,7 @@ class SysDeps:
     status: Status
     applier: Applier
     relational: RelationalStore
+    view: StoreView
     writes: SysWriteRoutes
     actions: Mapping[str, type[Action]]
     digest: Callable[[], Awaitable[Mapping[str, Any]]]
@@ -146,7 +148,7 @@ class _Routes:
             ("GET", "/sys/v1/parked", self._parked),
             ("POST", "/sys/v1/parked/retry", self._retry_parked),
             ("POST", "/sys/v1/hot/rebuild", self._rebuild_hot),
-            ("GET", "/sys/v1/conflicts", self._conflicts),
+            *Inquiries(self._deps).table(),
             *writes,
         ]
 
@@ -275,19 +277,6 @@ class _Routes:
         if set(fields) != {"epoch"} or not isinstance(epoch, int) or isinstance(epoch, bool):
             raise Invalid('send {"epoch": 5}, the epoch that the status shows')
         return json_response({"epoch": await self._deps.applier.rebuild_hot(epoch)})
-
-    async def _conflicts(self, request: web.Request) -> web.Response:
-        """Of the last 30 days (CONFLICTS_KEPT_S)."""
-        conflicts = await self._deps.relational.conflicts(conflicts_since(self._deps.now_ms()))
-        return json_response({"conflicts": [_digits(conflict) for conflict in conflicts]})
-
-
-def _digits(conflict: Mapping[str, Any]) -> dict[str, Any]:
-    """Ids are beyond 2^53: as digits."""
-    return {
-        name: str(value) if isinstance(value, int) and name.endswith("stamp") else value
-        for name, value in conflict.items()
-    }
 
 
 def _replication_gauges(metrics: Metrics, replicator: Replicator) -> None:

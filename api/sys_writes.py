@@ -1,6 +1,9 @@
 """The write primitives of the internal listener, by the same code as the public ones. The caller is the customer's own
 system, proven by its signature; the events say "sys"."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from aiohttp import web
 from msgspec.structs import replace
 
@@ -10,7 +13,8 @@ from api.cursors import Cursors
 from api.rates import UNLIMITED
 from api.tokens import Caller, Tokens
 from api.write_routes import WriteRoutes
-from api.writes import Answer, Writes
+from api.writes import Answer, Writes, validated
+from core.action import Action
 
 SYSTEM = Caller("sys", "", 0)
 
@@ -29,6 +33,12 @@ class SysWriteRoutes(WriteRoutes):
     def __init__(self, writes: Writes, calls: SysCalls, cursors: Cursors, clock: ClockHeader, tokens: Tokens) -> None:
         super().__init__(writes, calls, cursors, clock, UNLIMITED)
         self._tokens = tokens
+        self._system_writes = writes
+
+    async def would_write(self, action: type[Action], fields: Mapping[str, Any]) -> Any:
+        """The `Args` that this write would have now; refused as it would be. Nothing is written."""
+        request = validated(action, fields)
+        return await self._system_writes.resolve(action, request, SYSTEM, "", bytes(8), None)
 
     def answer(self, answer: Answer, call: Call) -> web.Response:
         """The JSON answer."""

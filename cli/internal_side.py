@@ -68,6 +68,7 @@ def build(
             status=status,
             applier=applier,
             relational=relational,
+            view=public.view,
             writes=SysWriteRoutes(parts.writes, calls, parts.cursors, clock, parts.tokens),
             actions=public.actions,
             digest=digest,

@@ -91,6 +91,18 @@ async def _parked(args: argparse.Namespace) -> Any:
     return await operate.parked(args)
 
 
+async def _conflicts(args: argparse.Namespace) -> Any:
+    from cli import lost_writes
+
+    return await lost_writes.run(args)
+
+
+async def _explain(args: argparse.Namespace) -> Any:
+    from cli import explaining
+
+    return await explaining.run(args)
+
+
 async def _status(args: argparse.Namespace) -> Any:
     from cli import operate
 
@@ -217,6 +229,7 @@ def parser() -> argparse.ArgumentParser:
         _output(verb)
     parked.set_defaults(run=_parked)
 
+    _conflicts_parser(commands)
     rebuild = _command(commands, "rebuild", "derive hot state of a running datacenter again from its other stores")
     rebuild.add_argument("what", choices=("hot",), help="dialogs, unread counts, updates: a new epoch begins")
     _config(rebuild)
@@ -258,6 +271,35 @@ def parser() -> argparse.ArgumentParser:
     _output(importing)
     importing.set_defaults(run=_import)
     return top
+
+
+def _conflicts_parser(commands: Any) -> None:
+    conflicts = _command(commands, "conflicts", "concurrent writes that lost, and writing one again")
+    verbs = conflicts.add_subparsers(dest="verb", required=True)
+    listing = _command(verbs, "list", "the newest first: what lost, and against what")
+    listing.add_argument("--table", default="", metavar="TABLE", help="of one table: users, chats, dialogs …")
+    listing.add_argument("--of", default="", metavar="ID", help="of one user, chat or conversation")
+    listing.add_argument("--since", default="", metavar="SPAN", help="what was written so long ago at most (30d)")
+    listing.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many (100)")
+    listing.add_argument("--before", default="", metavar="EVENT", help="goes on where another list ended")
+    showing = _command(verbs, "show", "both values, who wrote them when and where, and the rule")
+    undo = _command(verbs, "undo", "write a value again that lost, as a new event")
+    undo.add_argument("--dry-run", action="store_true", help="say what would be written, change nothing")
+    for verb in (showing, undo):
+        verb.add_argument("event", metavar="EVENT", help="the event that lost, as the list shows it")
+        verb.add_argument("--field", default="", metavar="TABLE.COLUMN", help="where it lost in several")
+    for verb in (listing, showing, undo):
+        _config(verb)
+        _output(verb)
+    conflicts.set_defaults(run=_conflicts)
+
+    explain = _command(
+        commands, "explain", "where an event came from, when each datacenter applied it, what it lost to"
+    )
+    explain.add_argument("event", metavar="EVENT", help="an event's or a message's id")
+    _config(explain)
+    _output(explain)
+    explain.set_defaults(run=_explain)
 
 
 def _config_parser(commands: Any) -> None:

@@ -27,7 +27,7 @@ async def status(args: argparse.Namespace) -> dict[str, Any]:
     """What the datacenter says of itself, and as `problems` what of it is not as it should be, in sentences. With
     --check also `ok`: whether there are none."""
     settings = configuration.load(args.config)
-    async with _everywhere(settings, (), STATUS_S_MAX) as clients:
+    async with everywhere(settings, (), STATUS_S_MAX) as clients:
         found = await clients[settings.dc.name].call("GET", "/sys/v1/status")
     wrong = problems(found, str(args.config))
     return {**({"ok": not wrong} if args.check else {}), "problems": wrong, **found}
@@ -64,7 +64,7 @@ async def _drop(settings: Settings, place: str) -> dict[str, Any]:
     lane, seq = _place(place)
     numbers = {name: number for number, name in settings.names.items()}
     number = DcNames(numbers).lane_number(lane)
-    async with _everywhere(settings, settings.peers, ANSWER_S_MIN) as clients:
+    async with everywhere(settings, settings.peers, ANSWER_S_MIN) as clients:
 
         async def listed() -> dict[str, list[dict[str, Any]]]:
             lists = await asyncio.gather(*(client.call("GET", "/sys/v1/parked") for client in clients.values()))
@@ -99,10 +99,10 @@ async def _drop(settings: Settings, place: str) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def _everywhere(
+async def everywhere(
     settings: Settings, peers: Iterable[str], answer_s_max: float
 ) -> AsyncIterator[dict[str, SysClient]]:
-    """Clients of this DC and of these peers, by name."""
+    """Clients of this DC and of these peers, by name. Each call takes `answer_s_max` seconds at most."""
     key_file = settings.secrets.sys_key_file
     key = configuration.secret(key_file)
     urls = {settings.dc.name: f"http://{settings.sys.host}:{settings.sys.port}"}
@@ -118,7 +118,7 @@ async def rebuild(args: argparse.Namespace) -> dict[str, Any]:
     """Lets a running datacenter derive its hot state again from its other stores. Returns when it has."""
     settings = configuration.load(args.config)
     began = asyncio.get_running_loop().time()
-    async with _everywhere(settings, (), REBUILD_S_MAX) as clients:
+    async with everywhere(settings, (), REBUILD_S_MAX) as clients:
         sys = clients[settings.dc.name]
         before = (await sys.call("GET", "/sys/v1/status"))["epoch"]
         found = await sys.call("POST", "/sys/v1/hot/rebuild", {"epoch": before})
@@ -136,7 +136,7 @@ async def verify(args: argparse.Namespace) -> dict[str, Any]:
     if unknown:
         raise Invalid(f"no peer is called {unknown[0]}; there are {', '.join(settings.peers)}")
     answer_s_max = max(args.wait, ANSWER_S_MIN)  # a peer behind a cut link never answers
-    async with _everywhere(settings, args.against or settings.peers, answer_s_max) as clients:
+    async with everywhere(settings, args.against or settings.peers, answer_s_max) as clients:
         try:
             found = await equal_frontiers(clients, args.wait)
         except Unavailable as error:

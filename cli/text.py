@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cli import config_text, damages, doctor_text, irc, series_text
+from cli import config_text, damages, doctor_text, explained_text, irc, series_text
 from cli.doctor_text import SIGNS
 from cli.tables import cell, instant, table
 from cli.units import size
@@ -325,6 +325,10 @@ _TEXTS: dict[tuple[str, str], Callable[[Answer], list[str]]] = {
     ("doctor", ""): doctor_text.examined,
     ("config", "check"): config_text.checked,
     ("config", "show"): config_text.shown,
+    ("conflicts", "list"): explained_text.listed,
+    ("conflicts", "show"): explained_text.shown,
+    ("conflicts", "undo"): explained_text.undone,
+    ("explain", ""): explained_text.explained,
     ("parked", "list"): _parked,
     ("parked", "retry"): _retried,
     ("parked", "drop"): _dropped,

@@ -17,6 +17,7 @@ from core.event import Event
 from core.handles import Row as HandleRow
 from core.membership import Membership, Roll
 from core.messages import Message
+from core.rivalry import Write
 from core.tables import Effect
 
 
@@ -239,6 +240,14 @@ class View(Protocol):
 
     def forgo(self, lane: int, seq: int) -> None:
         """Takes one `parking` back: nothing came of it, and nothing will."""
+        ...
+
+    async def event(self, id: int) -> Event | None:
+        """The event with this id, if it is applied here and can still be read."""
+        ...
+
+    async def writes_of(self, table: str, key: Sequence[str | int], column: str) -> list[Write]:
+        """Those of an lww column that are kept, ascending; of very many the newest (COLUMN_WRITES_MAX)."""
         ...
 
     async def seen(self, user: str, conversation: str, message: int, position: Position) -> dict[int, int]:

@@ -27,6 +27,12 @@ SUPERGROUPS_OF_USER_MAX = 1_000
 """Supergroups that a user may be in by his own doing: a cursor holds their positions. Asked at the origin only."""
 SUPERGROUPS_ADDED_MAX = 800
 """Supergroups up to which others may add him: whoever fills them does not keep him from joining more."""
+COLUMN_WRITES_MAX = 1_000
+"""Writes of one field that are looked at to say how one of them stands among them; the newest."""
+TIMELINE_STEP_MS = 100
+"""What is applied within so long of one lane counts as applied at one time, when an event is explained."""
+TIMELINE_POINTS_MAX = 4_096
+"""Per lane; beyond it, what is older is remembered more coarsely."""
 BLOCKS_OF_USER_MAX = 1_000
 """Users whom one has blocked at a time. Asked at the origin only, of what is applied there."""
 CONTACTS_OF_USER_MAX = 2_000

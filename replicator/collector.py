@@ -1,7 +1,7 @@
 """Forgets what no DC needs any more, once it is old: rows from which conflicts are computed.
 
 The list of conflicts does not depend on it. It shows what is younger than CONFLICTS_KEPT_S, forgetting begins with what
-is oldest, and that does not change which of the younger writes lost (stores/adapters/conflicts.py).
+is oldest, and that does not change which of the younger writes lost (core/rivalry.py).
 """
 
 from collections.abc import Callable, Mapping

@@ -30,14 +30,16 @@ from events.record import Entry
 from stores.announce import Announce, Announcer, Heard
 from stores.apply_queue import ApplyQueue
 from stores.drops import Drops
+from stores.event_finder import EventFinder
 from stores.fitness import refusal
 from stores.hot_writer import HotWriter
 from stores.parking import Parking
 from stores.plan import Planned
 from stores.planner import Planner
-from stores.ports import HotStore, Mark, MessageStore, Parked, RelationalStore
+from stores.ports import Frontier, HotStore, Mark, MessageStore, Parked, RelationalStore
 from stores.progress import NOWHERE, Progress
 from stores.row_writer import RowWriter
+from stores.timeline import Timeline
 from stores.view import StoreView
 
 log = logging.getLogger(__name__)
@@ -104,6 +106,9 @@ class Applier:
         """How long the rows of a batch take, and its hot state."""
         self.far_ahead: dict[int, int] = {}
         """lane -> events of others, since the start, that were stamped too far ahead to move our clock: an alarm."""
+        self.finder = EventFinder(event_log, codec, self.progress)
+        self.timeline = Timeline(now_ms)
+        view.find_event = self.finder.applied
         view.promise = self._parking.promise
         view.forgo = self._drops.forgo
         view.passed = lambda lane, seq: self.progress.applied.get(lane, NOWHERE).seq >= seq
@@ -127,6 +132,7 @@ class Applier:
             except _TooManyParked as error:  # the operator needs a running DC to retry them
                 log.error("lane %d stands still: %s", lane, error.detail)
         await self._parking.hear(())
+        self.timeline.begin(self.progress.applied)
         self._queue.start()
 
     async def close(self) -> None:
@@ -166,6 +172,7 @@ class Applier:
         StoreUnavailable: it is still parked, try again."""
         if await self._parking.retry(lane, seq):
             self.applied_events += 1
+            self.timeline.retried(lane, seq)
 
     async def catch_up(self, own: Top) -> None:
         """What a lane writer calls when it has taken its lane: applies what stands between us and its end. Records
@@ -239,7 +246,7 @@ class Applier:
         return fresh, marks
 
     async def _write(
-        self, planned: Sequence[Planned], parked: Sequence[Parked], marks: Mapping[int, Mark], announce: bool
+        self, planned: Sequence[Planned], parked: Sequence[Parked], marks: Frontier, announce: bool
     ) -> None:
         if parked and sum(map(len, self.progress.parked.values())) + len(parked) > limits.PARKED_MAX:
             raise _TooManyParked(f"more than {limits.PARKED_MAX} events are parked: retry them first")
@@ -262,6 +269,7 @@ class Applier:
                 ahead.add(lane)
         if ahead:
             self._see_each(planned, ahead)
+        self.timeline.note(marks)
         self.applied_events += len(planned)
         if announce:
             await self._announcer.announce(planned, feeds, pts)

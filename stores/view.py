@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from core import limits
 from core.access import kind_of
 from core.action import ChatView, Parking, Position, SessionView, UserView
 from core.drops import dropped
+from core.event import Event
 from core.membership import Membership, Roll
 from core.messages import Message, Row, fold
 from core.ownership import owner_of
+from core.rivalry import Write
 from core.tables import Effect, canonical
 from stores import crowd, registers
 from stores.crowd import MEMBER_TABLES
@@ -52,6 +55,8 @@ class StoreView(OwnView):
         """See core.action.View. Drops.forgo; the Applier sets this."""
         self.passed: Callable[[int, int], bool] = lambda lane, seq: False
         """Is the lane applied through there? The Applier sets this."""
+        self.find_event: Callable[[int], Awaitable[Event | None]] | None = None
+        """EventFinder.applied; the Applier sets this."""
         self.told: Callable[[Sequence[Stamped]], None] | None = None
         """Hears of what is invalidated, where other processes keep rows as well (stores/tidings.py)."""
         self._messages = messages
@@ -134,6 +139,19 @@ class StoreView(OwnView):
     async def message(self, message: int) -> Message | None:
         return (await self.messages([message])).get(message)
 
+    async def event(self, id: int) -> Event | None:
+        """See core.action.View."""
+        return None if self.find_event is None else await self.find_event(id)
+
+    async def writes_of(self, table: str, key: Sequence[str | int], column: str) -> list[Write]:
+        """See core.action.View."""
+        text = canonical(list(key)).decode()
+        where = {"table": table, "key": text, "column": column}
+        rows = await self._relational.page(
+            "overwrites", where, Scan("stamp", limits.COLUMN_WRITES_MAX, newest_first=True)
+        )
+        return [Write(table, text, column, row["stamp"], row["basis"], row["value"]) for row in reversed(rows)]
+
     async def seen(self, user: str, conversation: str, message: int, position: Position) -> dict[int, int]:
         """See core.action.View. Within this DC's epoch by delivered pts, else by the cursor's V per lane."""
         if position.dc == self.dc and position.epoch == self.epoch:
@@ -146,6 +164,10 @@ class StoreView(OwnView):
             pts = position.channels.get(conversation, 0) if channel else position.pts
             return await self._hot.seen(owner, conversation, message, pts)
         return {lane: min(id, message) for lane, id in position.v.items()}
+
+    async def rows_about(self, messages: Iterable[int]) -> list[Row]:
+        """All rows about these message ids, and about the other ids of their classes."""
+        return await self._messages.rows_of(messages)
 
     # -- further reads
 

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
 from core import ids, limits
+from core import rivalry as rule
 from core.system import Clock
 from core.tables import Kind, Table
-from stores.adapters import conflicts as rule
 from stores.adapters.cells import (
     OVERWRITES,
     STORED,

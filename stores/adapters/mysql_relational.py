@@ -4,8 +4,8 @@ from typing import Any, Self
 
 import msgspec
 
+from core import rivalry as rule
 from core.system import Clock
-from stores.adapters import conflicts as rule
 from stores.adapters import mysql_migrations as migrations
 from stores.adapters.mysql_dialect import MYSQL
 from stores.adapters.mysql_engine import MysqlEngine

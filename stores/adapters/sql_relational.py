@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from core import ids, limits
+from core import rivalry as rule
 from core.system import Clock
 from core.tables import Law, Table, canonical
-from stores.adapters import conflicts as rule
 from stores.adapters import sql_statements as statements
 from stores.adapters.cells import (
     STORED,

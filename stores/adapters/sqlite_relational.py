@@ -7,8 +7,8 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
+from core import rivalry as rule
 from core.system import Clock
-from stores.adapters import conflicts as rule
 from stores.adapters.sql_relational import SqlRelationalStore, Step
 from stores.adapters.sqlite_dialect import SQLITE, VERSION, prepare
 from stores.adapters.sqlite_file import LOCAL_SCHEMA, SqliteFile, check_version

@@ -31,6 +31,7 @@ ROUTES = (
     ("POST", "/sys/v1/parked/drop", 1),
     ("POST", "/sys/v1/hot/rebuild", 0.1),
     ("GET", "/sys/v1/conflicts", 0.2),
+    ("POST", "/sys/v1/conflicts/undo", 1),
     ("POST", "/sys/v1/tokens", 0.3),
     ("PUT", "/sys/v1/users/{user}", 1),
     ("GET", "/livez", 0.2),
@@ -148,6 +149,12 @@ class SysShots:
             "/sys/v1/parked/retry": {b"lane": b'"nrt/0.0"', b"seq": b"%d" % rng.randrange(1, 50)},
             "/sys/v1/hot/rebuild": {b"epoch": b"%d" % rng.randrange(3)},
             "/sys/v1/parked/drop": {b"lane": b'"nrt/0.0"', b"seq": b"0", b"id": b'"1"'},
+            "/sys/v1/conflicts/undo": {
+                b"event": b'"%d"' % rng.getrandbits(63),
+                b"table": rng.choice((b'"users"', b'"chats"', b'"messages"')),
+                b"column": rng.choice((b'"name"', b'"title"', b'"password"')),
+                b"winner": b'"%d"' % rng.getrandbits(63),
+            },
             "/sys/v1/tokens": {b"user": b'"%b"' % rng.choice(self._known.users), b"device": b'"x"'},
         }
         fields = shapes.get(template, {b"name": b'"Fuzz"'})

@@ -149,7 +149,8 @@ async def test_a_body_that_is_not_records_is_refused(fra: ReplicatedDc) -> None:
     [
         ("POST", "/sys/v1/replay"), ("POST", "/sys/v1/pull"), ("GET", "/sys/v1/status"), ("GET", "/sys/v1/tops"),
         ("GET", "/sys/v1/digest"), ("GET", "/sys/v1/parked"), ("POST", "/sys/v1/parked/retry"),
-        ("POST", "/sys/v1/hot/rebuild"), ("GET", "/sys/v1/conflicts"), ("PUT", "/sys/v1/users/Uada"),
+        ("POST", "/sys/v1/hot/rebuild"), ("GET", "/sys/v1/conflicts"), ("GET", "/sys/v1/events/7"),
+        ("GET", "/sys/v1/conflicts/undo"), ("POST", "/sys/v1/conflicts/undo"), ("PUT", "/sys/v1/users/Uada"),
         ("POST", "/sys/v1/tokens"), ("GET", "/sys/v1/none"),
     ],
 )  # fmt: skip
@@ -272,7 +273,9 @@ async def test_status_tops_digest_and_conflicts_answer(fra: ReplicatedDc) -> Non
         code, body = await fra.call("GET", "/sys/v1/digest" + wrong)
         assert code == 400
     code, body = await fra.call("GET", "/sys/v1/conflicts")
-    assert (code, msgspec.json.decode(body)) == (200, {"conflicts": []})
+    assert (code, msgspec.json.decode(body)) == (200, {"conflicts": [], "more": None})
+    for wrong in ("conflicts?limit=0", "conflicts?before=x", "conflicts?since_ms=-1", "conflicts?other=1", "events/0"):
+        assert (await fra.call("GET", f"/sys/v1/{wrong}"))[0] == 400, wrong
 
 
 async def test_an_answer_of_somebody_without_the_key_is_not_believed() -> None:

@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 
 import pydantic
 
+from core.actions.undo import UNDONE
 from core.contacts import contacts
 from core.errors import PlanBError
-from tests.support.mesh import Mesh
+from core.rivalry import Write, conflicts
+from core.tables import canonical
+from tests.support.mesh import ACTIONS, Mesh
 from tests.support.view import message_of
 
 USERS = ("Ua", "Ub", "Uc", "Ud")
@@ -31,7 +34,7 @@ class Step(NamedTuple):
     wait_ms: int
 
 
-STEP_MAX = Step(op=36, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
+STEP_MAX = Step(op=37, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
 
 
 def random_steps(seed: int, count: int) -> list[Step]:
@@ -169,10 +172,28 @@ class History:
                 self._write(step, "device.forget", who, {"device": f"d{step.what % 2}"})
             case 29:
                 self._write(step, "parked.drop", "sys", {"lane": step.lane, "seq": step.what + 1})
+            case 37:
+                self._undo(step)
             case 28:
                 self._write(step, "dialog.mute", who, {"peer": peer, "until_ms": step.what or None})
             case _:
                 self.mesh.settle()
+
+    def _undo(self, step: Step) -> None:
+        """One of what has lost here; now and then of what has not."""
+        applied = self.mesh.dcs[step.dc].applied
+        writes = [
+            Write(effect.table, canonical(list(effect.key)).decode(), column, id, effect.basis[column], value)
+            for id, event in sorted(applied.items())
+            for effect in ACTIONS[event.action].effects(event)
+            for column, value in effect.columns.items()
+            if (effect.table, column) in UNDONE
+        ]
+        lost = list(conflicts(sorted(writes, key=lambda one: one[:4])))
+        if lost:
+            one = lost[step.what % len(lost)]
+            wanted = {"event": str(one["stamp"]), "table": one["table"], "column": one["column"]}
+            self._write(step, "conflict.undo", "sys", wanted | {"winner": str(one["winner_stamp"])})
 
     def _draft(self, step: Step, who: str, peer: str, text: str) -> None:
         if step.what % 4:

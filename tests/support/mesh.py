@@ -61,8 +61,8 @@ class Dc:
         self.clock = HybridClock(wall)
         self.state = State()
         self.v: dict[int, int] = {}
-        self.known: list[int] = []
-        """Ids of applied events, in the order of their application."""
+        self.applied: dict[int, Event] = {}
+        """Applied events by their ids, in the order of their application."""
         self.updates: dict[str, list[Update]] = {}
         self.epoch = 1
         self._feeding = feeding
@@ -74,6 +74,7 @@ class Dc:
         return StateView(
             self.state,
             {owner: [(u.conversation, u.message) for u in updates] for owner, updates in self.updates.items()},
+            self.applied,
         )
 
     def position(self, user: str, behind: int = 0) -> Position:
@@ -85,7 +86,7 @@ class Dc:
         action = ACTIONS[event.action]
         self.clock.see(event.id)
         self.v[lane_of(event.id)] = event.id
-        self.known.append(event.id)
+        self.applied[event.id] = event
         for effect in action.effects(event):
             self.state.apply(event.id, effect)
         audience = action.audience(event)
@@ -161,7 +162,7 @@ class Mesh:
         here = self.dcs[dc]
         number = here.lanes[lane % len(here.lanes)]
         id = here.clock.take(number)
-        past = frozenset(here.known)
+        past = frozenset(here.applied)
         event = Event(id, action, ACTIONS[action].version, actor, key or f"k{id}", b"", args)
         self.logs[number].append(encode(event))
         self.at[dc][number] += 1

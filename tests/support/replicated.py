@@ -248,6 +248,7 @@ class ReplicatedDc:
                 ),
                 applier=self.one.applier,
                 relational=self.disks.relational,
+                view=self.one.view,
                 writes=SysWriteRoutes(writes, calls, cursors, clock, tokens),
                 actions=ACTIONS,
                 digest=digest_now,

@@ -1,11 +1,12 @@
 """A `View` over the reference state, so that `resolve` can be tested without any store."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from core.action import ChatView, DeviceView, DialogView, DraftView, Parking, Position, SessionView, UserView
+from core.action import ChatView, DeviceView, DialogView, DraftView, Parking, Position, SessionView, UserView, registry
 from core.contacts import Contact, contacts
 from core.drops import dropped
+from core.event import Event
 from core.fold import State
 from core.handles import Row as HandleRow
 from core.handles import holder_of
@@ -13,16 +14,24 @@ from core.ids import lane_of
 from core.membership import Membership, Roll
 from core.messages import Message, Row, fold
 from core.ownership import owner_of
+from core.rivalry import Write
+from core.tables import canonical
 from stores import registers
 
 
 class StateView:
     """core.action.View over a `State`. `delivered`: owner (user or supergroup) -> (conversation, message id) of each
-    update, in the order of its pts, which begins at 1."""
+    update, in the order of its pts, which begins at 1. `applied`: id -> event, all of which the state is the fold."""
 
-    def __init__(self, state: State, delivered: Mapping[str, list[tuple[str, int]]] | None = None) -> None:
+    def __init__(
+        self,
+        state: State,
+        delivered: Mapping[str, list[tuple[str, int]]] | None = None,
+        applied: Mapping[int, Event] | None = None,
+    ) -> None:
         self.state = state
         self.delivered = delivered if delivered is not None else {}
+        self.applied = applied if applied is not None else {}
 
     def _one(self, table: str, **key: Any) -> dict[str, Any] | None:
         rows = self.state.rows(table, key)
@@ -108,6 +117,18 @@ class StateView:
 
     def forgo(self, lane: int, seq: int) -> None:
         """Nobody tries anything again here."""
+
+    async def event(self, id: int) -> Event | None:
+        return self.applied.get(id)
+
+    async def writes_of(self, table: str, key: Sequence[str | int], column: str) -> list[Write]:
+        text = canonical(list(key)).decode()
+        return [
+            Write(table, text, column, id, effect.basis[column], effect.columns[column])
+            for id, event in sorted(self.applied.items())
+            for effect in registry()[event.action].effects(event)
+            if (effect.table, list(effect.key)) == (table, list(key)) and column in effect.columns
+        ]
 
     async def message(self, message: int) -> Message | None:
         return message_of(self.state.message_rows(), message)

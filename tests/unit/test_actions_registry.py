@@ -25,6 +25,7 @@ ROWS = {
     "member.role", "group.dissolve", "parked.drop", "dialog.mark_unread", "draft.set", "draft.clear",
     "block.set", "block.clear", "contact.request", "contact.accept", "contact.delete", "user.dnd",
     "device.register", "device.forget", "handle.claim", "handle.release", "chat.owner",
+    "conflict.undo",
 }  # fmt: skip
 """The rows of the table of write primitives that there are so far, as the design names them."""
 

@@ -32,13 +32,60 @@ class Write(NamedTuple):
 
 def losers(bases: dict[int, int]) -> set[int]:
     """The stamps that are not on the winner's chain, of all writes of one column {stamp: basis}."""
+    return bases.keys() - _chain(bases, max(bases, default=0))
+
+
+def _chain(bases: Mapping[int, int], at: int) -> set[int]:
+    """A write and all that it knew."""
     path: set[int] = set()
-    at = max(bases, default=0)
     # A basis is smaller than its stamp; the second test ends a chain that a damaged row closed to a ring.
     while at in bases and at not in path:
         path.add(at)
         at = bases[at]
-    return bases.keys() - path
+    return path
+
+
+class Standing(NamedTuple):
+    """How one write of a column stands among all that are kept of it."""
+
+    write: Write
+    state: str
+    """ "shown": the present value. "equal": another write of the same value is the present one. "lost": the present
+    one did not know it. "replaced": the present one knew it, or something that did."""
+    winner: Write
+    won_against: tuple[Write, ...]
+    """Older writes of other values that it did not know, the oldest first."""
+    lost_against: tuple[Write, ...]
+    """Later ones of other values that did not know it, nor it them."""
+
+
+def standing_of(writes: Iterable[Write], stamp: int) -> Standing | None:
+    """Of one column's writes. None where the write is not among them: it never was, or is forgotten."""
+    rows = {write.stamp: write for write in writes}
+    mine = rows.get(stamp)
+    if mine is None:
+        return None
+    bases = {other: write.basis for other, write in rows.items()}
+    winner = rows[max(rows)]
+    if stamp == winner.stamp:
+        state = "shown"
+    elif stamp not in losers(bases):
+        state = "replaced"
+    else:
+        state = "equal" if mine.value == winner.value else "lost"
+    known = _chain(bases, stamp)
+    rivals = [
+        row
+        for other, row in sorted(rows.items())
+        if other not in known and row.value != mine.value and stamp not in _chain(bases, other)
+    ]
+    return Standing(
+        mine,
+        state,
+        winner,
+        tuple(row for row in rivals if row.stamp < stamp),
+        tuple(row for row in rivals if row.stamp > stamp),
+    )
 
 
 def conflicts(writes: Iterable[Write], since_id: int = 0) -> Iterator[dict[str, Any]]:
