@@ -9,6 +9,7 @@ import pydantic
 from pydantic import Field
 
 from core import limits
+from core.actions.content import Content
 from core.actions.fields import ChatId, ConversationId, Device, SessionId, UserId
 
 EventId = Annotated[
@@ -207,13 +208,14 @@ class Message(Answer):
     class_: Annotated[
         str, Field(alias="class", pattern="^[0-9]+$", description="The same for all copies of it, in every datacenter")
     ]
-    text: Annotated[str | None, Field(description="Null when it was recalled")]
+    text: Annotated[str | None, Field(description="Null when it was recalled; may be empty where there is `content`")]
     edited: Annotated[EventId | None, Field(description="The edit that is shown")]
     recalled: bool
     reactions: Annotated[dict[str, list[UserId]], Field(description="Emoji -> who")]
     reply_to: AnyMessageId | None
     system: bool
     copies: Annotated[list[AnyMessageId], Field(description="Its further ids, if a retry elsewhere made any")] = []
+    content: Annotated[Content | None, Field(description="What it holds besides its text, if anything")] = None
 
 
 class MissingMessage(Answer):

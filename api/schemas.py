@@ -44,7 +44,9 @@ def _inlined(part: Any, definitions: Mapping[str, Any]) -> Any:
     if "$ref" in part:
         return _inlined(definitions[part["$ref"].rpartition("/")[2]], definitions)
     named = {"ge": "minimum", "le": "maximum"}
-    return {named.get(name, name): _inlined(value, definitions) for name, value in part.items()}
+    # Which alternative a `kind` means, each of them says itself; a discriminator's mapping says where they stood.
+    members = ((name, value) for name, value in part.items() if name != "discriminator")
+    return {named.get(name, name): _inlined(value, definitions) for name, value in members}
 
 
 def only(schema: Mapping[str, Any], names: frozenset[str]) -> Schema:

@@ -195,7 +195,7 @@ def _fields(action: type[Action]) -> str:
 
 
 def _type(hint: Any) -> str:
-    plain = {str: "text", int: "int", bool: "bool"}.get(hint)
+    plain = {str: "text", int: "int", bool: "bool", Any: "any"}.get(hint)
     if plain is not None:
         return plain
     if get_origin(hint) in (tuple, list):

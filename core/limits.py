@@ -18,6 +18,18 @@ CLOCK_AHEAD_RETRY_S_MAX = 5
 """A client whose X-Clock is ahead is not told to wait longer: what it has seen may arrive here sooner."""
 
 MESSAGE_BYTES_MAX = 16_384
+CUSTOM_DEPTH_MAX = 8
+"""Of a custom message's data; a client walks it with less care than we do."""
+CUSTOM_VALUES_MAX = 512
+CUSTOM_NAME_CHARS_MAX = 64
+JSON_INT_MAX = (1 << 53) - 1
+"""Beyond it a JavaScript client reads another number."""
+IMAGE_SIDE_MAX = 65_535
+"""Pixels."""
+ACCURACY_M_MAX = 40_075_017
+"""Of a location: once around the earth."""
+LINE_CHARS_MAX = 255
+"""Of a file's name, or a place's."""
 NAME_CHARS_MAX = 128
 TEXT_FIELD_CHARS_MAX = 2_048
 GROUP_MEMBERS_MAX = 20
@@ -485,6 +497,7 @@ assert 4 * PASSWORD_WAITING_OF_ADDRESS_MAX <= PASSWORD_WAITING_MAX
 # One user alone does not use up a handle.
 assert 20 * 2 * HANDLE_CLAIMS_OF_USER_MAX <= HANDLE_ROWS_MAX
 assert DEVICES_OF_USER_MAX <= PAGE_MAX
+assert CUSTOM_DEPTH_MAX < JSON_DEPTH_MAX and CUSTOM_VALUES_MAX < JSON_VALUES_MAX
 assert CONTACTS_ASKED_MAX < CONTACTS_OF_USER_MAX
 assert SUPERGROUPS_ADDED_MAX < SUPERGROUPS_OF_USER_MAX
 # A chat's number and a position in it, in base64; the rest is V's.

@@ -36,7 +36,7 @@ class Message(NamedTuple):
     class_: int
     """The same for all copies, in every DC: what a client knows it by."""
     text: str | None
-    """None when recalled."""
+    """None when recalled; "" where there is only content."""
     edited: int
     """The event id of the shown edit, 0 if never edited."""
     recalled: bool
@@ -50,11 +50,16 @@ class Message(NamedTuple):
     """Revisions, whichever is shown."""
     reacted: Mapping[str, int] = {}
     """user -> how often he set a reaction or took one back, in all."""
+    content: dict[str, Any] | None = None
+    """What it holds besides its text (core/actions/content.py); None for a plain text, and when recalled."""
 
     def shown(self) -> dict[str, Any]:
-        """The JSON form in histories and updates; ids are strings of digits. `copies` only where there are any."""
-        copies = {"copies": [str(id) for id in self.ids[1:]]} if len(self.ids) > 1 else {}
-        return copies | {
+        """The JSON form in histories and updates; ids are strings of digits. `copies` and `content` only where there
+        are any."""
+        more: dict[str, Any] = {"copies": [str(id) for id in self.ids[1:]]} if len(self.ids) > 1 else {}
+        if self.content:
+            more["content"] = self.content
+        return more | {
             "id": str(self.id),
             "conversation": self.conversation,
             "from": self.sender,
@@ -103,6 +108,7 @@ def fold(rows: Iterable[Row]) -> Message | None:
         if on:
             reactions.setdefault(emoji, []).append(user)
     body = first.body
+    shown = edit.body if edit else body
     return Message(
         id=first.event,
         ids=tuple(sorted(sends)),
@@ -110,7 +116,7 @@ def fold(rows: Iterable[Row]) -> Message | None:
         sender=first.actor,
         key=body.get("key", ""),
         class_=first.class_,
-        text=None if recalled else (edit.body["text"] if edit else body["text"]),
+        text=None if recalled else shown["text"],
         edited=0 if recalled or edit is None else edit.event,
         recalled=recalled,
         reactions={} if recalled else {e: tuple(sorted(u)) for e, u in sorted(reactions.items())},
@@ -119,4 +125,5 @@ def fold(rows: Iterable[Row]) -> Message | None:
         system=bool(body.get("system", False)),
         edits=len(edits),
         reacted=Counter(reacted.values()) if reacted else {},
+        content=None if recalled else shown.get("content"),
     )

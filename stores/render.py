@@ -103,23 +103,22 @@ def just_sent(entry: Entry, send: Row) -> dict[str, Any]:
     """The same for a message whose only row is `send`: what its fold would show, at a third of the cost."""
     body = send.body
     reply_to = body.get("reply_to")
-    return {
-        "event": str(entry.event),
-        "type": "message",
-        "message": {
-            "id": str(send.event),
-            "conversation": send.conversation,
-            "from": send.actor,
-            "key": body.get("key", ""),
-            "class": str(send.class_),
-            "text": body["text"],
-            "edited": None,
-            "recalled": False,
-            "reactions": {},
-            "reply_to": str(int(reply_to)) if reply_to else None,
-            "system": bool(body.get("system", False)),
-        },
+    message = {
+        "id": str(send.event),
+        "conversation": send.conversation,
+        "from": send.actor,
+        "key": body.get("key", ""),
+        "class": str(send.class_),
+        "text": body["text"],
+        "edited": None,
+        "recalled": False,
+        "reactions": {},
+        "reply_to": str(int(reply_to)) if reply_to else None,
+        "system": bool(body.get("system", False)),
     }
+    if "content" in body:
+        message["content"] = body["content"]
+    return {"event": str(entry.event), "type": "message", "message": message}
 
 
 async def profile(view: StoreView, user: str) -> dict[str, Any]:

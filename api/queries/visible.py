@@ -11,6 +11,7 @@ from core.access import kind_of, may_read
 from core.actions.conversations import conversation_of
 from core.membership import Membership
 from core.messages import Message
+from core.tables import canonical
 from stores.view import StoreView
 
 _SPARE = 8
@@ -137,9 +138,12 @@ def _in_order(found: Sequence[Message]) -> list[Message]:
 
 
 def _bytes_of(message: Message) -> int:
-    """Of text and reactions."""
-    return _length(message.text or "") + sum(
-        _length(emoji) + sum(map(len, users)) for emoji, users in message.reactions.items()
+    """Of text, content and reactions."""
+    content = len(canonical(message.content)) if message.content else 0
+    return (
+        _length(message.text or "")
+        + content
+        + sum(_length(emoji) + sum(map(len, users)) for emoji, users in message.reactions.items())
     )
 
 

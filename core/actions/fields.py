@@ -52,6 +52,10 @@ def _lines(text: str) -> str:
 def _message_text(text: str) -> str:
     if not text:
         raise ValueError("must not be empty")
+    return _bounded_text(text)
+
+
+def _bounded_text(text: str) -> str:
     if "\0" in text:
         raise ValueError("must not hold NUL")
     most = limits.MESSAGE_BYTES_MAX
@@ -106,6 +110,7 @@ Name = Annotated[
     Field(min_length=1, max_length=limits.NAME_CHARS_MAX, description="One line, in characters"),
     AfterValidator(_one_line),
 ]
+Line = Annotated[str, Field(min_length=1, max_length=limits.LINE_CHARS_MAX), AfterValidator(_one_line)]
 Avatar = Annotated[
     str,
     Field(max_length=limits.TEXT_FIELD_CHARS_MAX, description="A file id or an address; empty for none"),
@@ -117,6 +122,11 @@ Text = Annotated[
     str,
     Field(description=f"1 to {limits.MESSAGE_BYTES_MAX} bytes of UTF-8, without NUL", min_length=1),
     AfterValidator(_message_text),
+]
+Caption = Annotated[
+    str,
+    Field(description=f"At most {limits.MESSAGE_BYTES_MAX} bytes of UTF-8, without NUL"),
+    AfterValidator(_bounded_text),
 ]
 Emoji = Annotated[
     str,

@@ -10,6 +10,7 @@ from pydantic import Field
 from core import action, ids, limits
 from core.access import kind_of
 from core.action import Audience, Origin, Route, Touch
+from core.actions.content import Content, plain, require_fits
 from core.actions.conversations import (
     Reach,
     audience_of,
@@ -25,9 +26,10 @@ from core.actions.conversations import (
     require_users,
     standing,
 )
-from core.actions.fields import ConversationId, MessageId, Peer, Revision, Text
+from core.actions.fields import Caption, ConversationId, MessageId, Peer, Revision, Text
 from core.errors import Forbidden, Gone, Invalid, MessageFull, NotFound, TooLarge
 from core.event import Event
+from core.messages import Message
 from core.tables import MESSAGE_ROWS, Effect
 
 
@@ -87,7 +89,9 @@ class Send(action.Action):
 
     class Request(action.Request):
         to: Peer
-        text: Text
+        text: Text = ""
+        """Only a message with content may be without."""
+        content: Content | None = None
         reply_to: MessageId | None = None
         draft: Revision | None = None
         """The draft that it is sent from."""
@@ -99,6 +103,8 @@ class Send(action.Action):
         text: str
         reply_to: int = 0
         knew: dict[int, int] = {}
+        content: dict[str, Any] = {}
+        """Empty for a plain text."""
         draft: int = 0
         """The sender's draft of this conversation is cleared up to this revision."""
 
@@ -111,15 +117,22 @@ class Send(action.Action):
             if replied.recalled:
                 raise Gone("the message that this replies to was recalled")
             reply_to = replied.id
-        draft = 0 if request.draft is None else _draft(request.draft, origin)
         return Send.Args(
-            conversation=conversation, to=reach.to, text=request.text, reply_to=reply_to, knew=reach.knew, draft=draft
+            conversation=conversation,
+            to=reach.to,
+            text=request.text,
+            reply_to=reply_to,
+            knew=reach.knew,
+            content=_content(request.text, request.content),
+            draft=0 if request.draft is None else _draft(request.draft, origin),
         )
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
         args: Send.Args = event.args
         body: dict[str, Any] = {"text": args.text, "key": event.key}
+        if args.content:
+            body["content"] = args.content
         if args.to:
             body["to"] = list(args.to)
         if args.reply_to:
@@ -149,6 +162,17 @@ class Send(action.Action):
     @staticmethod
     def result(event: Event) -> dict[str, Any]:
         return {"conversation": event.args.conversation}
+
+
+def _content(text: str, content: Content | None) -> dict[str, Any]:
+    """As it is kept. Invalid for a message that says nothing."""
+    if content is None:
+        if not text:
+            raise Invalid("text: Field required", errors=[{"field": "text", "problem": "Field required"}])
+        return {}
+    found = plain(content)
+    require_fits(text, found)
+    return found
 
 
 def _draft(revision: str, origin: Origin) -> int:
@@ -185,21 +209,26 @@ async def _destination(origin: Origin, to: str) -> tuple[str, Reach]:
 
 class Edit(AboutMessage):
     name = "message.edit"
-    summary = "Change the text of my message"
+    summary = "Change the text or content of my message"
     consistency = (
-        "A revision is a row that only appears; the one with the greatest stamp is shown and all are kept. One that "
-        "arrives before its message waits as a row."
+        "A revision is a row that only appears; the one with the greatest stamp is shown and all are kept. Each is "
+        "whole: what the request leaves out is as its origin showed it, so text and content of two concurrent edits "
+        "are never mixed. One that arrives before its message waits as a row."
     )
     route = Route("PATCH", "/v1/messages/{message}")
     example = {"text": "Hello, Grace"}
-    errors = (Forbidden, NotFound, Gone, MessageFull, TooLarge)
+    errors = (Invalid, Forbidden, NotFound, Gone, MessageFull, TooLarge)
 
     class Request(action.Request):
         message: MessageId
-        text: Text
+        text: Caption | None = None
+        """Empty: none, which only a message with content may have. None: as it is."""
+        content: Content | None = None
+        """None: as it is."""
 
     class Args(MessageArgs, frozen=True, kw_only=True):
         text: str
+        content: dict[str, Any] = {}
 
     @staticmethod
     async def resolve(request: "Edit.Request", origin: Origin) -> "Edit.Args":
@@ -211,19 +240,37 @@ class Edit(AboutMessage):
         if message.edits >= limits.MESSAGE_EDITS_MAX:
             raise MessageFull(f"a message has at most {limits.MESSAGE_EDITS_MAX} revisions")
         await require_may_write(origin.view, message.conversation, origin.actor)
+        text, content = _revised(request, message)
         reach = await reach_about(origin.view, message)
         return Edit.Args(
             conversation=message.conversation,
             message=message.id,
             to=reach.to,
             knew=reach.knew,
-            text=request.text,
+            text=text,
+            content=content,
         )
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
         args: Edit.Args = event.args
-        return (row(event, args.conversation, args.message, "edit", {"text": args.text}),)
+        body: dict[str, Any] = {"text": args.text}
+        if args.content:
+            body["content"] = args.content
+        return (row(event, args.conversation, args.message, "edit", body),)
+
+
+def _revised(request: "Edit.Request", message: Message) -> tuple[str, dict[str, Any]]:
+    """Text and content after the edit. Invalid for one that changes nothing, or leaves nothing."""
+    if request.text is None and request.content is None:
+        raise Invalid("give text, content or both", errors=[{"field": "text", "problem": "Field required"}])
+    text = request.text if request.text is not None else message.text or ""
+    content = plain(request.content) if request.content is not None else message.content or {}
+    if not (text or content):
+        raise Invalid("text: must not be empty", errors=[{"field": "text", "problem": "must not be empty"}])
+    if content:
+        require_fits(text, content)
+    return text, content
 
 
 class Recall(AboutMessage):

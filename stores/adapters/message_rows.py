@@ -52,7 +52,7 @@ def decoded(values: Sequence[Any]) -> Row:
 
 def without_text(row: Row) -> Row:
     """What hot state needs of a row."""
-    return replace(row, body={name: value for name, value in row.body.items() if name != "text"})
+    return replace(row, body={name: value for name, value in row.body.items() if name not in ("text", "content")})
 
 
 def sent(row: Row) -> Sent:

@@ -46,7 +46,7 @@ SCHEMA = (
 )
 
 FIELDS = "event, conversation, message, kind, actor, class_, body"
-FIELDS_BUT_TEXT = "event, conversation, message, kind, actor, class_, json_remove(body, '$.text')"
+FIELDS_BUT_TEXT = "event, conversation, message, kind, actor, class_, json_remove(body, '$.text', '$.content')"
 
 
 def _merged() -> str:

@@ -35,7 +35,8 @@ def send(at_s: float, key: str = "", *, conversation: str = "G1", sender: str = 
     """A send; its key is its time if none is given."""
     id = id_at(at_s, lane)
     key = key or f"k{at_s}"
-    body = {"text": f"at {at_s}", "key": key, "fingerprint": "0a" * 8, "to": ["Ub", "Uc"]}
+    content = {"kind": "custom", "type": "t", "data": {"n": [1, -2.5, None, "é", {"deep": True}]}}
+    body = {"text": f"at {at_s}", "key": key, "fingerprint": "0a" * 8, "to": ["Ub", "Uc"], "content": content}
     return Row(id, conversation, id, "send", sender, class_of(sender, key, "G1", b""), body)
 
 
@@ -143,6 +144,7 @@ async def test_recent_has_sends_and_recalls_also_of_what_has_not_come(store: Mes
     ]
     store.put([*sends, *extra], {})
     bare = [without_text(row) for row in sends]
+    assert bare[0].body.keys().isdisjoint({"text", "content"})
     assert await store.recent("G1", 2) == [bare[3], bare[4], extra[0], extra[1]]
     assert await store.recent("G1", 50) == [*bare, *extra[:3]]
     assert await store.recent("G1", 2, before=sends[4].event) == [bare[2], bare[3], extra[0], extra[1]]

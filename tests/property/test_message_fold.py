@@ -14,8 +14,8 @@ USERS = st.sampled_from(["Ua", "Ub"])
 
 def row(event: int, kind: str, actor: str, number: int) -> Row:
     body = {
-        "send": {"text": "sent", "key": "k", "to": [actor, f"U{number}"], "reply_to": "7"},
-        "edit": {"text": f"edit {event}"},
+        "send": {"text": "sent", "key": "k", "to": [actor, f"U{number}"], "reply_to": "7", "content": {"n": 0}},
+        "edit": {"text": f"edit {event}"} | ({"content": {"n": event}} if number else {}),
         "recall": {},
         "react": {"emoji": "+1", "on": bool(number % 2)},
     }[kind]
@@ -51,10 +51,12 @@ def test_the_newest_edit_and_each_users_newest_reaction_are_shown(content: list[
     assert message is not None
     assert (message.id, message.sender) == (sends[0].event, sends[0].actor)
     if any(r.kind == "recall" for r in rows):
-        assert (message.text, message.edited, message.reactions) == (None, 0, {})
+        assert (message.text, message.content, message.edited, message.reactions) == (None, None, 0, {})
         return
     edits = [r for r in rows if r.kind == "edit"]
     assert message.text == (edits[-1].body["text"] if edits else "sent")
+    # Of one revision, whole: an edit without content leaves none of an earlier one's.
+    assert message.content == (edits[-1] if edits else sends[0]).body.get("content")
     latest = {r.actor: r.body["on"] for r in rows if r.kind == "react"}
     assert message.reactions.get("+1", ()) == tuple(sorted(user for user, on in latest.items() if on))
 

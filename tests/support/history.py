@@ -22,6 +22,10 @@ NIGHT = {"zone": "Europe/Berlin", "from": "22:00", "to": "07:00"}
 _EMOJI = ("+1", "😀")
 
 
+def _poll(number: int) -> dict[str, Any]:
+    return {"kind": "custom", "type": "poll", "data": {"votes": [number, 0.5, None]}}
+
+
 class Step(NamedTuple):
     """`op` chooses the call, `dc` and `lane` where it is made; `who`, `whom`, `what` choose among what there is."""
 
@@ -133,9 +137,11 @@ class History:
                 reply = {"reply_to": message} if messages and step.what % 4 == 0 else {}
                 drafts = self.mesh.dcs[step.dc].state.rows("drafts", {"user": who})
                 draft = {"draft": str(drafts[0]["draft_at"])} if drafts and step.what % 3 == 1 else {}
-                self._write(step, "message.send", who, {"to": peer, "text": named, **reply, **draft}, f"m{step.what}")
+                said = {"text": named} if step.what % 3 else {"content": _poll(step.what)}
+                self._write(step, "message.send", who, {"to": peer, **said, **reply, **draft}, f"m{step.what}")
             case 22:
-                self._write(step, "message.edit", who, {"message": message, "text": named})
+                said = {"text": named} if step.what % 3 else {"content": _poll(step.lane)}
+                self._write(step, "message.edit", who, {"message": message, **said})
             case 23:
                 which = ("all", "me")[step.what % 2]
                 name = {"all": "message.recall", "me": "message.hide"}[which]

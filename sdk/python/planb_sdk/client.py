@@ -196,30 +196,35 @@ class Client(Account):
     async def send(
         self,
         to: str,
-        text: str,
+        text: str = "",
         *,
+        content: Json | None = None,
         reply_to: str | None = None,
         draft: str | None = None,
         key: str = "",
         durability: str = "",
     ) -> Receipt:
         """To a user, a direct, a group or a supergroup. `durability="remote"` waits for another datacenter. `draft`:
-        the revision of the kept draft that it is sent from, which is cleared with it."""
-        body = {"to": to, "text": text} | _given(reply_to=reply_to, draft=draft)
+        the revision of the kept draft that it is sent from, which is cleared with it. `content`: what it holds besides
+        its text, or instead of one, as the API documents it."""
+        body = {"to": to} | _given(text=text or None, content=content, reply_to=reply_to, draft=draft)
         return await self._write("POST", "/v1/messages", body, key=key, durability=durability)
 
     async def send_many(self, drafts: Iterable[Draft]) -> list[Receipt | ApiError]:
         """Many messages in few requests, in order; each has its own outcome."""
         writes = []
         for draft in drafts:
-            body = {"to": draft.to, "text": draft.text}
-            if draft.reply_to:
-                body["reply_to"] = draft.reply_to
+            given = _given(text=draft.text or None, content=draft.content, reply_to=draft.reply_to or None)
+            body = {"to": draft.to} | given
             writes.append(Write(draft.key or self._key(), "POST", "/v1/messages", body))
         return await self._writer.write_many(writes)
 
-    async def edit(self, message: str, text: str, *, key: str = "") -> Receipt:
-        return await self._write("PATCH", "/v1/messages/{message}", {"text": text}, message=message, key=key)
+    async def edit(
+        self, message: str, text: str | None = None, *, content: Json | None = None, key: str = ""
+    ) -> Receipt:
+        """What is None stays as it is."""
+        body = _given(text=text, content=content)
+        return await self._write("PATCH", "/v1/messages/{message}", body, message=message, key=key)
 
     async def recall(self, message: str, *, key: str = "") -> Receipt:
         """For everybody."""
@@ -399,5 +404,5 @@ def _session(options: Options) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
-def _given(**fields: str | None) -> Json:
+def _given(**fields: Any) -> Json:
     return {name: value for name, value in fields.items() if value is not None}

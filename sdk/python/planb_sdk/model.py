@@ -46,13 +46,15 @@ class Message:
     class_: str
     """The same for all copies of one message, in every DC: what it is known by."""
     text: str | None
-    """None when it was recalled."""
+    """None when it was recalled; may be "" where there is content."""
     edited: str | None
     """The event of the edit that is shown."""
     recalled: bool
     reactions: dict[str, list[str]]
     reply_to: str | None
     system: bool
+    content: Json | None = None
+    """What it holds besides its text: {"kind": "image" | "file" | "location" | "custom", …}; None: nothing."""
 
     @classmethod
     def of(cls, body: Json) -> "Message":
@@ -68,6 +70,7 @@ class Message:
             body["reactions"],
             body["reply_to"],
             body["system"],
+            body.get("content"),
         )
 
 
@@ -223,10 +226,13 @@ class Draft:
     """A message to be sent by `Client.send_many`."""
 
     to: str
-    text: str
+    text: str = ""
+    """Only a message with content may be without."""
     reply_to: str | None = None
     key: str = ""
     """Made where none is given."""
+    content: Json | None = None
+    """As of a `Message`."""
 
 
 @dataclass(frozen=True, slots=True)
