@@ -80,6 +80,24 @@ EXAMPLES: dict[type[Answer], dict[str, Any]] = {
         "next_before": "1234567890123456789",
         "next_after": None,
     },
+    answers.Thread: {
+        "thread": "1234567890123456789",
+        "root": _MESSAGE,
+        "replies": [
+            _MESSAGE
+            | {
+                "id": "1234567890123457045",
+                "class": "5527175737515299284",
+                "key": "0b1c7d3e-8a55-4c02-9f0e-0e8b8c7b1a2d",
+                "text": "Hello to you, too",
+                "reply_to": "1234567890123456789",
+                "thread": "1234567890123456789",
+            }
+        ],
+        "count": 1,
+        "count_more": False,
+        "next_after": None,
+    },
     answers.Dialogs: {
         "dialogs": [
             _SETTINGS

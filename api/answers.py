@@ -215,6 +215,9 @@ class Message(Answer):
     reply_to: AnyMessageId | None
     system: bool
     copies: Annotated[list[AnyMessageId], Field(description="Its further ids, if a retry elsewhere made any")] = []
+    thread: Annotated[
+        AnyMessageId | None, Field(description="Of a reply: the first message of the thread that it is in")
+    ] = None
     content: Annotated[Content | None, Field(description="What it holds besides its text, if anything")] = None
 
 
@@ -230,6 +233,15 @@ class History(Answer):
     conversation: ConversationId
     messages: Annotated[list[Message], Field(description="Oldest first", max_length=limits.PAGE_MAX)]
     next_before: Annotated[AnyMessageId | None, Field(description="Goes on towards older ones; null at the end")]
+    next_after: Annotated[AnyMessageId | None, Field(description="Goes on towards newer ones; null at the end")]
+
+
+class Thread(Answer):
+    thread: Annotated[AnyMessageId, Field(description="Its first message")]
+    root: Annotated[Message | None, Field(description="The same, where it is here and I am shown it")]
+    replies: Annotated[list[Message], Field(description="Oldest first", max_length=limits.PAGE_MAX)]
+    count: Annotated[int, Field(ge=0, description="Replies that were not recalled, those I have hidden among them")]
+    count_more: Annotated[bool, Field(description="There are more than were counted")]
     next_after: Annotated[AnyMessageId | None, Field(description="Goes on towards newer ones; null at the end")]
 
 

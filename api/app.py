@@ -20,6 +20,7 @@ from api.queries.history import History
 from api.queries.login import Login
 from api.queries.people import People
 from api.queries.standpoint import Standpoint
+from api.queries.threads import Threads
 from api.queries.updates import Updates
 from api.rates import UNLIMITED, Rates
 from api.reads import ReadRoutes
@@ -157,5 +158,6 @@ def _reads(deps: PublicDeps, tokens: Tokens, cursors: Cursors, writes: Writes) -
         *People(deps.view, deps.hot, deps.wall).reads(),
         *Dialogs(deps.key, deps.view, deps.hot, cursors, standpoint).reads(),
         *History(deps.view).reads(),
+        *Threads(deps.view).reads(),
         *Updates(deps.view, deps.hot, cursors, standpoint).reads(),
     ]

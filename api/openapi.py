@@ -198,6 +198,7 @@ _TAGS = {
     "members": "member",
     "messages": "message",
     "presence": "user",
+    "replies": "message",
     "sessions": "session",
     "chat": "chat",
     "state": "updates",

@@ -380,6 +380,8 @@ SCAN_ENTRIES_MAX = 1_000
 """Updates looked at for one page of `POST /v1/updates`."""
 SCAN_MESSAGES_MAX = 1_000
 """Messages looked at for one page of a history."""
+REPLIES_COUNTED_MAX = 1_000
+"""Replies of a thread that are counted: each is a row."""
 SCAN_DIALOGS_MAX = 1_000
 """Messages looked at for one page of dialogs, beside the newest of each: where that is cleared, hidden or not for who
 asks, an older one is looked for. The dialogs share them."""

@@ -50,15 +50,21 @@ class Message(NamedTuple):
     """Revisions, whichever is shown."""
     reacted: Mapping[str, int] = {}
     """user -> how often he set a reaction or took one back, in all."""
+    thread: int = 0
+    """The first message of the thread that it replies in, by the id that its origin knew; 0: none."""
+    thread_class: int = 0
+    """That one's class, which all datacenters know it by."""
     content: dict[str, Any] | None = None
     """What it holds besides its text (core/actions/content.py); None for a plain text, and when recalled."""
 
     def shown(self) -> dict[str, Any]:
-        """The JSON form in histories and updates; ids are strings of digits. `copies` and `content` only where there
-        are any."""
+        """The JSON form in histories and updates; ids are strings of digits. `copies`, `content`
+        and `thread` only where there are any."""
         more: dict[str, Any] = {"copies": [str(id) for id in self.ids[1:]]} if len(self.ids) > 1 else {}
         if self.content:
             more["content"] = self.content
+        if self.thread:
+            more["thread"] = str(self.thread)
         return more | {
             "id": str(self.id),
             "conversation": self.conversation,
@@ -125,5 +131,7 @@ def fold(rows: Iterable[Row]) -> Message | None:
         system=bool(body.get("system", False)),
         edits=len(edits),
         reacted=Counter(reacted.values()) if reacted else {},
+        thread=int(body.get("thread", 0)),
+        thread_class=int(body.get("thread_class", 0)),
         content=None if recalled else shown.get("content"),
     )

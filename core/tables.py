@@ -160,6 +160,11 @@ TABLES: dict[str, Table] = {
         {"lane": I, "seq": I, "dc": I},
         {"dcs": Column(Law.INSERT, J), "agreed": Column(Law.ONCE, I), "applied": Column(Law.ONCE, I)},
     ),
+    "replies": Table(  # a thread: its root's class -> its replies, each once however many copies it has
+        {"thread": I, "class_": I},
+        {"message": Column(Law.MIN, I), "recalled": Column(Law.ONCE, I)},
+        pages=(("thread", "message"),),
+    ),
     "hidden": Table(
         {"user": T, "message": I},
         {"conversation": Column(Law.INSERT, T), "hidden": Column(Law.ONCE, I)},

@@ -118,6 +118,8 @@ def just_sent(entry: Entry, send: Row) -> dict[str, Any]:
     }
     if "content" in body:
         message["content"] = body["content"]
+    if "thread" in body:
+        message["thread"] = str(int(body["thread"]))
     return {"event": str(entry.event), "type": "message", "message": message}
 
 

@@ -214,6 +214,18 @@ class StoreView(OwnView):
         above it first); with `known` (lane -> id) only those at or below known[their lane]."""
         return await self._messages.page(conversation, before=before, after=after, limit=limit, known=known)
 
+    async def replies(self, thread: int, after: int, limit: int) -> list[int]:
+        """Ids of the first `limit` replies above `after` in the thread of this class."""
+        rows = await self._relational.page("replies", {"thread": thread}, Scan("message", limit, beyond=after))
+        return [row["message"] for row in rows]
+
+    async def reply_count(self, thread: int, known: Mapping[int, int] | None) -> tuple[int, bool]:
+        """How many of its first REPLIES_COUNTED_MAX replies were not recalled, and whether it has more; with `known`
+        (lane -> id) of those at or below known[their lane]."""
+        most = limits.REPLIES_COUNTED_MAX
+        rows = await self._relational.page("replies", {"thread": thread}, Scan("message", most + 1, known=known))
+        return sum(not row["recalled"] for row in rows[:most]), len(rows) > most
+
     async def written_before(self, chat: str, column: str, end: Membership) -> str:
         """What a former member's end knew of a chat's lww column; "" where nothing tells (any more)."""
         where = {"table": "chats", "key": canonical([chat]).decode(), "column": column}

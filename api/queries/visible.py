@@ -4,7 +4,7 @@ Ids are looked at first, by themselves: what is cleared or hidden costs no readi
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from core import ids, limits
 from core.access import kind_of, may_read
@@ -52,12 +52,12 @@ class Reader:
         self._cleared = cleared
 
     @classmethod
-    async def of_peer(cls, view: StoreView, user: str, peer: str) -> "Reader":
+    async def of_peer(cls, view: StoreView, user: str, peer: str) -> Self:
         """NotFound where there is no such conversation, or it is not his."""
         return await cls.of(view, user, await conversation_of(view, user, peer))
 
     @classmethod
-    async def of(cls, view: StoreView, user: str, conversation: str) -> "Reader":
+    async def of(cls, view: StoreView, user: str, conversation: str) -> Self:
         direct = kind_of(conversation) == "direct"
         membership = Membership() if direct else await view.membership(conversation, user)
         return cls(view, user, conversation, membership, await view.clear_mark(user, conversation))
@@ -95,9 +95,7 @@ class Reader:
         more = True
         while more and len(found) < limit and not budget.spent:
             size = min(limits.PAGE_MAX, limit - len(found) + _SPARE, budget.looks)
-            page = await self._view.page(
-                self.conversation, before=id if older else None, after=None if older else id, limit=size, known=known
-            )
+            page = await self._ids(before=id if older else None, after=None if older else id, limit=size, known=known)
             budget.looks -= max(1, len(page))
             more = len(page) == size
             wanted = await self._not_hidden([one for one in page if not self._clears(one)])
@@ -107,6 +105,18 @@ class Reader:
                 return Page(_in_order(found), wanted[-1 - rest])
             id = page[-1] if page else id
         return Page(_in_order(found), id if more else 0)
+
+    async def one(self, id: int) -> Message | None:
+        """The message that has this id; None where he is not shown it."""
+        found = (await self._view.messages([id], self._former)).get(id)
+        hidden = await self._view.hidden(self.user, found.ids) if found is not None else set()
+        return found if found is not None and self.shows(found, hidden) else None
+
+    async def _ids(
+        self, *, before: int | None, after: int | None, limit: int, known: dict[int, int] | None
+    ) -> list[int]:
+        """What there is to be looked at, in the order of the walk."""
+        return await self._view.page(self.conversation, before=before, after=after, limit=limit, known=known)
 
     async def _take(self, wanted: Sequence[int], room: int, budget: Budget) -> tuple[list[Message], int]:
         """Those of them that are shown, as far as there is room, and how many were not looked at."""

@@ -79,8 +79,9 @@ class Send(action.Action):
     consistency = (
         "The row only appears (insert). One message is the class of ids of one request under one key, so a retry "
         "through another datacenter shows once: the smallest id is canonical and operations on any of them count for "
-        "it. Another request under the key is another message. With `draft` it clears the sender's draft up to that "
-        "revision (max)."
+        "it. Another request under the key is another message. A reply is in the thread of what it replies to, under "
+        "its class (insert), so its copies are one reply, and how many there are is counted from the rows. With "
+        "`draft` it clears the sender's draft up to that revision (max)."
     )
     route = Route("POST", "/v1/messages")
     example = {"to": "Ugrace", "text": "Hello"}
@@ -103,6 +104,9 @@ class Send(action.Action):
         text: str
         reply_to: int = 0
         knew: dict[int, int] = {}
+        thread: int = 0
+        """Of a reply the first message of its thread, and that one's class."""
+        thread_class: int = 0
         content: dict[str, Any] = {}
         """Empty for a plain text."""
         draft: int = 0
@@ -111,18 +115,22 @@ class Send(action.Action):
     @staticmethod
     async def resolve(request: "Send.Request", origin: Origin) -> "Send.Args":
         conversation, reach = await _destination(origin, request.to)
-        reply_to = 0
+        reply_to = thread = thread_class = 0
         if request.reply_to is not None:
             replied = await readable(origin.view, origin.actor, int(request.reply_to), conversation)
             if replied.recalled:
                 raise Gone("the message that this replies to was recalled")
             reply_to = replied.id
+            # The root itself may still be on its way; what its reply says of it is enough.
+            thread, thread_class = replied.thread or replied.id, replied.thread_class or replied.class_
         return Send.Args(
             conversation=conversation,
             to=reach.to,
             text=request.text,
             reply_to=reply_to,
             knew=reach.knew,
+            thread=thread,
+            thread_class=thread_class,
             content=_content(request.text, request.content),
             draft=0 if request.draft is None else _draft(request.draft, origin),
         )
@@ -137,6 +145,8 @@ class Send(action.Action):
             body["to"] = list(args.to)
         if args.reply_to:
             body["reply_to"] = str(args.reply_to)
+        if args.thread:
+            body |= {"thread": str(args.thread), "thread_class": str(args.thread_class)}
         if args.knew:
             body["knew"] = {str(lane): id for lane, id in args.knew.items()}
         if event.key:
@@ -145,6 +155,8 @@ class Send(action.Action):
         yield row(event, args.conversation, event.id, "send", body, class_)
         if kind_of(args.conversation) == "direct":
             yield Effect("directs", (args.conversation,), {"low": args.to[0], "high": args.to[-1]})
+        if args.thread:
+            yield Effect("replies", (args.thread_class, class_), {"message": event.id})
         if args.draft:
             yield Effect("drafts", (event.actor, args.conversation), {"cleared": args.draft})
 
@@ -282,14 +294,18 @@ class Recall(AboutMessage):
     )
     route = Route("DELETE", "/v1/messages/{message}", query=("for",), when=(("for", "all"),))
     errors = (Forbidden, NotFound, Gone)
-    Args = MessageArgs
 
     class Request(action.Request):
         message: MessageId
         for_: Literal["all"] = Field(alias="for")
 
+    class Args(MessageArgs, frozen=True, kw_only=True, omit_defaults=True):
+        thread_class: int = 0
+        """Of a reply: that of the first message of its thread."""
+        class_: int = 0
+
     @staticmethod
-    async def resolve(request: "Recall.Request", origin: Origin) -> MessageArgs:
+    async def resolve(request: "Recall.Request", origin: Origin) -> "Recall.Args":
         view = origin.view
         message = await readable(view, origin.actor, int(request.message))
         if message.sender != origin.actor:
@@ -301,17 +317,21 @@ class Recall(AboutMessage):
         if message.recalled:
             raise Gone("the message was recalled")
         reach = await reach_about(view, message)
-        return MessageArgs(
+        return Recall.Args(
             conversation=message.conversation,
             message=message.id,
             to=tuple(sorted({*reach.to, *message.to})),
             knew=reach.knew,
+            thread_class=message.thread_class,
+            class_=message.class_ if message.thread_class else 0,
         )
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
-        args: MessageArgs = event.args
-        return (row(event, args.conversation, args.message, "recall", {}),)
+        args: Recall.Args = event.args
+        yield row(event, args.conversation, args.message, "recall", {})
+        if args.thread_class:  # it may come before the reply
+            yield Effect("replies", (args.thread_class, args.class_), {"message": args.message, "recalled": 1})
 
 
 class Hide(action.OwnAction):

@@ -2,9 +2,11 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from core import limits
 from tests.support.api import ApiDc, User, api_dc
 
 PLACE = {"kind": "location", "latitude": 52.5, "longitude": -13.25}
@@ -82,3 +84,77 @@ async def test_a_page_of_a_history_counts_the_bytes_of_content(ada: User, grace:
         await ada.ok("POST", "/v1/messages", {"to": "Ugrace", "content": poll})
     page = await grace.ok("GET", "/v1/dialogs/Uada/messages?limit=40")
     assert len(page["messages"]) == 33 and page["next_before"] is not None
+
+
+# -- threads
+
+
+async def reply(user: User, to: str, message: str, text: str) -> str:
+    return str((await user.ok("POST", "/v1/messages", {"to": to, "text": text, "reply_to": message}))["id"])
+
+
+def texts(page: dict[str, Any]) -> list[str | None]:
+    return [one["text"] for one in page["replies"]]
+
+
+async def test_a_thread_has_its_first_message_and_all_replies_in_pages(ada: User, grace: User) -> None:
+    root = await ada.send("Ugrace", "who comes?")
+    await ada.send("Ugrace", "not in it")
+    first = await reply(grace, "Uada", root, "I")
+    second = await reply(ada, "Ugrace", first, "great")
+    third = await reply(grace, "Uada", root, "at noon")
+    for message in (root, first, third):
+        page = await ada.ok("GET", f"/v1/messages/{message}/replies?limit=2")
+        assert (page["thread"], page["root"]["text"], texts(page)) == (root, "who comes?", ["I", "great"])
+        assert (page["count"], page["count_more"], page["next_after"]) == (3, False, second)
+    page = await ada.ok("GET", f"/v1/messages/{root}/replies?after={page['next_after']}")
+    assert (texts(page), page["next_after"], page["count"]) == (["at noon"], None, 3)
+    kept = (await grace.ok("GET", "/v1/dialogs/Uada/messages"))["messages"]
+    assert [one.get("thread") for one in kept] == [None, None, root, root, root]
+    assert [one["reply_to"] for one in kept] == [None, None, root, first, root]
+
+
+async def test_of_a_thread_what_was_recalled_hidden_or_cleared_is_shown_as_everywhere(ada: User, grace: User) -> None:
+    root = await ada.send("Ugrace", "root")
+    replies = [await reply(grace, "Uada", root, text) for text in ("one", "two", "three")]
+    await grace.ok("DELETE", f"/v1/messages/{replies[0]}?for=all")
+    await ada.ok("DELETE", f"/v1/messages/{replies[1]}?for=me")
+    page = await ada.ok("GET", f"/v1/messages/{root}/replies")
+    assert (texts(page), page["count"]) == ([None, "three"], 2)
+    assert texts(await grace.ok("GET", f"/v1/messages/{root}/replies")) == [None, "two", "three"]
+    await ada.ok("DELETE", f"/v1/messages/{root}?for=all")
+    page = await grace.ok("GET", f"/v1/messages/{replies[2]}/replies")
+    assert (page["root"]["text"], page["root"]["recalled"], page["count"]) == (None, True, 2)
+    assert (await grace.call("POST", "/v1/messages", {"to": "Uada", "text": "x", "reply_to": root})).code == "gone"
+    again = await reply(grace, "Uada", replies[2], "still in it")
+    assert (await ada.ok("GET", f"/v1/messages/{again}/replies"))["thread"] == root
+    state = await ada.ok("GET", "/v1/state")
+    body = {"message": again, "cursor": state["cursor"], "at": state["position"]}
+    await ada.ok("POST", "/v1/dialogs/Ugrace/clear", body)
+    page = await ada.ok("GET", f"/v1/messages/{again}/replies")
+    assert (page["root"], page["replies"]) == (None, [])
+
+
+@pytest.mark.parametrize("kind", ["group", "supergroup"])
+async def test_a_former_member_sees_no_later_reply_nor_how_many(api: ApiDc, ada: User, grace: User, kind: str) -> None:
+    chat = (await ada.ok("POST", "/v1/chats", {"kind": kind, "title": "g", "users": ["Ugrace"]}))["chat"]
+    root = await ada.send(chat, "root")
+    await reply(ada, chat, root, "before")
+    await ada.ok("DELETE", f"/v1/chats/{chat}/members/Ugrace")
+    later = await reply(ada, chat, root, "after")
+    await ada.ok("PATCH", f"/v1/messages/{root}", {"text": "edited since"})
+    page = await grace.ok("GET", f"/v1/messages/{root}/replies")
+    assert (page["root"]["text"], texts(page), page["count"]) == ("root", ["before"], 1)
+    assert (await grace.get(f"/v1/messages/{later}/replies")).status == 404
+    assert (await grace.call("POST", "/v1/messages", {"to": chat, "text": "x", "reply_to": root})).status == 403
+    assert (await api.user("Ulinus").get(f"/v1/messages/{root}/replies")).status == 404
+    assert texts(await ada.ok("GET", f"/v1/messages/{root}/replies")) == ["before", "after"]
+
+
+async def test_more_replies_than_are_counted(monkeypatch: pytest.MonkeyPatch, ada: User, grace: User) -> None:
+    monkeypatch.setattr(limits, "REPLIES_COUNTED_MAX", 3)
+    root = await ada.send("Ugrace", "root")
+    for count in range(1, 5):
+        await reply(grace, "Uada", root, str(count))
+        page = await ada.ok("GET", f"/v1/messages/{root}/replies")
+        assert (page["count"], page["count_more"]) == (min(count, 3), count > 3)

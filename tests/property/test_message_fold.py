@@ -2,7 +2,7 @@
 
 from random import Random
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.ids import lane_of
@@ -41,6 +41,7 @@ def test_any_order_and_repetition_of_rows_gives_the_same_message(
 
 
 @given(CONTENT)
+@example([("send", "Ua", 0), ("edit", "Ua", 0)])
 def test_the_newest_edit_and_each_users_newest_reaction_are_shown(content: list[tuple[str, str, int]]) -> None:
     rows = rows_of(content)
     message = fold(reversed(rows))

@@ -138,7 +138,8 @@ class History:
                 drafts = self.mesh.dcs[step.dc].state.rows("drafts", {"user": who})
                 draft = {"draft": str(drafts[0]["draft_at"])} if drafts and step.what % 3 == 1 else {}
                 said = {"text": named} if step.what % 3 else {"content": _poll(step.what)}
-                self._write(step, "message.send", who, {"to": peer, **said, **reply, **draft}, f"m{step.what}")
+                key = f"m{step.what} {message}" if reply else f"m{step.what}"  # another request is another intention
+                self._write(step, "message.send", who, {"to": peer, **said, **reply, **draft}, key)
             case 22:
                 said = {"text": named} if step.what % 3 else {"content": _poll(step.lane)}
                 self._write(step, "message.edit", who, {"message": message, **said})

@@ -18,6 +18,7 @@ from planb_sdk.model import (
     PushDevice,
     Receipt,
     Session,
+    Thread,
     Update,
 )
 from planb_sdk.options import Options
@@ -46,6 +47,7 @@ __all__ = [
     "Session",
     "State",
     "Stats",
+    "Thread",
     "Unauthenticated",
     "Unreachable",
     "Update",

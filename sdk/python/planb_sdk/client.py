@@ -10,7 +10,7 @@ from planb_sdk import loading, system
 from planb_sdk.account import Account, part
 from planb_sdk.errors import ApiError
 from planb_sdk.follower import Follower
-from planb_sdk.model import Chat, Dialog, Draft, Member, Message, Position, Profile, Receipt, Session, Update
+from planb_sdk.model import Chat, Dialog, Draft, Member, Message, Position, Profile, Receipt, Session, Thread, Update
 from planb_sdk.options import Options
 from planb_sdk.outbox import Outbox, Write
 from planb_sdk.state import State
@@ -251,6 +251,17 @@ class Client(Account):
         await self._follower.before_loading()
         async for message in loading.history_after(self._transport, peer, after):
             yield Message.of(message)
+
+    async def thread(self, message: str) -> Thread:
+        """The thread that a message is in, or begins."""
+        await self._follower.before_loading()
+        return Thread.of((await loading.thread(self._transport, message, None)).body)
+
+    async def replies(self, message: str, *, after: str | None = None) -> AsyncGenerator[Message, None]:
+        """The replies in the thread of a message, the oldest first."""
+        await self._follower.before_loading()
+        async for reply in loading.replies(self._transport, message, after):
+            yield Message.of(reply)
 
     # -- dialogs
 

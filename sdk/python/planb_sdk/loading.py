@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from planb_sdk.errors import ApiError
 from planb_sdk.state import State
-from planb_sdk.transport import Transport
+from planb_sdk.transport import Answer, Transport
 
 Json = dict[str, Any]
 
@@ -63,6 +63,23 @@ async def history_after(transport: Transport, peer: str, after: str) -> AsyncGen
         if not page["next_after"]:
             return
         query["after"] = page["next_after"]
+
+
+async def thread(transport: Transport, message: str, after: str | None) -> Answer:
+    """A page of the thread of a message."""
+    query = {"limit": str(transport.options.page)} | ({"after": after} if after else {})
+    return await transport.call("GET", f"/v1/messages/{quote(message)}/replies", query=query)
+
+
+async def replies(transport: Transport, message: str, after: str | None = None) -> AsyncGenerator[Json, None]:
+    """The replies in the thread of a message above `after`, the oldest first."""
+    while True:
+        page = (await thread(transport, message, after)).body
+        for reply in page["replies"]:
+            yield reply
+        after = page["next_after"]
+        if not after:
+            return
 
 
 async def load_all(transport: Transport, state: State) -> None:

@@ -56,6 +56,9 @@ class Message:
     content: Json | None = None
     """What it holds besides its text: {"kind": "image" | "file" | "location" | "custom", …}; None: nothing."""
 
+    thread: str | None = None
+    """Of a reply: the first message of the thread that it is in."""
+
     @classmethod
     def of(cls, body: Json) -> "Message":
         return cls(
@@ -71,7 +74,27 @@ class Message:
             body["reply_to"],
             body["system"],
             body.get("content"),
+            body.get("thread"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A message and the replies to it and to one another."""
+
+    id: str
+    """Of its first message."""
+    root: Message | None
+    """The same, where it is in this region and shown to me."""
+    count: int
+    """Replies that were not recalled."""
+    count_more: bool
+    """There are more than were counted."""
+
+    @classmethod
+    def of(cls, body: Json) -> "Thread":
+        root = Message.of(body["root"]) if body["root"] else None
+        return cls(body["thread"], root, body["count"], body["count_more"])
 
 
 @dataclass(frozen=True, slots=True)
