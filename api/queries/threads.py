@@ -50,10 +50,10 @@ class Threads:
                 "/v1/messages/{message}/replies",
                 "The thread of a message: its first message and the replies, oldest first",
                 "A reply is in the thread of what it replies to; a thread has the class of its first message for a "
-                "name, so it is one thread whichever copy of a message was replied to. `count` is counted from the first "
-                f"{limits.REPLIES_COUNTED_MAX:,} replies that this datacenter has applied, each once, without recalled "
-                "ones; `count_more` says that there are others. A late reply takes its place by its id. Pages end early as those of "
-                "a history do.",
+                "name, so it is one thread whichever copy of a message was replied to. `count` is counted from the "
+                f"first {limits.REPLIES_COUNTED_MAX:,} replies that this datacenter has applied, each once, without "
+                "recalled ones; `count_more` says that there are others. A late reply takes its place by its id. Pages "
+                "end early as those of a history do.",
                 self.replies,
                 answers.Thread,
                 RepliesRequest,
