@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from core import limits
-from core.errors import Corrupt, Forked, NotFound, PlanBError, Unavailable
+from core.errors import Corrupt, Forked, Invalid, NotFound, PlanBError, Unavailable
 from events.ports import EventLog, Top, Trimmed
 from events.record import Record
 from snapshot.archive import EMPTY, Archive, contiguous
@@ -19,6 +19,8 @@ from snapshot.segment import PREFIX, Segment, Span, decode_segment, encode_segme
 from stores.ports import ObjectStore
 
 _log = logging.getLogger(__name__)
+_NOT_AS_IT_SHOULD_BE = (Corrupt, NotFound, Invalid)
+"""What stops a lane, and no more than it. Invalid: a folder has the place of an object, or an object that of a folder."""
 
 
 class Archiver:
@@ -115,7 +117,7 @@ class Archiver:
     async def _guarded(self, lane: int, end: Top) -> int:
         try:
             sealed = await self._seal_lane(lane, end)
-        except (Corrupt, NotFound) as error:
+        except _NOT_AS_IT_SHOULD_BE as error:
             if str(self._stopped.get(lane)) != str(error):
                 _log.error("lane %d can not be archived: %s", lane, error.detail)
             self._stopped[lane] = error
@@ -123,7 +125,7 @@ class Archiver:
         self._stopped.pop(lane, None)
         try:
             await self._merge(lane)
-        except (Corrupt, NotFound) as error:
+        except _NOT_AS_IT_SHOULD_BE as error:
             _log.error("segments of lane %d can not be merged: %s", lane, error.detail)
             self._unmerged[lane] = error
             self._small[lane] = []

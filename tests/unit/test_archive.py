@@ -579,3 +579,28 @@ async def test_a_vanished_folder_is_the_archivers_failure_as_long_as_it_lasts(tm
     (tmp_path / "gone").rename(tmp_path / "objects")
     await archiver.seal()
     assert archiver.failed is None
+
+
+async def test_a_folder_where_a_segment_is_to_be_stops_its_lane_by_name_and_not_the_datacenter(tmp_path: Path) -> None:
+    """A copy of another datacenter's objects that went wrong, or a disk that lies."""
+    log, objects = await log_of(l2051=3, l4096=2), DirectoryObjects(tmp_path)
+    in_the_way = tmp_path / "archive/2051/000000000001-000000000003.seg"
+    in_the_way.mkdir(parents=True)
+    (tmp_path / "archive/4096").write_text("a file where a lane's folder is to be")
+    archiver = Archiver(log, objects, interval_ms=1)
+    running = asyncio.create_task(archiver.run())
+    try:
+        async with asyncio.timeout(10):
+            while archiver.troubles.keys() != {LANE, OTHER} and not running.done():
+                await asyncio.sleep(0.001)
+        assert not running.done(), running.exception()
+        assert "archive/2051/000000000001-000000000003.seg" in str(archiver.troubles[LANE])
+        assert "archive/4096/" in str(archiver.troubles[OTHER])
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    in_the_way.rmdir()
+    (tmp_path / "archive/4096").unlink()
+    assert await archiver.seal() == 5
+    assert archiver.troubles == {}
+    await same(Archive(objects), log)
