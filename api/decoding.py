@@ -48,7 +48,7 @@ def decode_object(raw: bytes) -> dict[str, Any]:
     except RecursionError as error:
         raise refused(f"nested more than {limits.JSON_DEPTH_MAX} deep") from error
     except msgspec.DecodeError as error:
-        raise refused(f"the body is not JSON: {error}") from error
+        raise refused(f"the body is not JSON: {str(error).removeprefix('JSON is malformed: ')}") from error
     if not isinstance(value, dict):
         raise refused("the body must be a JSON object")
     if len(value) > limits.FIELDS_MAX:

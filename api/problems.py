@@ -15,6 +15,7 @@ import pydantic
 from aiohttp import web
 
 from api.decoding import problem
+from api.validation_words import words
 from core import errors, limits
 
 log = logging.getLogger("planb.api")
@@ -58,13 +59,12 @@ _DETAILS = {404: "there is no such path", 413: "the body is too large"}
 def of_validation(error: pydantic.ValidationError, within: str = "") -> errors.Invalid:
     """Which fields (of the member `within`), and why; values are not repeated. Of many only the first are told."""
     found: list[dict[str, str]] = []
-    for line in error.errors(include_url=False, include_context=False, include_input=False):
+    for line in error.errors(include_url=False, include_input=False):
         if len(found) == limits.ERRORS_LISTED_MAX:
             found.append(problem("", f"{error.error_count() - len(found)} more"))
             break
-        text = "unknown field" if line["type"] == "extra_forbidden" else line["msg"].removeprefix("Value error, ")
         place = (within, *line["loc"]) if within else line["loc"]
-        found.append(problem(".".join(str(part) for part in place), text))
+        found.append(problem(".".join(str(part) for part in place), words(line)))
     detail = "; ".join(f"{one['field']}: {one['problem']}" for one in found[:3])
     return errors.Invalid(detail, errors=found)
 
