@@ -9,6 +9,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -149,9 +150,18 @@ class Site:
     async def _planb(self, *words: str) -> dict[str, Any]:
         command = [sys.executable, "-m", "cli.main", *words, "--config", str(self.settings), "--json"]
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            *command,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            preexec_fn=servers.die_with(os.getpid()),
         )
-        out, err = await process.communicate()
+        try:
+            out, err = await process.communicate()
+        except asyncio.CancelledError:  # nobody waits for it any more, and what it works on is about to end
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
         if process.returncode != 0:
             raise Unavailable(f"planb {words[0]} ended with {process.returncode}: {err.decode().strip()}")
         answer: dict[str, Any] = json.loads(out)

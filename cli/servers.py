@@ -80,7 +80,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(self._env or {})},
                 start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on, in order
-                preexec_fn=_die_with(os.getpid()),
+                preexec_fn=die_with(os.getpid()),
             )
 
     def kill(self) -> None:
@@ -107,7 +107,7 @@ class Child:
         return f"{self.name} ended with {code}: " + " | ".join(tail)
 
 
-def _die_with(parent: int) -> Callable[[], None] | None:
+def die_with(parent: int) -> Callable[[], None] | None:
     """What a child runs before it becomes its program: the kernel is to kill it when we are gone, however we went.
     Linux only; elsewhere a killed demo leaves its servers behind. It holds for the thread that starts the child."""
     if sys.platform != "linux":

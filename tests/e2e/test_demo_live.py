@@ -365,6 +365,23 @@ async def test_a_signal_while_it_starts_ends_it_with_all_that_it_began(number: s
         demo.kill()
 
 
+async def test_a_command_that_it_runs_ends_with_it(tmp_path: Path) -> None:
+    """`planb snapshot create`, every minute: it is not of those that serve."""
+    demo = await piped("--home", str(tmp_path))
+    try:
+
+        async def snapshots() -> set[int]:
+            assert demo.process.returncode is None, demo.said[-2000:]
+            return {pid for pid in demo.children() if "snapshot create" in command(pid)}
+
+        assert await until(snapshots, START_S_MAX)
+        for pid in await snapshots():
+            os.kill(pid, signal.SIGSTOP)  # so that it surely is there when the signal comes
+        await ends_by(demo, signal.SIGINT, {0})
+    finally:
+        demo.kill()
+
+
 async def test_a_second_signal_hurries_it(tmp_path: Path) -> None:
     demo = await piped("--home", str(tmp_path))
     try:
