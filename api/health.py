@@ -25,6 +25,12 @@ async def _asked(name: str, check: Check) -> str:
         return "the check failed"
 
 
+async def missing_of(checks: Mapping[str, Check]) -> dict[str, str]:
+    """What is missing, by the check that says so; nothing when all is well."""
+    found = {name: await _asked(name, check) for name, check in checks.items()}
+    return {name: problem for name, problem in found.items() if problem}
+
+
 def others() -> list[Other]:
     """How OpenAPI describes the three."""
     missing = {"type": "object", "additionalProperties": {"type": "string"}}
@@ -62,8 +68,7 @@ def add_routes(app: web.Application, metrics: Metrics, checks: Mapping[str, Chec
         return json_response({"alive": True})
 
     async def readyz(_: web.Request) -> web.Response:
-        found = {name: await _asked(name, check) for name, check in checks.items()}
-        missing = {name: problem for name, problem in found.items() if problem}
+        missing = await missing_of(checks)
         return json_response({"ready": not missing, "missing": missing}, status=503 if missing else 200)
 
     async def scrape(_: web.Request) -> web.Response:

@@ -178,7 +178,8 @@ class _Routes:
         )
 
     async def _status(self, request: web.Request) -> web.Response:
-        return json_response(self._deps.status.document())
+        missing = await health.missing_of(self._deps.checks)
+        return json_response(self._deps.status.document() | {"missing": missing})
 
     async def _digest(self, request: web.Request) -> web.Response:
         """`?wait=fra/0.0:17,ams/0.1:5` waits until that is applied (at most 30 s), then 409 with Retry-After.

@@ -25,12 +25,14 @@ class Figures:
     """This process's lease, who leads, and which processes there are."""
     clock: Callable[[], Mapping[str, Any]] = dict
     """What is known of this machine's wall clock and the others' (docs/clock.md)."""
+    written: Callable[[int], bool] = lambda lane: True
+    """Whether a process of this datacenter holds this lane now, of those that nobody else may write on."""
     counters: Callable[[], Mapping[str, int]] = dict
     """Events and messages so far."""
 
 
 class Status:
-    """Makes the document."""
+    """Makes the document, but for what is missing (api/health.py)."""
 
     def __init__(
         self,
@@ -61,7 +63,8 @@ class Status:
             "incarnation": self._incarnation,
             "epoch": self._epoch(),
             "now_ms": self._now_ms(),
-            "lanes": sorted(replicator.names.lane(lane) for lane in replicator.live()),
+            "lanes": sorted(map(replicator.names.lane, replicator.live())),
+            "written": sorted(map(replicator.names.lane, filter(self._figures.written, replicator.live()))),
             "durable": lanes(durable),
             "applied": lanes(applied),
             "v": lanes({lane: str(id) for lane, id in progress.v().items()}),

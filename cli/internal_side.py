@@ -18,6 +18,7 @@ from cli.clock_watch import ClockWatch
 from cli.disks import Disks
 from cli.measuring import Measuring
 from cli.membership import Membership
+from core.ids import Lane
 from events.codec import Codec
 from events.lane_writer import LaneWriter
 from events.ports import LogReader
@@ -114,6 +115,7 @@ def figures(
         ),
         disks=disks.shown,
         coordination=membership.shown,
+        written=lambda lane: membership.works_on(Lane.of(lane).worker),
         clock=watch.shown,
         counters=lambda: {"events": applier.applied_events, "superseded_writes": applier.superseded_writes},
     )

@@ -111,6 +111,11 @@ class Membership:
         """Leases a worker number; False if another process has it."""
         return self._lease.mine(await self._lease.take(worker(number)))
 
+    def works_on(self, number: int) -> bool:
+        """Whether a process of this datacenter holds this worker number, as far as is known."""
+        held = self._lease.view.held if self._lease.view is not None else {}
+        return worker(number) in {*held, *self._lease.held}
+
     async def serves(self) -> None:
         """It has started."""
         await self._lease.announce("serving")

@@ -8,6 +8,8 @@ from core.limits import DISK_FREE_BYTES_MIN
 
 CLOCK_ERROR_MS_NOTED = 100
 """As in docs/operations.md, “What to watch”."""
+SAID_BELOW = ("lease", "log", "stores", "clock")
+"""Checks of readiness that have sentences of their own here."""
 BEHIND_MIN = 1_000
 """So many records that wait to be applied are worth a word; fewer are the moment's."""
 
@@ -16,6 +18,7 @@ def problems(status: Mapping[str, Any], config: str) -> list[str]:
     """The worst first; [] when all is well. `config`: the settings file that commands are to be given."""
     return [
         *_lease(status),
+        *_missing(status),
         *_clock(status),
         *_stores(status),
         *_disks(status),
@@ -31,6 +34,12 @@ def _lease(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"writes are refused: {found['refuses']}"
     elif found.get("trouble"):
         yield f"the lease can't be renewed now ({found['kind']}): {found['trouble']}"
+
+
+def _missing(status: Mapping[str, Any]) -> Iterator[str]:
+    for name, problem in status["missing"].items():
+        if name not in SAID_BELOW:
+            yield f"clients may not come here ({name}): {problem}"
 
 
 def _clock(status: Mapping[str, Any]) -> Iterator[str]:

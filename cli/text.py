@@ -84,7 +84,7 @@ def _status(answer: Answer) -> list[str]:
     ]  # fmt: skip
     lanes = [
         (lane, answer["applied"].get(lane, 0), held, held - answer["applied"].get(lane, 0),
-         "now" if lane in answer["lanes"] else "")
+         "now" if lane in answer["written"] else "")
         for lane, held in answer["durable"].items()
     ]  # fmt: skip
     return [

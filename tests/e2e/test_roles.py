@@ -256,6 +256,25 @@ async def test_a_role_killed_under_load_loses_nothing(world: tuple[Planet, RoleS
     await check_log(site)
 
 
+async def test_the_lane_of_a_process_that_was_killed_is_not_called_written(world: tuple[Planet, RoleSite]) -> None:
+    planet, site = world
+
+    async def written() -> set[str]:
+        return set((await status(planet, "fra"))["written"])
+
+    async def fewer() -> bool:
+        return await written() < before
+
+    before = await written()
+    assert len(before) == 3, "of sys and two api"
+    site.edges["api-2"].kill()
+    try:
+        assert await until(fewer, SOON_S), f"{before} are written"
+    finally:
+        await site.start()
+    assert len(await written()) == 3
+
+
 async def test_what_an_api_process_had_appended_when_it_was_killed_is_applied(world: tuple[Planet, RoleSite]) -> None:
     """sys is frozen meanwhile, so nothing can be applied."""
     planet, site = world

@@ -11,7 +11,7 @@ import pytest_asyncio
 from cli.planet import Planet, Site
 from cli.servers import Child
 from cli.waiting import until
-from tests.support.bad_days import RECOVER_S_MAX, Load, is_read, loaded, missing, status
+from tests.support.bad_days import RECOVER_S_MAX, Load, is_read, loaded, missing, planb, status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 ANSWER_S_MAX = 10.0
@@ -87,6 +87,7 @@ async def test_a_hot_store_that_hangs_is_waited_for(planet: Planet) -> None:
     async with loaded(planet, "hot-hangs") as (site, load, _):
         with hanging(site.hot):
             await load.hears("store_unavailable", "outcome_unknown")
+            assert (await status(planet, "fra"))["missing"]["hot"] == "the hot store does not answer"
     assert load.slowest_s < ANSWER_S_MAX
 
 
@@ -116,5 +117,7 @@ async def test_readiness_names_the_valkey_that_is_gone(planet: Planet) -> None:
     for name, child in (("log", site.log), ("hot", site.hot)):
         child.kill()
         assert await until(lambda name=name: named(name), RECOVER_S_MAX), f"{name} is not named"
+        shown = (await planb("status", "--config", str(site.settings), "--json")).json
+        assert any(name in problem for problem in shown["problems"]), shown["problems"]
         await start_again(site, child)
         await site.ready()

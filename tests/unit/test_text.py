@@ -21,9 +21,11 @@ STATUS: dict[str, Any] = {
     "incarnation": 0,
     "epoch": 7,
     "now_ms": 1_795_868_618_272,
-    "lanes": ["fra/0.0"],
-    "durable": {"fra/0.0": 1_234, "iad/0.0": 20},
-    "applied": {"fra/0.0": 1_234, "iad/0.0": 17},
+    "lanes": ["fra/0.0", "fra/0.3"],
+    "written": ["fra/0.0"],
+    "missing": {},
+    "durable": {"fra/0.0": 1_234, "fra/0.3": 5, "iad/0.0": 20},
+    "applied": {"fra/0.0": 1_234, "fra/0.3": 5, "iad/0.0": 17},
     "lag_ms": {"iad": {"p50_ms": 12, "p99_ms": 40}},
     "peers": {
         "iad": {"link": "ok", "since_ms": 1_795_868_600_000, "error": "", "last_error": "old"},
@@ -93,6 +95,7 @@ def test_a_status_begins_with_what_is_wrong() -> None:
     assert lines[:3] == ["fra: 2 problems", f"  ✗ {found[0]}", f"  ✗ {found[1]}"]
     assert "  iad/0.0       17     20       3" in lines
     assert "  fra/0.0    1,234  1,234       0  now" in lines
+    assert "  fra/0.3        5      5       0" in lines, "its process is gone"
     assert "disks: data_dir 7.0 GB free of 10.0 GB" in lines
     assert "  process 9 on fra-2   all   standby  http://fra-2:8080  2026-11-28 12:19:38" in lines
     assert "  process 11 on fra-3  sys   serving  http://fra-3:8081  2026-11-28 12:19:38" in lines
@@ -130,6 +133,8 @@ def test_a_status_without_problems_says_so() -> None:
             {"disks": {"objects_dir": {"folder": "/o", "free_bytes": 0, "bytes": 0, "error": "No such file"}}},
             "objects_dir /o: No such file",
         ),
+        ({"missing": {"hot": "the hot store does not answer"}}, "clients may not come here (hot): the hot store does not"),
+        ({"missing": {"log": "x"}, "stores": {"log": "the log does not answer"}}, "log: the log does not answer"),
         ({"replication": {"forked": {"iad/0.0": "x"}}}, "iad/0.0 is forked"),
         ({"replication": {"blocked": {"iad/0.0": {"after": 5, "reason": "why", "tries": 2}}}}, "blocked after 5: why"),
         ({"replication": {"holes": {"iad/0.0": [[1, 2]]}}}, "records of iad/0.0 are missing"),
