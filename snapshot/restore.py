@@ -150,6 +150,7 @@ async def restore(
     if world is not None and manifest.world != world:
         raise ConfigError(f"snapshot {snapshot} is of world {manifest.world}, this datacenter belongs to {world}")
 
+    await target.interrupted(relational, messages, log, snapshot)  # a process may have begun while so much was read
     await relational.set_meta(target.RESTORING, snapshot)
     await _load_rows(manifest, relational, messages, objects, progress)
     f0: Frontier = {lane: Mark(top.seq, top.id) for lane, top in tops_of(manifest.f0).items() if top.seq}

@@ -637,6 +637,27 @@ async def test_whatever_is_in_the_stores_already_stops_a_restore_before_it_reads
         await target.interrupted(site.relational, site.messages, site.log, "20990101T000000.000Z-fra")
 
 
+async def test_a_process_that_began_while_a_restore_read_is_not_written_into() -> None:
+    """All that is needed is read first, which takes minutes where it is much."""
+    world, manifest = await lived()
+    site = Site(world)
+
+    class Meanwhile:
+        async def get(self, key: str) -> bytes:
+            if not await site.log.tops():
+                await site.log.store(records_after(EMPTY, OWN, 1))
+            return await world.objects.get(key)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.objects, name)
+
+    site.objects = Meanwhile()  # type: ignore[assignment]
+    with pytest.raises(Conflict, match="the event log holds 1 lane"):
+        await site.restore(manifest.id)
+    assert await target.unfinished(site.relational) is None
+    assert not any((await state(site.relational, site.messages)).values())
+
+
 async def test_a_disk_that_surely_can_not_hold_the_rows_is_named() -> None:
     _, manifest = await lived()
     needed = sum(chunk.raw_bytes for chunk in manifest.chunks().values())
