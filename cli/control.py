@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from core.cause import cause_of
 from core.errors import Conflict, NotFound, PlanBError, Unavailable
 
 Verb = Callable[[list[str]], Awaitable[dict[str, Any]]]
@@ -124,4 +125,4 @@ async def _ask(path: Path, verb: str, args: Sequence[str], timeout_s: float) -> 
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise Unavailable(f"the demo {path.stem} did not answer", private=repr(error)) from error
+        raise Unavailable(f"the demo {path.stem} did not answer", private=cause_of(error)) from error

@@ -3,7 +3,6 @@
 Both directions are signed with the `Credentials` that are handed in. Everything is bounded: connections, bodies, time.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -11,6 +10,7 @@ import aiohttp
 import msgspec
 
 from core import limits
+from core.cause import cause_of
 from core.errors import BadSignature, Corrupt, LaneForked, LaneGap, LinkFailed, OutOfTime, PlanBError
 from core.unreadable import UNREADABLE
 from events.record import Record, encode
@@ -123,20 +123,18 @@ class HttpLink:
                     raise _problem(response.status, answer)
                 return answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise LinkFailed(f"{self._base} {why(error, timeout_s)}", private=repr(error)) from error
+            raise LinkFailed(f"{self._base} {why(error, timeout_s)}") from error
 
 
 def why(error: Exception, timeout_s: float) -> str:
     """What went wrong with a call, in words. `timeout_s`: how long was waited."""
     if isinstance(error, aiohttp.ClientConnectorError):
-        errno = error.os_error.errno or 0
-        reason = os.strerror(errno) if errno > 0 else error.os_error.strerror  # a name that is not found has none
-        return f"does not answer: {reason}. Does it run? (planb serve all)"
+        return f"does not answer: {cause_of(error)}. Does it run? (planb serve all)"
     if isinstance(error, TimeoutError):
         return f"does not answer: no word in {timeout_s:.0f} s. Is a link cut, or a process frozen?"
     if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
         return "does not answer: it hung up. Is it a datacenter's port, and does the process run?"
-    return f"does not answer: {type(error).__name__} {error}".strip()
+    return f"does not answer: {cause_of(error)}"
 
 
 class _Tops(msgspec.Struct):

@@ -112,7 +112,7 @@ class PeerLoop:
                 self.error = ""
             except (LinkFailed, Corrupt) as error:
                 if not self.error:
-                    log.warning("link to %s: %s %s", self.name, error.detail, error.private)
+                    log.warning("link to %s: %s", self.name, f"{error.detail} {error.private}".strip())
                 self._board.note_link(self.name, error.detail)
                 self.error = error.detail
             except PlanBError as error:  # our own log: the link is well

@@ -20,7 +20,7 @@ from stores.ports import ObjectStore
 
 _log = logging.getLogger(__name__)
 _NOT_AS_IT_SHOULD_BE = (Corrupt, NotFound, Invalid)
-"""What stops a lane, and no more than it. Invalid: a folder has the place of an object, or an object that of a folder."""
+"""What stops a lane, and no more than it. Invalid: a folder has the place of an object, or the other way round."""
 
 
 class Archiver:

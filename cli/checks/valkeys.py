@@ -21,6 +21,7 @@ CONNECT_S_MAX = 2.0
 ANSWER_S_MAX = 3.0
 FULL = 0.9
 """Of maxmemory."""
+FROZEN = "is it frozen, or its disk? kill -CONT, or start it again"
 _FUNCTION = "#!lua name={0}\nredis.register_function('{0}', function(keys, args) return 'ok' end)"
 
 
@@ -134,11 +135,12 @@ async def _asked(url: str, whole: str, which: str, notes: Notes) -> AsyncIterato
         elif "DENIED" in reason:
             notes.wrong(f"{_place(url)}: {_after(reason)}", "let it listen for this machine (bind, requirepass)")
         else:
-            notes.down(f"{_place(url)} does not answer: {_after(reason)}", _start(url, which))
+            how = FROZEN if isinstance(error.__cause__, TimeoutError) else _start(url, which)
+            notes.down(f"{_place(url)} does not answer: {_after(reason)}", how)
     except Unanswered as error:
         notes.down(
             f"{_place(url)} took the question and does not answer: {_after(str(error))}",
-            "is it frozen, or its disk? kill -CONT, or start it again",
+            FROZEN,
         )
     except Refused as error:
         notes.wrong(f"{_place(url)}: {error}", "let the user run what docs/operations.md names")
@@ -246,5 +248,5 @@ def _start(url: str, which: str) -> str:
 
 
 def _after(reason: str) -> str:
-    """Without the driver's own words in front."""
-    return re.sub(r"^\w*Error (\[Errno -?\d+\] )?", "", reason.partition(": ")[2].strip() or reason) or "no word"
+    """Without the words that are here already, and without the kind of an error that says more."""
+    return re.sub(r"^\w*Error: ", "", reason.partition(": ")[2].strip() or reason) or "no word"

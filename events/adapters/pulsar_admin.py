@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import aiohttp
 
+from core.cause import cause_of
 from core.errors import ConfigError, Corrupt, LogUnavailable
 from events.adapters.pulsar_places import Place
 
@@ -143,7 +144,9 @@ class Admin:
                     raise LogUnavailable(private=f"{method} {path}: {answer.status} {text[:300]}")
                 return text
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise LogUnavailable("The event log is not reachable", private=f"{method} {path}: {error!r}") from error
+            raise LogUnavailable(
+                "The event log is not reachable", private=f"{method} {path}: {cause_of(error)}"
+            ) from error
 
     def _topic(self, namespace: str, topic: str) -> str:
         return f"/persistent/{quote(self.tenant)}/{quote(namespace)}/{quote(topic)}"

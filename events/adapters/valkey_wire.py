@@ -14,6 +14,8 @@ from typing import Any, cast
 import hiredis
 from redis.asyncio.connection import SSLConnection, parse_url
 
+from core.cause import cause_of
+
 Command = Sequence[str | bytes | int]
 
 
@@ -178,7 +180,7 @@ class Wire:
                         raise ConnectionError(str(answer))
             welcome = True
         except (OSError, TimeoutError) as error:
-            raise NotSent(f"no connection to {self._address}: {type(error).__name__} {error}") from error
+            raise NotSent(f"no connection to {self._address}: {cause_of(error)}") from error
         finally:
             if opened is not None and not welcome:
                 opened.close()
@@ -189,7 +191,7 @@ class Wire:
             async with asyncio.timeout(self._answer_s):
                 answers = await connection.ask(commands)
         except (OSError, TimeoutError) as error:
-            raise Unanswered(f"no answer: {type(error).__name__} {error}") from error
+            raise Unanswered(f"no answer: {cause_of(error)}") from error
         if any(isinstance(answer, hiredis.ReplyError) and str(answer).startswith("LOADING ") for answer in answers):
             raise NotSent("the server is loading its data")
         return answers

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 import hiredis
 
 from core import limits
+from core.cause import cause_of
 from core.errors import ConfigError, StoreUnavailable
 from stores.adapters.cluster_map import SLOTS, Member, members, owners
 from stores.adapters.hot_library import Library, facts, translated, unknown_function
@@ -184,7 +185,8 @@ class Cluster:
         self._refreshed_at = asyncio.get_running_loop().time()
         views = [task.result() for task in done if task.exception() is None]
         if not views:
-            causes = "; ".join(getattr(task.exception(), "private", "") or repr(task.exception()) for task in done)
+            errors = [error for task in done if (error := task.exception())]
+            causes = "; ".join(getattr(error, "private", "") or cause_of(error) for error in errors)
             raise StoreUnavailable(private=f"no node of the cluster answers: {causes}")
         self._due = False
         said = {member for view in views for member in view}

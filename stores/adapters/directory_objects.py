@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from core import limits
+from core.cause import cause_of
 from core.errors import ConfigError, Corrupt, Invalid, NotFound, StoreUnavailable
 from stores.adapters.object_keys import checked, checked_size, is_key
 
@@ -180,8 +181,7 @@ class DirectoryObjects:
             raise Invalid(f"{key!r} is a folder of another key, or lies below one") from None
         except OSError as error:
             self._synced.clear()  # a folder may have been removed under us
-            reason = error.strerror or str(error)
-            raise StoreUnavailable(f"object {key} in {self._root}: {reason}", private=repr(error)) from error
+            raise StoreUnavailable(f"object {key} in {self._root}: {cause_of(error)}") from error
 
     def _sweep(self) -> None:
         """Removes what writers that died have left. Ages are compared within the disk's own clock."""

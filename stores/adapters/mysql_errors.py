@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from asyncmy import errors
 
+from core.cause import cause_of
 from core.errors import ConfigError, Corrupt, PlanBError, StoreUnavailable, Undecodable
 
 DEADLOCK = 1213
@@ -66,7 +67,7 @@ def store_errors(where: str) -> Iterator[None]:
     except errors.Error as error:
         raise _of_the_server(where, error) from error
     except (OSError, EOFError, TimeoutError) as error:
-        raise StoreUnavailable(private=f"{where}: {error!r}", retry_after_s=1) from error
+        raise StoreUnavailable(private=f"{where}: {cause_of(error)}", retry_after_s=1) from error
     except (OverflowError, UnicodeEncodeError) as error:
         raise Undecodable(f"{where} can not hold this value", private=str(error)) from error
 

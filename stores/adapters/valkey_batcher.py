@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
 
+from core.cause import cause_of
 from core.errors import ConfigError, Overloaded, StoreUnavailable
 
 Argument = str | bytes | int | float
@@ -154,7 +155,7 @@ class _Wire(asyncio.Protocol):
                 else:
                     future.set_result(reply)
         except (hiredis.ProtocolError, IndexError) as error:
-            self.end(f"{self._server} does not speak the protocol: {error!r}")
+            self.end(f"{self._server} does not speak the protocol: {cause_of(error)}")
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -209,7 +210,7 @@ class Batcher:
                 if self._greet is not None:
                     await self._greet(wire.send)
         except (OSError, TimeoutError, StoreUnavailable, hiredis.HiredisError) as error:
-            cause = f"no connection to {self._server}: {getattr(error, 'private', '') or repr(error)}"
+            cause = f"no connection to {self._server}: {getattr(error, 'private', '') or cause_of(error)}"
             wire.end(cause)
             raise StoreUnavailable(private=cause) from error
         except BaseException:
@@ -224,7 +225,7 @@ class Batcher:
             return
         if error := task.exception():
             self._failed_at = task.get_loop().time()
-            self._failure = getattr(error, "private", "") or repr(error)
+            self._failure = getattr(error, "private", "") or cause_of(error)
 
     def _drop(self, wire: _Wire) -> None:
         if self._wire is wire:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.waiting import until
 from core import limits
 from core.errors import Corrupt, Forked, NotFound, StoreUnavailable
 from events.adapters.memory import MemoryLog
@@ -590,10 +591,12 @@ async def test_a_folder_where_a_segment_is_to_be_stops_its_lane_by_name_and_not_
     archiver = Archiver(log, objects, interval_ms=1)
     running = asyncio.create_task(archiver.run())
     try:
-        async with asyncio.timeout(10):
-            while archiver.troubles.keys() != {LANE, OTHER} and not running.done():
-                await asyncio.sleep(0.001)
-        assert not running.done(), running.exception()
+
+        async def both_named() -> bool:
+            assert not running.done(), running.exception()
+            return archiver.troubles.keys() == {LANE, OTHER}
+
+        assert await until(both_named, 10.0)
         assert "archive/2051/000000000001-000000000003.seg" in str(archiver.troubles[LANE])
         assert "archive/4096/" in str(archiver.troubles[OTHER])
     finally:

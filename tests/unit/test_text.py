@@ -133,7 +133,10 @@ def test_a_status_without_problems_says_so() -> None:
             {"disks": {"objects_dir": {"folder": "/o", "free_bytes": 0, "bytes": 0, "error": "No such file"}}},
             "objects_dir /o: No such file",
         ),
-        ({"missing": {"hot": "the hot store does not answer"}}, "clients may not come here (hot): the hot store does not"),
+        (
+            {"missing": {"hot": "the hot store does not answer"}},
+            "clients may not come here (hot): the hot store does not",
+        ),
         ({"missing": {"log": "x"}, "stores": {"log": "the log does not answer"}}, "log: the log does not answer"),
         ({"replication": {"forked": {"iad/0.0": "x"}}}, "iad/0.0 is forked"),
         ({"replication": {"blocked": {"iad/0.0": {"after": 5, "reason": "why", "tries": 2}}}}, "blocked after 5: why"),

@@ -13,8 +13,8 @@ from core.action import Request, registry
 from core.errors import PlanBError
 
 WRONG: tuple[Any, ...] = (
-    None, True, 5, -1, 0, 1 << 70, 1.5, float("nan"), float("inf"), "", "x", "9" * 30, "x" * 70_000, "\ud800", "a\nb", "\0",
-    [], [1], ["x"] * 5_000, [[]], {}, {"unknown": 1}, {"from": 5, "days": [9]}, b"bytes",
+    None, True, 5, -1, 0, 1 << 70, 1.5, float("nan"), float("inf"), "", "x", "9" * 30, "x" * 70_000, "\ud800", "a\nb",
+    "\0", [], [1], ["x"] * 5_000, [[]], {}, {"unknown": 1}, {"from": 5, "days": [9]}, b"bytes",
 )  # fmt: skip
 
 
@@ -48,4 +48,6 @@ def test_every_refusal_of_a_field_is_in_our_own_words(model: type[pydantic.BaseM
         ours = {one["problem"] for one in found.members["errors"]}
         assert not ours & theirs, "a library's text"
         assert ANYTHING_ELSE not in ours, f"nothing says what is allowed: {[line['type'] for line in error.errors()]}"
-        assert not any(word in found.detail for word in ("Input should", "String should", "Value error", "Field required"))
+        assert not any(
+            word in found.detail for word in ("Input should", "String should", "Value error", "Field required")
+        )
