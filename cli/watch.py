@@ -1,10 +1,13 @@
 """`planb watch`: what the websocket pushes to a user, line by line."""
 
 import argparse
+import asyncio
 import json
+import logging
 import os
 import sys
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 
 from cli.called import Called
@@ -14,6 +17,10 @@ from planb_sdk import PlanBError as SdkError
 from planb_sdk import Unauthenticated as NotLoggedIn
 
 TOKEN = "PLANB_TOKEN"
+SDK = "planb_sdk"
+"""Its logger."""
+SILENT_S_MAX = 1.0
+"""Who waits for longer is told for what."""
 FIRST_ANSWER_S_MAX = 10.0
 """Who has never been answered has a wrong address more likely than a bad day."""
 
@@ -28,10 +35,12 @@ async def run(args: argparse.Namespace) -> None:
             raise Invalid(f"{url}: give the address of a datacenter, as http://127.0.0.1:8080")
     try:
         async with Client(args.urls, token, options=Options(give_up_s=FIRST_ANSWER_S_MAX)) as first:
-            me = await first.me()
+            async with _patience(args.urls):
+                me = await first.me()
         async with Client(args.urls, token, user=me.id) as client:
             called = Called(client)
             print(f"updates of {me.name} ({me.id}) from {client.region}; Ctrl-C ends", file=sys.stderr, flush=True)
+            logging.getLogger(SDK).setLevel(logging.INFO)  # what the updates wait for, should they
             await client.begin()
             async with aclosing(client.updates()) as updates:
                 async for update in updates:
@@ -44,6 +53,22 @@ async def run(args: argparse.Namespace) -> None:
         raise _refused(error) from error
     except SdkError as error:
         raise Unavailable(f"no answer from {', '.join(args.urls)}. Does it run?", private=str(error)) from error
+
+
+@asynccontextmanager
+async def _patience(urls: Sequence[str]) -> AsyncIterator[None]:
+    """Around a call that is repeated for long."""
+
+    async def tell() -> None:
+        await asyncio.sleep(SILENT_S_MAX)  # a period, not a condition
+        wait = f"it is asked for {FIRST_ANSWER_S_MAX:.0f} s at most"
+        print(f"no answer from {', '.join(urls)} yet; {wait}", file=sys.stderr, flush=True)
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 def _as_json(update: Update) -> str:

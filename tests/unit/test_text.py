@@ -135,7 +135,7 @@ def test_a_status_without_problems_says_so() -> None:
         ),
         (
             {"missing": {"hot": "the hot store does not answer"}},
-            "clients may not come here (hot): the hot store does not",
+            "may not come here (hot): the hot store does not",
         ),
         ({"missing": {"log": "x"}, "stores": {"log": "the log does not answer"}}, "log: the log does not answer"),
         ({"replication": {"forked": {"iad/0.0": "x"}}}, "iad/0.0 is forked"),

@@ -1,13 +1,16 @@
 """What `planb watch` prints: people and chats by name, each asked for once."""
 
+from argparse import Namespace
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from cli import watch
 from cli.called import KEPT_MAX, Called
 from cli.watch import as_line
+from core.errors import Unavailable
 from planb_sdk import ApiError, Chat, Dialog, Profile, Unreachable, Update
 
 TITLE = "Lunch \x1b[2J today"
@@ -113,3 +116,14 @@ async def test_members_and_chats_are_told_in_words(client: Any) -> None:
     missing = Update("chat", "1", 1, None, {"chat": {"id": "G1", "missing": True}})
     assert await told(missing, called) == 'chat      {"chat": {"id": "G1", "missing": true}}'
     assert await told(Update("reset", "1", 1, None, {}), called) == "reset     {}"
+
+
+async def test_who_waits_for_a_datacenter_that_is_down_is_told_for_what(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(watch.TOKEN, "PB1.x")
+    monkeypatch.setattr(watch, "SILENT_S_MAX", 0.05)
+    monkeypatch.setattr(watch, "FIRST_ANSWER_S_MAX", 1.0)
+    with pytest.raises(Unavailable, match="no answer from http://127.0.0.1:9. Does it run"):
+        await watch.run(Namespace(urls=["http://127.0.0.1:9"], json=False))
+    assert capsys.readouterr().err == "no answer from http://127.0.0.1:9 yet; it is asked for 1 s at most\n"
