@@ -34,9 +34,9 @@ async def run(args: argparse.Namespace) -> None:
         if not url.startswith(("http://", "https://")):
             raise Invalid(f"{url}: give the address of a datacenter, as http://127.0.0.1:8080")
     try:
-        async with Client(args.urls, token, options=Options(give_up_s=FIRST_ANSWER_S_MAX)) as first:
-            async with _patience(args.urls):
-                me = await first.me()
+        first = Client(args.urls, token, options=Options(give_up_s=FIRST_ANSWER_S_MAX))
+        async with first, _patience(args.urls):
+            me = await first.me()
         async with Client(args.urls, token, user=me.id) as client:
             called = Called(client)
             print(f"updates of {me.name} ({me.id}) from {client.region}; Ctrl-C ends", file=sys.stderr, flush=True)

@@ -1,5 +1,7 @@
 """Object storage: what is there, and whether it does what archive and snapshots need of it."""
 
+import errno
+
 from cli import objects, stores
 from cli.checks.notes import Notes
 from cli.settings import Settings
@@ -8,6 +10,8 @@ from core.system import entropy, steady_clock_ms
 from snapshot.manifest import list_snapshots
 from stores.adapters.directory_objects import MARK
 from stores.ports import ObjectStore
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 async def storage(settings: Settings, notes: Notes) -> None:
@@ -97,6 +101,8 @@ async def _tried(store: ObjectStore, where: str, marked: bool, notes: Notes) -> 
 
 def _fix(error: PlanBError, settings: Settings) -> str:
     if settings.stores.objects_dir:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
+            return f"make room in {settings.stores.objects_dir} (docs/operations.md, A disk is full)"
         return f"mount its disk, and let this user write in {settings.stores.objects_dir}"
     said = f"{error.detail} {error.private}"
     if "no bucket" in said:

@@ -2,6 +2,7 @@
 not."""
 
 import asyncio
+import contextlib
 import json
 import os
 import resource
@@ -286,10 +287,10 @@ async def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path, name: s
     assert tree(tmp_path / name) == {tmp_path / name / ".tmp"}
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own as data_dir, where we may mount one."""
-    folder = tmp_path / "data"
+@pytest.fixture(params=["data"])
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own as data_dir, or as what the test says, where we may mount one."""
+    folder = tmp_path / request.param
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1048576", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -325,6 +326,18 @@ async def test_files_of_rows_are_known_by_their_first_bytes(tmp_path: Path) -> N
     assert not header_of(file).sound, "cut short"  # type: ignore[union-attr]
     file.write_bytes(b"")
     assert all_ok(await found(settings, "relational"))
+
+
+@pytest.mark.parametrize("small_disk", ["objects"], indirect=True)
+async def test_objects_on_a_full_disk_want_room_and_nothing_else(tmp_path: Path, small_disk: Path) -> None:
+    (small_disk / ".tmp").mkdir()
+    with (small_disk / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    one = worst(await found(settings_of(tmp_path), "objects"))
+    assert one.exit_code == Unavailable.exit_code
+    assert "No space left on device" in one.fact and "Errno" not in one.fact and "OSError" not in one.fact
+    assert one.fix.startswith(f"make room in {small_disk}")
 
 
 async def test_objects_that_are_gone_are_told_from_those_that_are_not_there_yet(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What `planb watch` prints: people and chats by name, each asked for once."""
 
+import re
 from argparse import Namespace
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -124,6 +125,6 @@ async def test_who_waits_for_a_datacenter_that_is_down_is_told_for_what(
     monkeypatch.setenv(watch.TOKEN, "PB1.x")
     monkeypatch.setattr(watch, "SILENT_S_MAX", 0.05)
     monkeypatch.setattr(watch, "FIRST_ANSWER_S_MAX", 1.0)
-    with pytest.raises(Unavailable, match="no answer from http://127.0.0.1:9. Does it run"):
+    with pytest.raises(Unavailable, match=re.escape("no answer from http://127.0.0.1:9. Does it run")):
         await watch.run(Namespace(urls=["http://127.0.0.1:9"], json=False))
     assert capsys.readouterr().err == "no answer from http://127.0.0.1:9 yet; it is asked for 1 s at most\n"
