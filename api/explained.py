@@ -192,7 +192,7 @@ def shown(event: Event, effects: Iterable[Effect]) -> dict[str, Any]:
         "version": event.version,
         "actor": event.actor,
         "key": event.key,
-        "args": plain_args(event.args, _secrets(effects)),
+        "args": plain_args(event.args, set(_secrets(effects)) - _names(event, effects)),
         "causes": [
             {"of": path, "id": str(id)}
             for name, value in args.items()
@@ -208,6 +208,11 @@ def _secrets(effects: Iterable[Effect]) -> Iterator[str]:
         for name, value in effect.columns.items():
             if name in columns and not columns[name].listed:
                 yield from _texts(value)
+
+
+def _names(event: Event, effects: Iterable[Effect]) -> set[str]:
+    """What rows are named by: no secret, though it may stand beside one."""
+    return {event.actor, *(part for effect in effects for part in effect.key if isinstance(part, str))}
 
 
 def _texts(value: Any) -> Iterator[str]:

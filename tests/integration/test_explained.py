@@ -10,7 +10,7 @@ from core.ids import Lane, make_id, tick_of
 from core.system import wall_clock_ms
 from snapshot.archive import Archive
 from tests.integration.test_parked_drop import forget, parked_everywhere, say
-from tests.support.replicated import ReplicatedDc, World
+from tests.support.replicated import ReplicatedDc, World, until
 
 PASSWORD, TOKEN = "correct horse battery", "tok-en-of-a-phone"
 
@@ -74,6 +74,23 @@ async def test_what_is_not_there_is_told_apart_from_what_has_not_come() -> None:
         assert (nowhere["state"], nowhere["lane"], nowhere["lane_end"]["seq"]) == ("ahead", "dc9/3.1", 0)
 
 
+async def test_what_is_held_and_not_applied_yet_is_said_to_be_so_and_not_undone() -> None:
+    async with World("fra", "ams") as world:
+        fra, ams = world["fra"], world["ams"]
+        await fra.one.do("user.upsert", "sys", user="Ua", name="Ada")
+        await world.settled()
+        ams.disks.relational.failing = True
+        event = await fra.one.do("user.update", "Ua", name="Ada Lovelace")
+        await until(lambda: ams.replicator.growth.frontier().get(fra.lane) == 3)
+        found = await asked(ams, event.id)
+        assert (found["state"], found["event"]["action"], found["applied_by_ms"]) == ("held", "user.update", None)
+        assert await ams.one.view.event(event.id) is None
+        ams.disks.relational.failing = False
+        await world.settled()
+        assert (await asked(ams, event.id))["state"] == "applied"
+        assert await ams.one.view.event(event.id) == event
+
+
 async def test_what_a_write_won_and_lost_against_is_told_alike_everywhere() -> None:
     async with World("fra", "ams") as world:
         await world["fra"].one.do("user.upsert", "sys", user="Ua", name="Ada")
@@ -105,6 +122,9 @@ async def test_secrets_are_not_shown() -> None:
             assert states[name] == "secret"
         shown = (await asked(fra, made.id))["event"]["args"]["fields"]
         assert shown == {"name": "Ada", "password": "(hidden)"}
+        args = (await asked(fra, device.id))["event"]["args"]
+        assert (args["device"], args["token"]) == ("phone", "(hidden)")
+        assert args["provider"] == "(hidden)", "hidden for where it is written to, whatever its name is"
 
 
 async def test_what_became_of_a_message_and_of_what_was_done_to_it() -> None:
@@ -199,6 +219,7 @@ async def test_the_list_of_conflicts_is_paged_newest_first_and_filtered() -> Non
             page = await conflicts(fra, f"?limit=1{before}")
             assert len(page["conflicts"]) == 1
             paged += page["conflicts"]
+            assert len(paged) <= len(losers)
             if page["more"] is None:
                 break
             before = f"&before={page['more']}"

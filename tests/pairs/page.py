@@ -12,7 +12,8 @@ What becomes of two actions on one thing that are done in two datacenters which 
 cut. Made by `.venv/bin/python -m tests.pairs`: each pair is played in both orders of time, at either datacenter; then
 in any order and repetition of what was written the state has to be the same, and what is below is what it shows. All
 pairs of actions are played, also those about different things, of which both always hold
-(`tests/property/test_pairs.py`); only those about one thing stand here. Which action has which rule, and why: [semantics.md](semantics.md).
+(`tests/property/test_pairs.py`); only those about one thing stand here. Which action has which rule, and why:
+[semantics.md](semantics.md).
 
 "Later" and "earlier" are by the ids, so by the datacenters' clocks, as neither knew of the other. "Listed": the value
 that is not kept is a conflict, which `planb conflicts list` shows and `planb conflicts undo` writes again.
