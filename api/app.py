@@ -8,6 +8,7 @@ from aiohttp import web
 from api import docs_page, health, openapi
 from api.calls import Calls
 from api.clock_header import ClockHeader
+from api.cors import cors
 from api.cursors import Cursors
 from api.front import Plain
 from api.guard import Guard, Handler
@@ -72,6 +73,8 @@ class PublicDeps:
     rates: Rates = UNLIMITED
     proxies: frozenset[str] = frozenset()
     """Addresses whose X-Forwarded-For is believed."""
+    cors_origins: frozenset[str] = frozenset()
+    """Of the web pages that may call from a browser."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,8 @@ def create_public_app(deps: PublicDeps) -> web.Application:
         bodies_bytes_max=deps.bodies_bytes_max,
         bodies_bytes_of_one_max=deps.bodies_bytes_of_one_max,
     )
-    app = web.Application(middlewares=[guard.middleware], client_max_size=limits.BODY_BYTES_MAX)
+    middlewares = [*cors(deps.cors_origins), guard.middleware]
+    app = web.Application(middlewares=middlewares, client_max_size=limits.BODY_BYTES_MAX)
     deps.metrics.gauge("planb_rate_refused", "Requests of users who ask too fast.", lambda: deps.rates.refused)
     routes = WriteRoutes(writes, calls, cursors, clock, deps.rates)
     handlers: dict[tuple[str, str], Handler] = {

@@ -274,6 +274,7 @@ class Datacenter(Process):
             others=[Other(*one) for one in stream_described()],
             rates=public_side.rates(self.settings),
             proxies=frozenset(map(str, self.settings.public.proxies)),
+            cors_origins=frozenset(self.settings.public.cors_origins),
         )
         self._build_public(deps)
         self.sys_metrics = internal_side.log_metrics(

@@ -192,6 +192,7 @@ class ApiProcess(Edge):
             metrics=self.metrics,
             rates=public_side.rates(self.settings),
             proxies=frozenset(map(str, self.settings.public.proxies)),
+            cors_origins=frozenset(self.settings.public.cors_origins),
         )
         return public_side.build_api(deps, gate=self.serving.gate)
 
@@ -224,6 +225,7 @@ class BrokerProcess(Edge):
             streams_max=self.room.streams,
             entropy=entropy,
             wall=wall_clock_ms,
+            cors_origins=self.settings.public.cors_origins,
         )
 
 

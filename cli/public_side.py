@@ -1,6 +1,6 @@
 """What a datacenter's clients talk to, put together: the REST application with the websocket in it, or each alone."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import NamedTuple
 
 from aiohttp import web
@@ -8,6 +8,7 @@ from aiohttp.typedefs import Middleware
 
 from api import health
 from api.app import PARTS, PublicDeps, create_public_app
+from api.cors import cors
 from api.cursors import Cursors
 from api.front import Plain
 from api.guard import Guard
@@ -78,10 +79,11 @@ def build_broker(
     streams_max: int,
     entropy: Entropy,
     wall: Clock,
+    cors_origins: Collection[str] = (),
 ) -> Built:
     """Websockets alone. `key`: signs tokens and cursors. `listen`: everything that is announced."""
     guard = Guard(metrics, entropy)
-    app = web.Application(middlewares=[guard.middleware])
+    app = web.Application(middlewares=[*cors(cors_origins), guard.middleware])
     tokens, cursors = Tokens(key, view, wall), Cursors(key)
     _add_streams(app, _broker_deps(tokens, cursors, view, hot, listen, streams_max, entropy, wall), metrics)
     health.add_routes(app, metrics, checks)

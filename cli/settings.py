@@ -23,6 +23,7 @@ from core.errors import ConfigError
 PUBLIC_KEY_BYTES = 32
 KEY_BYTES_MIN = 32
 NAME = r"^[a-z][a-z0-9-]{0,15}$"
+ORIGIN = r"^[a-z][a-z0-9+.-]{0,31}://[a-z0-9.:\[\]_-]{1,256}$"
 
 
 class Listen(pydantic.BaseModel):
@@ -49,6 +50,10 @@ class Public(Listen):
 
     proxies: list[pydantic.IPvAnyAddress] = []
     """Load balancers in front of it: the client's address is what they say in X-Forwarded-For."""
+    cors_origins: list[Annotated[str, pydantic.Field(pattern=ORIGIN)]] = pydantic.Field(
+        [], max_length=limits.CORS_ORIGINS_MAX, examples=[["https://chat.example.com"]]
+    )
+    """Whose web pages may call from a browser, as it writes their origins."""
     rates: Rates = Rates()
 
 

@@ -348,6 +348,8 @@ BODY_WAIT_MS_MAX = 10_000
 """How long a body may take to arrive."""
 KEEP_ALIVE_S = 75
 """A connection that has sent only plain requests is closed after so long without one."""
+CORS_ORIGINS_MAX = 32
+"""Web pages' origins in the settings."""
 JSON_DEPTH_MAX = 32
 TOKEN_CHARS_MAX = 512
 TOKENS_CACHED_MAX = 50_000

@@ -44,7 +44,7 @@ def settings_of(name: str, numbers: dict[str, int]) -> Any:
     }
     return SimpleNamespace(
         dc=SimpleNamespace(name=name, number=numbers[name]),
-        public=SimpleNamespace(host=name, port=PUBLIC, proxies=(), rates=Rates()),
+        public=SimpleNamespace(host=name, port=PUBLIC, proxies=(), cors_origins=(), rates=Rates()),
         sys=SimpleNamespace(host=name, port=SYS),
         secrets=SimpleNamespace(
             token_key_file=TOKEN_KEY, sys_key_file=SYS_KEY, signing_key_file=signing_key(numbers[name])

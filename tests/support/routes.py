@@ -34,6 +34,7 @@ def public() -> tuple[dict[str, Any], set[Route]]:
         "bodies_bytes_of_one_max",
         "access_log",
         "proxies",
+        "cors_origins",
     ):
         setattr(nothing, name, None)
     nothing.progress, nothing.entropy, nothing.rates = Progress(), bytes, UNLIMITED

@@ -308,6 +308,7 @@ def anything(draw: st.DrawFn) -> dict[str, Any]:
         },
         stores__data_dir=draw(PATHS),
         public__proxies=draw(st.sampled_from(([], ["10.0.0.1", "::1"]))),
+        public__cors_origins=draw(st.sampled_from(([], ["https://chat.example.com", "http://[::1]:8000"]))),
         coordination=draw(st.sampled_from([
             {}, {"etcd_endpoints": ["http://e:1", "https://f:2"]}, {"dir": "/a\x7f\t\"\\\U0001f600"},
             {"lease_s": draw(st.floats(limits.LEASE_MS_MIN / 1000, limits.LEASE_MS_MAX / 1000))},
