@@ -24,7 +24,8 @@ EACH_MANUAL_PAGE = pytest.mark.parametrize(
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 SHELL = ("sh", "bash", "indented")
-KNOWN_LANGUAGES = {*SHELL, "python", "json", "toml", "mermaid", "text", ""}
+KNOWN_LANGUAGES = {*SHELL, "python", "json", "toml", "mermaid", "text", "js", "html", ""}
+"""What is js or html is tried by tests/e2e/test_sdk_js.py."""
 
 
 def code(page: Path, *languages: str) -> list[Block]:

@@ -1,10 +1,13 @@
 """Which web pages may call from a browser: those of the origins in the settings, and none by default."""
 
+import pydantic
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from api.cors import cors
+from cli.settings import Public
+from core import limits
 from tests.support.api import api_dc
 
 PAGE, OTHER = "https://chat.example.com", "https://evil.example.com"
@@ -66,3 +69,17 @@ async def test_a_websocket_is_opened_whatever_its_page(origin: str) -> None:
     app.router.add_get("/v1/stream", stream)
     async with TestClient(TestServer(app)) as client, client.ws_connect("/v1/stream", origin=origin) as socket:
         assert await socket.receive_str() == "hello"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["*", "null", PAGE + "/", PAGE + "/app", PAGE.upper(), "chat.example.com", "https://*"]
+)
+def test_what_no_browser_calls_an_origin_is_no_setting(wrong: str) -> None:
+    assert Public(port=1, cors_origins=[PAGE, "http://localhost:8000", "http://[::1]:8000"]).cors_origins
+    with pytest.raises(pydantic.ValidationError):
+        Public(port=1, cors_origins=[wrong])
+
+
+def test_origins_are_bounded() -> None:
+    with pytest.raises(pydantic.ValidationError):
+        Public(port=1, cors_origins=[PAGE] * (limits.CORS_ORIGINS_MAX + 1))

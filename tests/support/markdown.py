@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(
-    [ROOT / "README.md", ROOT / "sdk/python/README.md", *(ROOT / "docs").rglob("*.md")], key=lambda page: str(page)
-)
+PAGES = sorted([ROOT / "README.md", *(ROOT / "sdk").glob("*/README.md"), *(ROOT / "docs").rglob("*.md")], key=str)
 
 _FENCE = re.compile(r"^```(\S*)\s*$")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^()\s]+)\)")
