@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import uvloop
 
-from bench import delivery, lag, messages, real, replay, snapshots, stages
+from bench import delivery, lag, messages, reads, real, replay, snapshots, stages
 from bench.world import World, idle, world
 from cli import engines
 
@@ -84,6 +84,13 @@ async def _real(size: Size) -> Figures:
     return {"real": found}
 
 
+async def _reads(quick: bool) -> Figures:
+    async with world(ONE, 2) as made:
+        found = await reads.measure(made, reads.QUICK if quick else reads.FULL, say)
+    say("\n" + reads.show(found))
+    return {"reads": found}
+
+
 async def run(args: argparse.Namespace) -> Figures:
     """What was asked for."""
     size = QUICK if args.quick else FULL
@@ -92,6 +99,8 @@ async def run(args: argparse.Namespace) -> Figures:
     say(f"· {found['cores']} cores, load average {busy:.1f}: what else runs here slows the wall figures down")
     if args.stages:
         return found | await _stages(size)
+    if args.reads:
+        return found | await _reads(args.quick)
     if args.engines == "real":
         return found | await _real(size)
     one, three = await _one(size), await _three(size)
@@ -111,6 +120,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--quick", action="store_true", help="short phases: a first look")
     parser.add_argument("--stages", action="store_true", help="instead: where a message's CPU goes")
+    parser.add_argument("--reads", action="store_true", help="instead: dialogs and history among 10,000,000 messages")
     parser.add_argument("--engines", choices=("own", "real"), default="own", help="real: instead, two DCs on servers")
     args = parser.parse_args()
     found = uvloop.run(run(args))
