@@ -1,8 +1,8 @@
 """What a look at the dialogs and into a history costs, where there are many of them: `make bench ARGS=--reads`.
 
-The rows are written into the message store's file, past the API: one user with DIALOGS direct conversations over
-DAYS. Hot state is then derived from them, as after a loss. Reads come one at a time, and each but that of the first page
-of dialogs is of another place, so no cache of the process has what is asked for.
+The rows are written into the message store's file, past the API: one user's direct conversations over DAYS. Hot state
+is then derived from them, as after a loss. Reads come one at a time, and each but that of the first page of dialogs is
+of another place, so no cache of the process has what is asked for.
 """
 
 import asyncio

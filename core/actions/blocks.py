@@ -42,8 +42,9 @@ class Set(_Block):
     summary = "Block a user: I get no direct messages from him"
     consistency = (
         "One value per (blocker, target): the later write wins (lww) and the other is listed as a conflict. Direct "
-        "messages of a blocked user, and his edits and reactions there, are refused where he writes them, once that "
-        "datacenter has applied the block. What another one accepted meanwhile stays. Groups are not touched."
+        "messages of a blocked user, his edits and reactions there, and chats that he would put the blocker into, are "
+        "refused where he asks, once that datacenter has applied the block. What another one accepted meanwhile "
+        "stays. Chats that both are in are not touched."
     )
     route = Route("PUT", "/v1/blocks/{user}")
     errors = (Invalid, NotFound, AccountFull)

@@ -19,7 +19,7 @@ from core.actions.conversations import (
     require_manager,
     require_room,
     require_room_of,
-    require_users,
+    require_takers,
     standing,
 )
 from core.actions.fields import About, Avatar, ChatId, Name, Users
@@ -57,7 +57,7 @@ class _Create(action.Action):
     @classmethod
     async def _resolve(cls, request: _CreateRequest, origin: Origin) -> _CreateArgs:
         users = tuple(sorted({origin.actor, *request.users}))
-        await require_users(origin.view, users)
+        await require_takers(origin.view, origin.actor, users)
         require_room(cls.prefix, 0, len(users))
         chat = new_id(cls.prefix, cls.name, origin)
         made = await origin.view.chat(chat)
@@ -116,7 +116,7 @@ class CreateGroup(_Create):
     )
     route = Route("POST", "/v1/chats", when=(("kind", "group"),))
     example = {"kind": "group", "title": "Lunch", "users": ["Ugrace"]}
-    errors = (NotFound, Conflict, Full)
+    errors = (Forbidden, NotFound, Conflict, Full)
 
     class Request(_CreateRequest):
         kind: Literal["group"]
@@ -137,7 +137,7 @@ class CreateSupergroup(_Create):
     consistency = CreateGroup.consistency.replace("one group", "one supergroup")
     route = Route("POST", "/v1/chats", when=(("kind", "supergroup"),))
     example = {"kind": "supergroup", "title": "Announcements"}
-    errors = (NotFound, Conflict, UserFull)
+    errors = (Forbidden, NotFound, Conflict, UserFull)
 
     class Request(_CreateRequest):
         kind: Literal["supergroup"]

@@ -189,6 +189,15 @@ async def require_unblocked(view: View, actor: str, other: str) -> None:
         raise Forbidden(f"{other} takes nothing from you")
 
 
+async def require_takers(view: View, actor: str, users: Iterable[str]) -> None:
+    """Users who can be put into a chat by this one. NotFound for whom there is not; Forbidden for who has blocked
+    him."""
+    others = sorted(set(users) - {actor})
+    await require_users(view, users)
+    for other in others:
+        await require_unblocked(view, actor, other)
+
+
 async def reach_about(view: View, message: Message) -> Reach:
     """The recipients of what happens to a message now."""
     if kind_of(message.conversation) == "direct":

@@ -22,7 +22,7 @@ from core.actions.conversations import (
     require_manager,
     require_room,
     require_room_of,
-    require_users,
+    require_takers,
     standing,
 )
 from core.actions.fields import ChatId, UserId, Users
@@ -109,7 +109,7 @@ class Add(_MemberAction):
         chat = await live_chat(origin.view, request.chat)
         await require_manager(origin.view, chat, origin.actor)
         users = sorted(set(request.users))
-        await require_users(origin.view, users)
+        await require_takers(origin.view, origin.actor, users)
         return await _add(origin, chat.chat, users)
 
 
