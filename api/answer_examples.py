@@ -38,6 +38,8 @@ _SETTINGS = {
     "pin": None,
     "muted_until_ms": None,
     "marked_unread": False,
+    "unread_mentions": 1,
+    "unread_mentions_more": False,
     "draft": {"text": "Dear Grace, ", "reply_to": None, "revision": "1234567890123456790"},
     "read": {"257": "1234567890123456001"},
     "cleared": {},
@@ -78,6 +80,15 @@ EXAMPLES: dict[type[Answer], dict[str, Any]] = {
         "conversation": "D1234567890123456700",
         "messages": [_MESSAGE],
         "next_before": "1234567890123456789",
+        "next_after": None,
+    },
+    answers.Mentions: {
+        "conversation": "G1234567890123456700",
+        "messages": [
+            _MESSAGE | {"conversation": "G1234567890123456700", "text": "Ada, lunch?", "mentions": ["Uada"]},
+        ],
+        "count": 1,
+        "more": False,
         "next_after": None,
     },
     answers.Thread: {

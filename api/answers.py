@@ -215,6 +215,7 @@ class Message(Answer):
     reply_to: AnyMessageId | None
     system: bool
     copies: Annotated[list[AnyMessageId], Field(description="Its further ids, if a retry elsewhere made any")] = []
+    mentions: Annotated[list[str], Field(description='Whom it names: users, or "all"')] = []
     thread: Annotated[
         AnyMessageId | None, Field(description="Of a reply: the first message of the thread that it is in")
     ] = None
@@ -245,6 +246,14 @@ class Thread(Answer):
     next_after: Annotated[AnyMessageId | None, Field(description="Goes on towards newer ones; null at the end")]
 
 
+class Mentions(Answer):
+    conversation: ConversationId
+    messages: Annotated[list[Message], Field(description="Oldest first", max_length=limits.PAGE_MAX)]
+    count: Annotated[Count, Field(description="Of all that are unread, on whatever page")]
+    more: Annotated[bool, Field(description="There may be more than were counted")]
+    next_after: Annotated[AnyMessageId | None, Field(description="Goes on towards newer ones; null at the end")]
+
+
 class WithUser(Answer):
     user: Profile
 
@@ -265,6 +274,8 @@ class DialogSettings(Answer):
     muted_until_ms: TimeMs | None
     marked_unread: Annotated[bool, Field(description="By myself, and not read since")]
     draft: DraftShown | None
+    unread_mentions: Annotated[Count, Field(description="Messages that name me and that I have not read")]
+    unread_mentions_more: Annotated[bool, Field(description="There may be more than were counted")]
     read: Marks
     cleared: Marks
 

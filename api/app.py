@@ -19,6 +19,7 @@ from api.queries.account import Account
 from api.queries.dialogs import Dialogs
 from api.queries.history import History
 from api.queries.login import Login
+from api.queries.mentions import Mentions
 from api.queries.people import People
 from api.queries.standpoint import Standpoint
 from api.queries.threads import Threads
@@ -163,5 +164,6 @@ def _reads(deps: PublicDeps, tokens: Tokens, cursors: Cursors, writes: Writes) -
         *Dialogs(deps.key, deps.view, deps.hot, cursors, standpoint).reads(),
         *History(deps.view).reads(),
         *Threads(deps.view).reads(),
+        *Mentions(deps.view).reads(),
         *Updates(deps.view, deps.hot, cursors, standpoint).reads(),
     ]

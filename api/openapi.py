@@ -197,6 +197,7 @@ _TAGS = {
     "me": "user",
     "members": "member",
     "messages": "message",
+    "mentions": "message",
     "presence": "user",
     "replies": "message",
     "sessions": "session",

@@ -73,6 +73,10 @@ nobody uses up what a message may have for all."""
 MESSAGE_REACTIONS_MAX = 400
 """Reactions set and taken back on one message, ever: each is a row, and whoever shows the message reads them all. What
 is on can still be taken back."""
+MENTIONS_MAX = 20
+"""Users that a message names; `all` names a group's members, who are no more (but for an overshoot)."""
+MENTIONS_COUNTED_MAX = 200
+"""The newest mentions of a user in a dialog among which the unread ones are counted."""
 MESSAGE_EDITS_MAX = 50
 """Revisions of one message."""
 KEY_CHARS_MAX = 64

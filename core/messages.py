@@ -54,15 +54,19 @@ class Message(NamedTuple):
     """The first message of the thread that it replies in, by the id that its origin knew; 0: none."""
     thread_class: int = 0
     """That one's class, which all datacenters know it by."""
+    mentions: tuple[str, ...] = ()
+    """Users, or "all"; as they were sent."""
     content: dict[str, Any] | None = None
     """What it holds besides its text (core/actions/content.py); None for a plain text, and when recalled."""
 
     def shown(self) -> dict[str, Any]:
-        """The JSON form in histories and updates; ids are strings of digits. `copies`, `content`
-        and `thread` only where there are any."""
+        """The JSON form in histories and updates; ids are strings of digits. `copies`, `content`,
+        `thread` and `mentions` only where there are any."""
         more: dict[str, Any] = {"copies": [str(id) for id in self.ids[1:]]} if len(self.ids) > 1 else {}
         if self.content:
             more["content"] = self.content
+        if self.mentions:
+            more["mentions"] = list(self.mentions)
         if self.thread:
             more["thread"] = str(self.thread)
         return more | {
@@ -133,5 +137,6 @@ def fold(rows: Iterable[Row]) -> Message | None:
         reacted=Counter(reacted.values()) if reacted else {},
         thread=int(body.get("thread", 0)),
         thread_class=int(body.get("thread_class", 0)),
+        mentions=tuple(body.get("mentions", ())),
         content=None if recalled else shown.get("content"),
     )

@@ -165,6 +165,11 @@ TABLES: dict[str, Table] = {
         {"message": Column(Law.MIN, I), "recalled": Column(Law.ONCE, I)},
         pages=(("thread", "message"),),
     ),
+    "mentions": Table(  # whom a message names (core/mentions.py); a row per copy
+        {"user": T, "conversation": T, "message": I},  # "all" in place of a user: who is in the group by then
+        {"class_": Column(Law.INSERT, I), "sender": Column(Law.INSERT, T), "recalled": Column(Law.ONCE, I)},
+        pages=(("user", "message"),),
+    ),
     "hidden": Table(
         {"user": T, "message": I},
         {"conversation": Column(Law.INSERT, T), "hidden": Column(Law.ONCE, I)},

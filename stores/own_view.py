@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
-from core import limits
+from core import limits, mentions
 from core.action import DeviceView, DialogView, DraftView
 from core.contacts import Contact, contacts
 from core.handles import Row as HandleRow
@@ -20,6 +20,8 @@ def own_keys(table: str, key: Sequence[str | int]) -> list[tuple[str, ...]]:
     """The entries of the cache that a changed row of a table may have made stale."""
     if table in ("dialogs", "drafts", "read_marks", "clear_marks"):
         return [(table, str(key[0]), str(key[1]))]
+    if table == "mentions":
+        return [("mentions", str(key[0])), ("mentions", str(key[0]), str(key[1]))]
     if table == "handles":
         return [("handle", str(key[0]))]
     if table == "blocks":
@@ -90,6 +92,22 @@ class OwnView(CachedReads):
         found = {row["conversation"]: shown(row) for row in rows}
         for one in missing:
             self._keep(generation, (table, user, one), found[one] if one in found else unset(one))
+
+    async def _mentions_of(self, user: str, conversation: str) -> tuple[list[mentions.Row], bool]:
+        """The newest in this conversation of a user, or of all, and whether there are older ones."""
+        most = limits.MENTIONS_COUNTED_MAX
+
+        async def load(where: dict[str, str]) -> tuple[tuple[str, mentions.Row], ...]:
+            found = await self._relational.page("mentions", where, Scan("message", most + 1, newest_first=True))
+            return tuple((row["conversation"], registers.mention(row)) for row in found)
+
+        rows: tuple[tuple[str, mentions.Row], ...] = ()
+        if user != mentions.ALL:  # one read for all dialogs of whoever is not mentioned very often
+            rows = await self._cached(("mentions", user), lambda: load({"user": user}))
+        if user == mentions.ALL or len(rows) > most:
+            of = {"user": user, "conversation": conversation}
+            rows = await self._cached(("mentions", user, conversation), lambda: load(of))
+        return [row for place, row in rows[:most] if place == conversation], len(rows) > most
 
     async def blocks_of(self, user: str) -> Mapping[str, int]:
         """See core.action.View."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from core.action import ChatView, DeviceView, DialogView, DraftView, SessionView, UserView
 from core.membership import Add, Membership
+from core.mentions import Row as Mention
 
 Row = Mapping[str, Any]
 
@@ -64,6 +65,10 @@ def draft_view(row: Row) -> DraftView:
     if not draft or revision <= row["cleared"]:
         return DraftView("", 0, revision)
     return DraftView(draft["text"], int(draft.get("reply_to", 0)), revision)
+
+
+def mention(row: Row) -> Mention:
+    return Mention(row["message"], row["class_"], row["sender"], bool(row["recalled"]))
 
 
 def memberships(

@@ -118,6 +118,8 @@ def just_sent(entry: Entry, send: Row) -> dict[str, Any]:
     }
     if "content" in body:
         message["content"] = body["content"]
+    if "mentions" in body:
+        message["mentions"] = body["mentions"]
     if "thread" in body:
         message["thread"] = str(int(body["thread"]))
     return {"event": str(entry.event), "type": "message", "message": message}
@@ -160,12 +162,15 @@ async def dialog(view: StoreView, user: str, conversation: str) -> dict[str, Any
     read = await view.read_mark(user, conversation)
     clear = await view.clear_mark(user, conversation)
     draft = await view.draft(user, conversation)
+    mentions, more = await view.unread_mentions(user, conversation)
     return {
         "conversation": conversation,
         "pin": settings.pin or None,
         "muted_until_ms": settings.muted_until_ms or None,
         "marked_unread": settings.unread,
         "draft": _draft(draft) if draft.text else None,
+        "unread_mentions": len(mentions),
+        "unread_mentions_more": more,
         "read": {str(lane): str(id) for lane, id in sorted(read.items())},
         "cleared": {str(lane): str(id) for lane, id in sorted(clear.items())},
     }

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from core import limits
+from core import limits, mentions
 from core.access import kind_of
 from core.action import ChatView, Parking, Position, SessionView, UserView
 from core.drops import dropped
@@ -225,6 +225,27 @@ class StoreView(OwnView):
         most = limits.REPLIES_COUNTED_MAX
         rows = await self._relational.page("replies", {"thread": thread}, Scan("message", most + 1, known=known))
         return sum(not row["recalled"] for row in rows[:most]), len(rows) > most
+
+    async def unread_mentions(self, user: str, conversation: str) -> tuple[list[int], bool]:
+        """Ids of the messages that mention the user and that he has not read, ascending; and whether the oldest of
+        those that were looked at is one, so that there may be more."""
+        rows, older = await self._mentions_of(user, conversation)
+        if kind_of(conversation) == "group":
+            of_all, older_of_all = await self._mentions_of(mentions.ALL, conversation)
+            rows, older = rows + of_all, older or older_of_all
+        if not rows:
+            return [], False
+        joined_at = 0
+        if kind_of(conversation) != "direct":
+            membership = await self.membership(conversation, user)
+            if not membership.present:
+                return [], False
+            joined_at = membership.joined_at
+        marks = (await self.read_mark(user, conversation), await self.clear_mark(user, conversation))
+        beyond = mentions.unread(rows, user, marks, joined_at)
+        hidden = await self.hidden(user, [id for ids in beyond for id in ids])
+        found = mentions.seen(beyond, hidden)
+        return found, older and any(min(row.message for row in rows) in ids for ids in beyond)
 
     async def written_before(self, chat: str, column: str, end: Membership) -> str:
         """What a former member's end knew of a chat's lww column; "" where nothing tells (any more)."""

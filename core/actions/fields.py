@@ -128,6 +128,13 @@ Caption = Annotated[
     Field(description=f"At most {limits.MESSAGE_BYTES_MAX} bytes of UTF-8, without NUL"),
     AfterValidator(_bounded_text),
 ]
+Mentions = Annotated[
+    list[Annotated[str, Field(pattern=r"^(U[A-Za-z0-9._-]{1,63}|all)$")]],
+    Field(
+        max_length=limits.MENTIONS_MAX,
+        description="Users of the conversation who are told that they are meant; `all` for a group's members",
+    ),
+]
 Emoji = Annotated[
     str,
     Field(min_length=1, max_length=limits.EMOJI_CHARS_MAX, description="An emoji or a short name of one"),

@@ -2,7 +2,7 @@
 
 # ruff: noqa: RUF012  (class values of actions and defaults of frozen structs are never mutated)
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -26,9 +26,10 @@ from core.actions.conversations import (
     require_users,
     standing,
 )
-from core.actions.fields import Caption, ConversationId, MessageId, Peer, Revision, Text
+from core.actions.fields import Caption, ConversationId, Mentions, MessageId, Peer, Revision, Text
 from core.errors import Forbidden, Gone, Invalid, MessageFull, NotFound, TooLarge
 from core.event import Event
+from core.mentions import ALL
 from core.messages import Message
 from core.tables import MESSAGE_ROWS, Effect
 
@@ -80,8 +81,9 @@ class Send(action.Action):
         "The row only appears (insert). One message is the class of ids of one request under one key, so a retry "
         "through another datacenter shows once: the smallest id is canonical and operations on any of them count for "
         "it. Another request under the key is another message. A reply is in the thread of what it replies to, under "
-        "its class (insert), so its copies are one reply, and how many there are is counted from the rows. With "
-        "`draft` it clears the sender's draft up to that revision (max)."
+        "its class (insert), so its copies are one reply, and how many there are is counted from the rows. Whom it "
+        "names has a row for it (insert): his unread mentions are those beyond his marks, each once, never a counter. "
+        "With `draft` it clears the sender's draft up to that revision (max)."
     )
     route = Route("POST", "/v1/messages")
     example = {"to": "Ugrace", "text": "Hello"}
@@ -94,6 +96,7 @@ class Send(action.Action):
         """Only a message with content may be without."""
         content: Content | None = None
         reply_to: MessageId | None = None
+        mentions: Mentions = []
         draft: Revision | None = None
         """The draft that it is sent from."""
 
@@ -104,6 +107,7 @@ class Send(action.Action):
         text: str
         reply_to: int = 0
         knew: dict[int, int] = {}
+        mentions: tuple[str, ...] = ()
         thread: int = 0
         """Of a reply the first message of its thread, and that one's class."""
         thread_class: int = 0
@@ -129,6 +133,7 @@ class Send(action.Action):
             text=request.text,
             reply_to=reply_to,
             knew=reach.knew,
+            mentions=await _mentions(origin, conversation, reach, request.mentions) if request.mentions else (),
             thread=thread,
             thread_class=thread_class,
             content=_content(request.text, request.content),
@@ -145,6 +150,8 @@ class Send(action.Action):
             body["to"] = list(args.to)
         if args.reply_to:
             body["reply_to"] = str(args.reply_to)
+        if args.mentions:
+            body["mentions"] = list(args.mentions)
         if args.thread:
             body |= {"thread": str(args.thread), "thread_class": str(args.thread_class)}
         if args.knew:
@@ -157,6 +164,9 @@ class Send(action.Action):
             yield Effect("directs", (args.conversation,), {"low": args.to[0], "high": args.to[-1]})
         if args.thread:
             yield Effect("replies", (args.thread_class, class_), {"message": event.id})
+        for user in args.mentions:
+            columns = {"class_": class_, "sender": event.actor}
+            yield Effect("mentions", (user, args.conversation, event.id), columns)
         if args.draft:
             yield Effect("drafts", (event.actor, args.conversation), {"cleared": args.draft})
 
@@ -166,14 +176,42 @@ class Send(action.Action):
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
-        message = Touch("message", (event.args.conversation, event.id))
-        if not event.args.draft:
+        args: Send.Args = event.args
+        message = Touch("message", (args.conversation, event.id))
+        if not (args.draft or args.mentions):
             return (message,)
-        return (message, Touch("dialog", (event.args.conversation,), event.actor))
+        told = {*args.mentions, event.actor} if args.draft else args.mentions
+        return (message, *_told(args.conversation, told))
 
     @staticmethod
     def result(event: Event) -> dict[str, Any]:
         return {"conversation": event.args.conversation}
+
+
+def _told(conversation: str, users: Collection[str]) -> tuple[Touch, ...]:
+    """Each is told in his own updates, also of a supergroup: how many mentions he has not read has changed."""
+    if ALL in users:
+        return (Touch("dialog", (conversation,)),)
+    return tuple(Touch("dialog", (conversation,), user) for user in sorted(users))
+
+
+async def _mentions(origin: Origin, conversation: str, reach: Reach, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Whom it may name: who is in the conversation; in a group all of them at once, if owner or admin does."""
+    kind = kind_of(conversation)
+    for user in wanted:
+        if user == ALL:
+            if kind != "group":
+                problem = {"field": "mentions", "problem": "only a group's members are mentioned all at once"}
+                raise Invalid("only a group's members are mentioned all at once", errors=[problem])
+            chat = await live_chat(origin.view, conversation)
+            if await standing(origin.view, chat, origin.actor) not in ("owner", "admin"):
+                raise Forbidden("only the owner and admins may mention all")
+        elif kind == "supergroup":
+            if not (await origin.view.membership(conversation, user)).present:
+                raise NotFound(f"{user} is not in {conversation}")
+        elif user not in reach.to:
+            raise NotFound(f"{user} is not in {conversation}")
+    return tuple(sorted(set(wanted) - {origin.actor}))
 
 
 def _content(text: str, content: Content | None) -> dict[str, Any]:
@@ -303,6 +341,9 @@ class Recall(AboutMessage):
         thread_class: int = 0
         """Of a reply: that of the first message of its thread."""
         class_: int = 0
+        sender: str = ""
+        mentioned: tuple[str, ...] = ()
+        """Whom its sender names."""
 
     @staticmethod
     async def resolve(request: "Recall.Request", origin: Origin) -> "Recall.Args":
@@ -323,7 +364,9 @@ class Recall(AboutMessage):
             to=tuple(sorted({*reach.to, *message.to})),
             knew=reach.knew,
             thread_class=message.thread_class,
-            class_=message.class_ if message.thread_class else 0,
+            class_=message.class_ if message.thread_class or message.mentions else 0,
+            sender=message.sender if message.mentions else "",
+            mentioned=message.mentions,
         )
 
     @staticmethod
@@ -332,6 +375,14 @@ class Recall(AboutMessage):
         yield row(event, args.conversation, args.message, "recall", {})
         if args.thread_class:  # it may come before the reply
             yield Effect("replies", (args.thread_class, args.class_), {"message": args.message, "recalled": 1})
+        for user in args.mentioned:
+            columns = {"class_": args.class_, "sender": args.sender, "recalled": 1}
+            yield Effect("mentions", (user, args.conversation, args.message), columns)
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        args: Recall.Args = event.args
+        return (*AboutMessage.touches(event), *_told(args.conversation, args.mentioned))
 
 
 class Hide(action.OwnAction):

@@ -158,3 +158,105 @@ async def test_more_replies_than_are_counted(monkeypatch: pytest.MonkeyPatch, ad
         await reply(grace, "Uada", root, str(count))
         page = await ada.ok("GET", f"/v1/messages/{root}/replies")
         assert (page["count"], page["count_more"]) == (min(count, 3), count > 3)
+
+
+# -- mentions
+
+
+async def mentioning(user: User, to: str, *names: str, text: str = "hey") -> str:
+    return str((await user.ok("POST", "/v1/messages", {"to": to, "text": text, "mentions": list(names)}))["id"])
+
+
+async def unread(user: User, peer: str) -> tuple[int, list[str]]:
+    """The count in the list of dialogs, and the messages that it is of."""
+    dialogs = (await user.ok("GET", "/v1/dialogs"))["dialogs"]
+    page = await user.ok("GET", f"/v1/dialogs/{peer}/mentions")
+    (dialog,) = [one for one in dialogs if one["conversation"] == page["conversation"]]
+    assert (page["count"], page["more"]) == (dialog["unread_mentions"], dialog["unread_mentions_more"])
+    return page["count"], [one["id"] for one in page["messages"]]
+
+
+async def mark(user: User, what: str, peer: str, message: str) -> None:
+    state = await user.ok("GET", "/v1/state")
+    body = {"message": message, "cursor": state["cursor"], "at": state["position"]}
+    await user.ok("POST", f"/v1/dialogs/{peer}/{what}", body)
+
+
+@pytest.mark.parametrize("kind", ["group", "supergroup"])
+async def test_who_is_mentioned_is_told_and_counts_until_he_reads(ada: User, grace: User, kind: str) -> None:
+    chat = (await ada.ok("POST", "/v1/chats", {"kind": kind, "title": "g", "users": ["Ugrace", "Ulinus"]}))["chat"]
+    cursor = await start(grace)
+    first = await mentioning(ada, chat, "Ugrace")
+    await ada.send(chat, "nobody is meant")
+    second = await mentioning(ada, chat, "Ulinus", "Ugrace")
+    assert await unread(grace, chat) == (2, [first, second])
+    assert await unread(ada, chat) == (0, [])
+    told, cursor = await grace.updates(cursor)
+    shown = [one["update"]["message"].get("mentions") for one in told if one["update"]["type"] == "message"]
+    assert shown == [["Ugrace"], None, ["Ugrace", "Ulinus"]]
+    assert [one["update"]["dialog"]["unread_mentions"] for one in told if one["update"]["type"] == "dialog"] == [2, 2]
+    await mark(grace, "read", chat, first)
+    assert await unread(grace, chat) == (1, [second])
+    told, cursor = await grace.updates(cursor)
+    assert [one["update"]["dialog"]["unread_mentions"] for one in told] == [1]
+    await ada.ok("DELETE", f"/v1/messages/{second}?for=all")
+    assert await unread(grace, chat) == (0, [])
+    told, _ = await grace.updates(cursor)
+    assert [one["update"]["dialog"]["unread_mentions"] for one in told if one["update"]["type"] == "dialog"] == [0]
+
+
+async def test_all_of_a_group_are_mentioned_by_who_may(api: ApiDc, ada: User, grace: User) -> None:
+    linus = api.user("Ulinus")
+    chat = (await ada.ok("POST", "/v1/chats", {"kind": "group", "title": "g", "users": ["Ugrace"]}))["chat"]
+    cursor = await start(grace)
+    first = await mentioning(ada, chat, "all")
+    assert (await grace.call("POST", "/v1/messages", {"to": chat, "text": "x", "mentions": ["all"]})).status == 403
+    await ada.ok("POST", f"/v1/chats/{chat}/members", {"users": ["Ulinus"]})
+    second = await mentioning(ada, chat, "all", "Ugrace")
+    assert [await unread(user, chat) for user in (ada, grace, linus)] == [
+        (0, []), (2, [first, second]), (1, [second]),
+    ]  # fmt: skip
+    told, _ = await grace.updates(cursor)
+    assert [one["update"]["dialog"]["unread_mentions"] for one in told if one["update"]["type"] == "dialog"] == [2, 2]
+
+
+async def test_hidden_and_cleared_mentions_do_not_count_nor_those_of_a_former_member(ada: User, grace: User) -> None:
+    chat = (await ada.ok("POST", "/v1/chats", {"kind": "group", "title": "g", "users": ["Ugrace"]}))["chat"]
+    sent = [await mentioning(ada, chat, "Ugrace") for _ in range(4)]
+    await grace.ok("DELETE", f"/v1/messages/{sent[2]}?for=me")
+    assert await unread(grace, chat) == (3, [sent[0], sent[1], sent[3]])
+    await mark(grace, "clear", chat, sent[0])
+    assert await unread(grace, chat) == (2, [sent[1], sent[3]])
+    page = await grace.ok("GET", f"/v1/dialogs/{chat}/mentions?limit=1")
+    assert ([one["id"] for one in page["messages"]], page["next_after"]) == ([sent[1]], sent[1])
+    page = await grace.ok("GET", f"/v1/dialogs/{chat}/mentions?limit=1&after={sent[1]}")
+    assert [one["id"] for one in page["messages"]] == [sent[3]]
+    await ada.ok("DELETE", f"/v1/chats/{chat}/members/Ugrace")
+    assert await unread(grace, chat) == (0, [])
+
+
+async def test_of_very_many_mentions_the_newest_are_counted(
+    monkeypatch: pytest.MonkeyPatch, ada: User, grace: User
+) -> None:
+    monkeypatch.setattr(limits, "MENTIONS_COUNTED_MAX", 3)
+    chat = (await ada.ok("POST", "/v1/chats", {"kind": "group", "title": "g", "users": ["Ugrace"]}))["chat"]
+    old = await mentioning(ada, chat, "Ugrace")
+    sent = [await mentioning(ada, "Ugrace", "Ugrace") for _ in range(5)]
+    assert await unread(grace, chat) == (1, [old]), "those elsewhere do not crowd it out"
+    assert await unread(grace, "Uada") == (3, sent[2:])
+    assert (await grace.ok("GET", "/v1/dialogs/Uada/mentions"))["more"] is True
+    await mark(grace, "read", "Uada", sent[3])
+    assert await unread(grace, "Uada") == (1, sent[4:])
+    assert (await grace.ok("GET", "/v1/dialogs/Uada/mentions"))["more"] is False
+
+
+async def test_other_mentions_are_refused(ada: User) -> None:
+    for names, status, field in (
+        (["Unobody"], 404, []),
+        (["Ulinus"], 404, []),
+        (["all"], 400, ["mentions"]),
+        (["x"], 400, ["mentions.0"]),
+        (["Ugrace"] * (limits.MENTIONS_MAX + 1), 400, ["mentions"]),
+    ):
+        reply = await ada.call("POST", "/v1/messages", {"to": "Ugrace", "text": "x", "mentions": names})
+        assert (reply.status, reply.fields) == (status, field), names

@@ -263,6 +263,7 @@ async def test_other_peoples_things_are_as_if_they_were_not_there(api: ApiDc, ad
         for method, path, body in (
             ("GET", f"/v1/dialogs/{conversation}/messages", None),
             ("GET", f"/v1/messages/{message}/replies", None),
+            ("GET", f"/v1/dialogs/{conversation}/mentions", None),
             ("PATCH", f"/v1/messages/{message}", {"text": "mine now"}),
             ("DELETE", f"/v1/messages/{message}?for=all", None),
             ("DELETE", f"/v1/messages/{message}?for=me", None),

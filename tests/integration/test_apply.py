@@ -122,7 +122,15 @@ async def test_a_datacenter_that_begins_anew_on_empty_disks_does_not_repeat_an_e
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"reply_to": "7", "to": ["Ua"]}, {"system": True}, {"key": ""}, {"content": {"n": 1}}, {"thread": "7"}]
+    "more",
+    [
+        {},
+        {"reply_to": "7", "to": ["Ua"]},
+        {"system": True},
+        {"key": ""},
+        {"content": {"n": 1}},
+        {"thread": "7", "mentions": ["Ub"]},
+    ],
 )
 def test_a_message_just_sent_is_announced_as_its_fold_shows_it(more):
     row = Row(42 << 16, "D1", 42 << 16, "send", "Ua", 9, {"text": "hi", "key": "k"} | more)

@@ -138,6 +138,8 @@ async def messages(ada: Caller, grace: Caller) -> str:
     await ada.call("DELETE", f"/v1/messages/{sent}/reactions/ok")
     await grace.call("POST", "/v1/messages", {"to": "Uada", "text": "re", "reply_to": sent})
     assert (await ada.call("GET", f"/v1/messages/{sent}/replies"))["count"] == 1
+    await ada.call("POST", "/v1/messages", {"to": "Ugrace", "text": "you!", "mentions": ["Ugrace"]})
+    assert (await grace.call("GET", "/v1/dialogs/Uada/mentions"))["count"] == 1
     await ada.call("DELETE", f"/v1/messages/{recalled}?for=all")
     await ada.call("DELETE", f"/v1/messages/{hidden}?for=me")
     return str(sent)
@@ -152,7 +154,7 @@ async def dialogs(ada: Caller, sent: str) -> None:
     place = {"cursor": found["cursor"], "at": found["position"]}
     await ada.call("POST", "/v1/dialogs/Ugrace/read", {"message": sent, **place})
     await ada.call("DELETE", "/v1/dialogs/Ugrace/draft")
-    history = await ada.call("GET", "/v1/dialogs/Ugrace/messages?limit=3")
+    history = await ada.call("GET", "/v1/dialogs/Ugrace/messages?limit=4")
     assert [message["text"] for message in history["messages"]][:1] == ["uno"]
     await ada.call("POST", "/v1/dialogs/Ugrace/clear", {"message": sent, **place})
 

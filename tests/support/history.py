@@ -138,7 +138,9 @@ class History:
                 drafts = self.mesh.dcs[step.dc].state.rows("drafts", {"user": who})
                 draft = {"draft": str(drafts[0]["draft_at"])} if drafts and step.what % 3 == 1 else {}
                 said = {"text": named} if step.what % 3 else {"content": _poll(step.what)}
-                key = f"m{step.what} {message}" if reply else f"m{step.what}"  # another request is another intention
+                said |= {"mentions": [(whom, "all")[step.lane]]} if step.whom % 2 else {}
+                # Another request is another intention.
+                key = f"m{step.what} {said.get('mentions')}" + (f" {message}" if reply else "")
                 self._write(step, "message.send", who, {"to": peer, **said, **reply, **draft}, key)
             case 22:
                 said = {"text": named} if step.what % 3 else {"content": _poll(step.lane)}

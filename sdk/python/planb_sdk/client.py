@@ -199,6 +199,7 @@ class Client(Account):
         text: str = "",
         *,
         content: Json | None = None,
+        mentions: Iterable[str] = (),
         reply_to: str | None = None,
         draft: str | None = None,
         key: str = "",
@@ -206,8 +207,9 @@ class Client(Account):
     ) -> Receipt:
         """To a user, a direct, a group or a supergroup. `durability="remote"` waits for another datacenter. `draft`:
         the revision of the kept draft that it is sent from, which is cleared with it. `content`: what it holds besides
-        its text, or instead of one, as the API documents it."""
-        body = {"to": to} | _given(text=text or None, content=content, reply_to=reply_to, draft=draft)
+        its text, or instead of one, as the API documents it. `mentions`: users, or "all" for a group's members."""
+        named = list(mentions) or None
+        body = {"to": to} | _given(text=text or None, content=content, mentions=named, reply_to=reply_to, draft=draft)
         return await self._write("POST", "/v1/messages", body, key=key, durability=durability)
 
     async def send_many(self, drafts: Iterable[Draft]) -> list[Receipt | ApiError]:
@@ -215,7 +217,7 @@ class Client(Account):
         writes = []
         for draft in drafts:
             given = _given(text=draft.text or None, content=draft.content, reply_to=draft.reply_to or None)
-            body = {"to": draft.to} | given
+            body = {"to": draft.to} | given | ({"mentions": list(draft.mentions)} if draft.mentions else {})
             writes.append(Write(draft.key or self._key(), "POST", "/v1/messages", body))
         return await self._writer.write_many(writes)
 
@@ -262,6 +264,12 @@ class Client(Account):
         await self._follower.before_loading()
         async for reply in loading.replies(self._transport, message, after):
             yield Message.of(reply)
+
+    async def mentions(self, peer: str) -> AsyncGenerator[Message, None]:
+        """Messages of a dialog that name me and that I have not read, the oldest first."""
+        await self._follower.before_loading()
+        async for message in loading.mentions(self._transport, peer):
+            yield Message.of(message)
 
     # -- dialogs
 

@@ -82,6 +82,18 @@ async def replies(transport: Transport, message: str, after: str | None = None) 
             return
 
 
+async def mentions(transport: Transport, peer: str) -> AsyncGenerator[Json, None]:
+    """Unread messages of a dialog that name the user, the oldest first."""
+    query = {"limit": str(transport.options.page)}
+    while True:
+        page = (await transport.call("GET", f"/v1/dialogs/{quote(peer)}/mentions", query=query)).body
+        for message in page["messages"]:
+            yield message
+        if not page["next_after"]:
+            return
+        query["after"] = page["next_after"]
+
+
 async def load_all(transport: Transport, state: State) -> None:
     """Everything anew. Take the cursor before."""
     found = await _all_dialogs(transport)

@@ -58,6 +58,8 @@ class Message:
 
     thread: str | None = None
     """Of a reply: the first message of the thread that it is in."""
+    mentions: tuple[str, ...] = ()
+    """Whom it names: users, or "all"."""
 
     @classmethod
     def of(cls, body: Json) -> "Message":
@@ -75,6 +77,7 @@ class Message:
             body["system"],
             body.get("content"),
             body.get("thread"),
+            tuple(body.get("mentions", ())),
         )
 
 
@@ -178,6 +181,8 @@ class Dialog:
     marked_unread: bool
     """By myself, and not read since."""
     draft: "KeptDraft | None"
+    unread_mentions: int
+    unread_mentions_more: bool
     read: dict[str, str]
     """lane -> the greatest id read."""
     cleared: dict[str, str]
@@ -199,6 +204,8 @@ class Dialog:
             body["muted_until_ms"],
             body["marked_unread"],
             KeptDraft.of(body["draft"]) if body["draft"] else None,
+            body["unread_mentions"],
+            body["unread_mentions_more"],
             body["read"],
             body["cleared"],
         )
@@ -256,6 +263,7 @@ class Draft:
     """Made where none is given."""
     content: Json | None = None
     """As of a `Message`."""
+    mentions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
