@@ -166,7 +166,7 @@ TABLES: dict[str, Table] = {
         pages=(("thread", "message"),),
     ),
     "mentions": Table(  # whom a message names (core/mentions.py); a row per copy
-        {"user": T, "conversation": T, "message": I},  # "all" in place of a user: who is in the group by then
+        {"conversation": T, "user": T, "message": I},  # "all" in place of a user: who is in the group by then
         {"class_": Column(Law.INSERT, I), "sender": Column(Law.INSERT, T), "recalled": Column(Law.ONCE, I)},
         pages=(("user", "message"),),
     ),

@@ -21,7 +21,7 @@ def own_keys(table: str, key: Sequence[str | int]) -> list[tuple[str, ...]]:
     if table in ("dialogs", "drafts", "read_marks", "clear_marks"):
         return [(table, str(key[0]), str(key[1]))]
     if table == "mentions":
-        return [("mentions", str(key[0])), ("mentions", str(key[0]), str(key[1]))]
+        return [("mentions", str(key[1])), ("mentions", str(key[1]), str(key[0]))]
     if table == "handles":
         return [("handle", str(key[0]))]
     if table == "blocks":

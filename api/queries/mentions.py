@@ -43,10 +43,11 @@ class Mentions:
                 "GET",
                 "/v1/dialogs/{peer}/mentions",
                 "Messages of a dialog that mention me and that I have not read, oldest first",
-                "Derived from the messages that this datacenter has applied, the same in every one that has applied the "
-                "same: beyond my read and clear marks per lane, after I joined, not recalled, not hidden, each once "
-                "however many copies it has. A late message counts though its id is below one that I have read. Of the "
-                f"newest {limits.MENTIONS_COUNTED_MAX} mentions in a dialog; `more` says that there may be others.",
+                "Derived from the messages that this datacenter has applied, the same in every one that has applied "
+                "the same: beyond my read and clear marks per lane, after I joined, not recalled, not hidden, each "
+                "once however many copies it has. A late message counts though its id is below one that I have read. "
+                f"Of the newest {limits.MENTIONS_COUNTED_MAX} mentions in a dialog; `more` says that there may be "
+                "others.",
                 self.mentions,
                 answers.Mentions,
                 MentionsRequest,

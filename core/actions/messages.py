@@ -166,7 +166,7 @@ class Send(action.Action):
             yield Effect("replies", (args.thread_class, class_), {"message": event.id})
         for user in args.mentions:
             columns = {"class_": class_, "sender": event.actor}
-            yield Effect("mentions", (user, args.conversation, event.id), columns)
+            yield Effect("mentions", (args.conversation, user, event.id), columns)
         if args.draft:
             yield Effect("drafts", (event.actor, args.conversation), {"cleared": args.draft})
 
@@ -377,7 +377,7 @@ class Recall(AboutMessage):
             yield Effect("replies", (args.thread_class, args.class_), {"message": args.message, "recalled": 1})
         for user in args.mentioned:
             columns = {"class_": args.class_, "sender": args.sender, "recalled": 1}
-            yield Effect("mentions", (user, args.conversation, args.message), columns)
+            yield Effect("mentions", (args.conversation, user, args.message), columns)
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:

@@ -7,13 +7,13 @@ down_revision = "0007"
 
 MENTIONS = """
     CREATE TABLE IF NOT EXISTS mentions (
-        `user` VARCHAR(240) NOT NULL,
         `conversation` VARCHAR(240) NOT NULL,
+        `user` VARCHAR(240) NOT NULL,
         `message` BIGINT NOT NULL,
         `class_` BIGINT,
         `sender` MEDIUMTEXT,
         `recalled` BIGINT,
-        PRIMARY KEY (`user`, `conversation`, `message`),
+        PRIMARY KEY (`conversation`, `user`, `message`),
         KEY mentions_by_user_message (`user`, `message`)
     )
 """
