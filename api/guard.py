@@ -11,6 +11,7 @@ from api import problems
 from api.fields import check_announced
 from api.metrics import Metrics
 from api.places import PLACE, Place, Places
+from api.refusal_log import RefusalLog
 from core import errors, limits
 from core.system import Entropy
 from stores.ports import EpochLost
@@ -38,6 +39,7 @@ class Guard:
         self._metrics = metrics
         self._prefix = entropy(6).hex()
         self._count = 0
+        self._log = RefusalLog(perf_counter)
         self._access_log = access_log
         self._refuse_dc_header = refuse_dc_header
         self.leaving = False
@@ -109,7 +111,7 @@ class Guard:
         request_id = f"{self._prefix}-{self._count:x}"
         shown = self._shown(error)
         # A loss of hot state concerns every request until it is mended: one line each, no trace.
-        problems.record(shown if isinstance(error, EpochLost) else error, shown, request_id, where)
+        self._log.record(shown if isinstance(error, EpochLost) else error, shown, request_id, where)
         answer = problems.response(shown, request_id)
         if isinstance(error, web.HTTPMethodNotAllowed):
             answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))

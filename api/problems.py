@@ -3,10 +3,7 @@
 `type` is `urn:planb:problem:<code>`; codes are those of core/errors.py and are listed in docs/errors.md.
 """
 
-import json
-import logging
 import math
-import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +15,6 @@ from api.decoding import problem
 from api.validation_words import words
 from core import errors, limits
 
-log = logging.getLogger("planb.api")
 CONTENT_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 1.0
 _encode = msgspec.json.Encoder().encode
@@ -110,18 +106,6 @@ def response(error: errors.PlanBError, request_id: str) -> web.Response:
     if error.status == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"
     return answer
-
-
-def record(error: Exception, shown: errors.PlanBError, request_id: str, where: str) -> None:
-    """Logs what the client is not told. Errors of ours (5xx) always, a client's own mistakes not at all."""
-    if shown.status < 500 and not shown.private:
-        return
-    unexpected = not isinstance(error, errors.PlanBError)
-    trace = "".join(traceback.format_exception(error)) if unexpected or shown.status == 500 else None
-    line = {"request": request_id, "where": where, "code": shown.code, "detail": shown.detail}
-    line |= {"private": shown.private} if shown.private else {}
-    line |= {"trace": trace} if trace else {}
-    log.error("%s", json.dumps(line))
 
 
 def all_errors() -> Iterator[type[errors.PlanBError]]:

@@ -98,6 +98,10 @@ JSON_VALUES_MAX = 5_000
 ERRORS_LISTED_MAX = 16
 """Fields at fault that a problem lists."""
 ERROR_TEXT_CHARS_MAX = 256
+REFUSALS_LOGGED_MS = 1_000
+"""Of requests that are refused for one reason a listener's log has a line this often."""
+REFUSAL_REASONS_MAX = 64
+"""So many reasons are told apart; beyond it all are forgotten, and each has a line again."""
 """Of what one of them is told; the name of a field is cut at half of it."""
 PAGE_MAX = 100
 

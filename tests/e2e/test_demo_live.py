@@ -86,7 +86,10 @@ def processes() -> dict[int, int]:
 
 
 def command(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    """ "" of one that has ended meanwhile."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    return ""
 
 
 async def gone(pids: set[int]) -> None:
@@ -370,13 +373,17 @@ async def test_a_command_that_it_runs_ends_with_it(tmp_path: Path) -> None:
     demo = await piped("--home", str(tmp_path))
     try:
 
-        async def snapshots() -> set[int]:
+        async def stopped() -> bool:
+            """So that it surely is there when the signal comes."""
             assert demo.process.returncode is None, demo.said[-2000:]
-            return {pid for pid in demo.children() if "snapshot create" in command(pid)}
+            for pid in demo.children():
+                if "snapshot create" in command(pid):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGSTOP)
+                        return True
+            return False
 
-        assert await until(snapshots, START_S_MAX)
-        for pid in await snapshots():
-            os.kill(pid, signal.SIGSTOP)  # so that it surely is there when the signal comes
+        assert await until(stopped, START_S_MAX)
         await ends_by(demo, signal.SIGINT, {0})
     finally:
         demo.kill()
