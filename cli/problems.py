@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cli.units import size
-from core.limits import DISK_FREE_BYTES_MIN
+from core.limits import DISK_FREE_BYTES_MIN, PULL_SLACK_MS, PULL_WAIT_MS_MAX
 
 CLOCK_ERROR_MS_NOTED = 100
 """As in docs/operations.md, “What to watch”."""
@@ -87,6 +87,7 @@ def _links(status: Mapping[str, Any]) -> Iterator[str]:
         if peer["link"] == "ok":
             if peer["error"]:
                 yield f"what {name} gives can't be stored: {peer['error']}"
+            yield from _unheard(name, status["now_ms"] - max(peer["pulled_us_ms"], peer["since_ms"]))
             continue
         if peer["link"] == "new":
             yield f"{name} was not reached yet{': ' if peer['error'] else ''}{peer['error']}"
@@ -96,6 +97,15 @@ def _links(status: Mapping[str, Any]) -> Iterator[str]:
         reason = peer["error"] or peer["last_error"]
         is_so = "has failed" if peer["link"] == "failed" else f"is {peer['link']}"
         yield f"link to {name} {is_so}{since}{': ' if reason else ''}{reason}"
+
+
+def _unheard(name: str, for_ms: int) -> Iterator[str]:
+    """The link to it is well; the one from it may be cut all the same."""
+    if for_ms > PULL_WAIT_MS_MAX + PULL_SLACK_MS:
+        yield (
+            f"{name} has not pulled from here for {for_ms / 1000:,.0f} s: what is written here reaches it by way of"
+            " others, or not at all"
+        )
 
 
 def _parked(status: Mapping[str, Any], config: str) -> Iterator[str]:

@@ -16,11 +16,12 @@ from replicator.names import DcNames
 from snapshot.damage import Damaged
 from tests.support.markdown import ROOT
 
+NOW_MS = 1_795_868_618_272
 STATUS: dict[str, Any] = {
     "dc": "fra",
     "incarnation": 0,
     "epoch": 7,
-    "now_ms": 1_795_868_618_272,
+    "now_ms": NOW_MS,
     "lanes": ["fra/0.0", "fra/0.3"],
     "written": ["fra/0.0"],
     "missing": {},
@@ -28,7 +29,13 @@ STATUS: dict[str, Any] = {
     "applied": {"fra/0.0": 1_234, "fra/0.3": 5, "iad/0.0": 17},
     "lag_ms": {"iad": {"p50_ms": 12, "p99_ms": 40}},
     "peers": {
-        "iad": {"link": "ok", "since_ms": 1_795_868_600_000, "error": "", "last_error": "old"},
+        "iad": {
+            "link": "ok",
+            "since_ms": NOW_MS - 18_272,
+            "error": "",
+            "last_error": "old",
+            "pulled_us_ms": NOW_MS - 900,
+        },
         "nrt": {"link": "failed", "since_ms": 1_795_868_378_272, "error": "no route", "last_error": "no route"},
     },
     "parked": 2,
@@ -149,7 +156,22 @@ def test_a_status_without_problems_says_so() -> None:
         ({"clock": {"error_ms": -150}}, "150 ms behind the others'"),
         ({"clock": {"far_ahead": {"iad/0.0": 3}}}, "3 events of iad/0.0"),
         ({"peers": {"iad": {"link": "new", "since_ms": 0, "error": "refused", "last_error": ""}}}, "not reached yet"),
-        ({"peers": {"iad": {"link": "ok", "since_ms": 1, "error": "disk", "last_error": ""}}}, "can't be stored: disk"),
+        (
+            {
+                "peers": {
+                    "iad": {"link": "ok", "since_ms": 1, "error": "disk", "last_error": "", "pulled_us_ms": NOW_MS}
+                }
+            },
+            "can't be stored: disk",
+        ),
+        (
+            {"peers": {"iad": STATUS["peers"]["iad"] | {"since_ms": 1, "pulled_us_ms": NOW_MS - 29_000}}},
+            "iad has not pulled from here for 29 s: what is written here reaches it by way of others, or not at all",
+        ),
+        (
+            {"peers": {"iad": STATUS["peers"]["iad"] | {"since_ms": NOW_MS - 11_000, "pulled_us_ms": 0}}},
+            "iad has not pulled from here for 11 s",
+        ),
     ],
 )
 def test_each_trouble_is_a_sentence(change: dict[str, Any], words: str) -> None:
