@@ -1,5 +1,10 @@
-"""`/openapi.json` and `/docs`: the description for programs, and for people a page that needs no other file."""
+"""`/openapi.json` and `/docs`: the description for programs, and for people a page that needs no other file.
 
+It has no script: what is long is folded by the browser. It may load nothing, and be framed by nobody (`POLICY`).
+"""
+
+import base64
+import hashlib
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
@@ -7,6 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from api.docs_schemas import kind, members, prose, section
 from api.operations import Other
 from api.schemas import Schema
 from core.errors import ForbiddenHeader
@@ -27,8 +33,15 @@ pre{background:var(--soft);padding:.7em;border-radius:6px;overflow:auto;margin:.
 """
 
 
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The page's Content-Security-Policy: its own style, and nothing else."""
+
+
 def page(openapi: Mapping[str, Any]) -> str:
-    """All operations by tag, each with its parameters, bodies, answers and errors."""
+    """All operations by tag, each with its parameters, bodies, answers and errors; then all schemas."""
     by_tag: dict[str, list[str]] = {tag["name"]: [] for tag in openapi["tags"]}
     for path, operations in openapi["paths"].items():
         for method, operation in operations.items():
@@ -43,32 +56,51 @@ def page(openapi: Mapping[str, Any]) -> str:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Plan B API</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
-        f"<h1>Plan B API</h1><p>{_text(openapi['info']['description'])}</p>"
-        f'<p>{server}. For programs: <a href="/openapi.json">/openapi.json</a>.</p><nav>{links}</nav>{sections}</html>'
+        f"<h1>Plan B API</h1><p>{prose(openapi['info']['description'])}</p>"
+        f'<p>{server}. For programs: <a href="/openapi.json">/openapi.json</a>.</p><nav>{links}'
+        f'<a href="#schemas">schemas</a></nav>'
+        f'{sections}<h2 id="schemas">schemas</h2>{section(openapi["components"]["schemas"])}</html>'
     )
 
 
 def _operation(openapi: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> str:
-    parts = [_text(note, "p") for note in operation.get("x-consistency", {}).values()]
-    parts += [_text(operation["description"], "p")] if "description" in operation else []
+    parts = [prose(note, "p") for note in operation.get("x-consistency", {}).values()]
+    parts += [f"<p>{_DURABLE[one]}</p>" for one in sorted(set(operation.get("x-durability", {}).values()))]
+    parts += ["<p>Needs no token.</p>"] if operation.get("security") == [] else []
+    parts += [prose(operation["description"], "p")] if "description" in operation else []
     parts.append(_parameters(openapi, operation))
     if "requestBody" in operation:
         content = operation["requestBody"]["content"]["application/json"]
-        parts += ["<h4>Body</h4>", _fields(content["schema"]), *_examples(content)]
+        parts += ["<h4>Body</h4>", members(content["schema"]), *_examples(content)]
     errors = []
     for status, response in operation["responses"].items():
         if int(status) >= 400:
-            errors.append(f"<tr><td>{status}<td>{_text(response['description'])}")
+            errors.append(f"<tr><td>{status}<td>{prose(response['description'])}")
             continue
         parts.append(f"<h4>Answer <code>{status}</code></h4>")
         for content in response.get("content", {}).values():
-            parts += _examples(content)
+            parts += [f"<p>{kind(content['schema'])}</p>", *_examples(content)]
+        parts.append(_headers(openapi, response))
     parts.append(f"<h4>Errors</h4><table>{''.join(errors)}</table>" if errors else "")
     return (
         f'<details id="{escape(operation["operationId"])}"><summary><span class="verb">{method.upper()}</span>'
         f'<span class="path">{escape(path)}</span><span class="what">{escape(operation["summary"])}</span></summary>'
         f"{''.join(parts)}</details>"
     )
+
+
+_DURABLE = {
+    "local": "Answered when it is durable in this datacenter, unless <code>Prefer</code> says otherwise.",
+    "remote": "Answered when another datacenter holds it durably, if one is reachable.",
+}
+
+
+def _headers(openapi: Mapping[str, Any], response: Mapping[str, Any]) -> str:
+    rows = []
+    for name, given in response.get("headers", {}).items():
+        one = openapi["components"]["headers"][given["$ref"].rpartition("/")[2]]
+        rows.append(f"<tr><td><code>{escape(name)}</code><td>{prose(one['description'])}")
+    return f"<table>{''.join(rows)}</table>" if rows else ""
 
 
 def _parameters(openapi: Mapping[str, Any], operation: Mapping[str, Any]) -> str:
@@ -80,36 +112,14 @@ def _parameters(openapi: Mapping[str, Any], operation: Mapping[str, Any]) -> str
         values = ", ".join(f"`{value}`" for value in one["schema"].get("enum", ()))
         where = f"{one['in']}{', required' if one['required'] and one['in'] != 'path' else ''}"
         shown = " ".join(part for part in (text, values) if part)
-        rows.append(f"<tr><td><code>{escape(one['name'])}</code><td>{where}<td>{_text(shown)}")
+        rows.append(f"<tr><td><code>{escape(one['name'])}</code><td>{where}<td>{prose(shown)}")
     return f"<h4>Parameters</h4><table>{''.join(rows)}</table>" if rows else ""
-
-
-def _fields(schema: Mapping[str, Any]) -> str:
-    """The members of a body; of each kind, where there are several."""
-    tables = []
-    for one in schema.get("oneOf", [schema]):
-        rows = []
-        for name, member in one["properties"].items():
-            kinds = [str(kind["type"]) for kind in (member, *member.get("anyOf", ())) if "type" in kind]
-            kind = f"`{member['const']}`" if "const" in member else " or ".join(kinds)
-            needed = ", required" if name in one.get("required", ()) else ""
-            text = _text(member.get("description", ""))
-            rows.append(f"<tr><td><code>{escape(name)}</code><td>{_text(kind)}{needed}<td>{text}")
-        tables.append(f"<table>{''.join(rows)}</table>")
-    return "".join(tables)
 
 
 def _examples(content: Mapping[str, Any]) -> list[str]:
     found = [one["value"] for one in content.get("examples", {}).values()]
     found += [content["example"]] if "example" in content else []
     return [f"<pre>{escape(msgspec.json.format(msgspec.json.encode(one), indent=2).decode())}</pre>" for one in found]
-
-
-def _text(text: str, tag: str = "") -> str:
-    """With what stands between backticks as code."""
-    parts = [escape(part) for part in text.split("`")]
-    shown = "".join(f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(parts))
-    return f"<{tag}>{shown}</{tag}>" if tag else shown
 
 
 def others() -> list[Other]:
@@ -140,7 +150,8 @@ def add_routes(app: web.Application, describe: Callable[[], Mapping[str, Any]]) 
         return web.Response(body=encoded()["json"], content_type="application/json")
 
     async def docs(_: web.Request) -> web.Response:
-        return web.Response(body=encoded()["html"], content_type="text/html", charset="utf-8")
+        headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
+        return web.Response(body=encoded()["html"], content_type="text/html", charset="utf-8", headers=headers)
 
     app.router.add_get("/openapi.json", json)
     app.router.add_get("/docs", docs)

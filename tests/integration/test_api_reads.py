@@ -217,6 +217,8 @@ async def test_health_and_metrics_need_no_token(api: ApiDc, ada: User) -> None:
     assert "planb_http_requests_in_flight 0" in text
     async with api.http.get("/docs") as answer:
         assert "/v1/messages/{message}" in await answer.text()
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'sha256-")
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert api.app[PARTS].metrics.in_flight == 0
 
 
