@@ -162,7 +162,8 @@ async def test_effects_that_raise_are_parked_and_said_why() -> None:
         def effects(event: Event) -> Any:
             raise ZeroDivisionError("no effects today")
 
-    story = random_story(305, 100)
+    stories = (random_story(seed, 100) for seed in count(305))
+    story = next(one for one in stories if any(event.action == "user.update" for event in one.events))
     wanted = await outcome(story, Site(), any_order=True)
     site = Site()
     site.actions = {**ACTIONS, "user.update": Broken}
