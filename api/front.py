@@ -8,7 +8,6 @@ what is malformed, unusual, too large or too early is judged in one place only, 
 
 import asyncio
 import contextlib
-import re
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from email.utils import formatdate
@@ -16,11 +15,11 @@ from http import HTTPStatus
 from time import perf_counter
 from typing import Any, Protocol, cast
 
-import msgspec
 from aiohttp import web
 
 from api.door import Door
 from api.guard import Guard
+from api.plain_request import Reader, Request
 from core import limits
 from core.system import Clock
 
@@ -29,7 +28,7 @@ Wire = tuple[bytes, bytes]
 
 
 class Plain(Protocol):
-    """Who answers the plain requests of a path. Headers come by their names in `HEADERS`, answers from `ok`."""
+    """Who answers the plain requests of a path. Headers come by their names in HEADERS, answers from `ok`."""
 
     async def alone(self, headers: Mapping[str, str], body: bytes) -> Wire:
         """One request. Raises as any handler."""
@@ -45,71 +44,7 @@ class Plain(Protocol):
         ...
 
 
-HEADERS = (
-    "Authorization", "Content-Length", "Idempotency-Key", "Prefer", "X-Clock", "X-Cursor",
-    # These change nothing here, `Connection: close` apart.
-    "Accept", "Accept-Encoding", "Accept-Language", "Connection", "Content-Type", "Host", "User-Agent",
-)  # fmt: skip
-"""The headers of a plain request; one with any other is the framework's."""
-
-_NAMES = {name.lower(): name for name in HEADERS}
-_START = re.compile(rb"POST (/[A-Za-z0-9/]+) HTTP/1\.1")
-_LINE = re.compile(rb"([A-Za-z-]+): ([\x20-\x7e]*)")
-_HEAD_BYTES_MAX = 8_190
-KNOWN_LINES_MAX = 8_192
-_KNOWN_LINE_BYTES_MAX = 512
-_LENGTH_DIGITS_MAX = 7
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-
-
-class Request(msgspec.Struct, frozen=True, gc=False):
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
-class Reader:
-    """Reads plain requests. A client says nearly the same with each one, so lines of heads are remembered as read."""
-
-    def __init__(self) -> None:
-        self.known: dict[bytes, tuple[str, str]] = {}
-        """A line -> the header's name in `HEADERS`, and its value."""
-
-    def read(self, data: bytes) -> Request | None:
-        """The one plain request that these bytes are; None for anything else."""
-        end = data.find(b"\r\n\r\n", 0, _HEAD_BYTES_MAX)
-        if end < 0:
-            return None
-        lines = data[:end].split(b"\r\n")
-        start = _START.fullmatch(lines.pop(0))
-        if start is None:
-            return None
-        headers: dict[str, str] = {}
-        for line in lines:
-            found = self.known.get(line) or self._header(line)
-            if found is None or found[0] in headers:
-                return None
-            headers[found[0]] = found[1]
-        if "Host" not in headers:  # the framework refuses it
-            return None
-        length = headers.get("Content-Length", "")
-        if not length.isdigit() or len(length) > _LENGTH_DIGITS_MAX or len(data) != end + 4 + int(length):
-            return None
-        if headers.get("Connection", "keep-alive").lower() != "keep-alive":
-            return None
-        return Request(start[1].decode(), headers, data[end + 4 :])
-
-    def _header(self, line: bytes) -> tuple[str, str] | None:
-        match = _LINE.fullmatch(line)
-        name = _NAMES.get(match[1].decode().lower()) if match else None
-        if match is None or name is None:
-            return None
-        found = name, match[2].decode().strip(" ")
-        if name != "Idempotency-Key" and len(line) <= _KNOWN_LINE_BYTES_MAX:  # a key comes once
-            if len(self.known) >= KNOWN_LINES_MAX:
-                self.known.clear()
-            self.known[line] = found
-        return found
 
 
 def ok(body: bytes, headers: Mapping[str, str]) -> Wire:
@@ -286,16 +221,20 @@ class Front:
     ) -> None:
         """Writes the answers, each to its connection."""
         date, now, took = self._date_now(), asyncio.get_running_loop().time(), perf_counter() - began
+        done = 0
         for connection, answer in zip(connections, answers, strict=True):
-            status = 200
             if isinstance(answer, Exception):
                 problem = self._guard.problem(answer, name)
-                status, answer = problem.status, shown(problem)
-            self._guard.leave_plain(name, status, took)
+                self._guard.leave_plain(name, problem.status, took)
+                answer = shown(problem)
+            else:
+                done += 1
             head, body = answer
             if self.draining:
                 head += b"Connection: close\r\n"
             connection.answer(b"%bDate: %b\r\n\r\n%b" % (head, date, body), now)
+        if done:
+            self._guard.leave_plain(name, 200, took, done)
 
     def hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
         """The connection is the framework's from here on."""

@@ -100,10 +100,10 @@ class Guard:
         """A request that is answered past the framework has come in."""
         self._metrics.in_flight += 1
 
-    def leave_plain(self, name: str, status: int, seconds: float) -> None:
-        """It has its answer."""
-        self._metrics.in_flight -= 1
-        self._metrics.observe(name, status, seconds)
+    def leave_plain(self, name: str, status: int, seconds: float, count: int = 1) -> None:
+        """It has its answer; or `count` of them have the same."""
+        self._metrics.in_flight -= count
+        self._metrics.observe(name, status, seconds, count)
 
     def problem(self, error: Exception, where: str) -> web.Response:
         """The problem document of an error; logs what the client is not told."""

@@ -28,13 +28,14 @@ class Metrics:
         """As `gauge`, with a value for each of the label's values."""
         self._series[name] = (help, label, read)
 
-    def observe(self, route: str, status: int, seconds: float) -> None:
-        """One answered request. `route` is a template ("POST /v1/messages"), never a path with ids."""
-        self._requests[(route, status)] = self._requests.get((route, status), 0) + 1
+    def observe(self, route: str, status: int, seconds: float, count: int = 1) -> None:
+        """One answered request, or `count` that took as long. `route` is a template ("POST /v1/messages"), never a path
+        with ids."""
+        self._requests[(route, status)] = self._requests.get((route, status), 0) + count
         latency = self._latency.get(route)
         if latency is None:
             latency = self._latency[route] = Durations()
-        latency.note(seconds)
+        latency.note(seconds, count)
 
     def stage(self, stage: str, durations: Durations) -> None:
         """How long a step takes that others measure."""

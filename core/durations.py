@@ -17,9 +17,10 @@ class Durations:
         self.seconds = 0.0
         """Of all of them together."""
 
-    def note(self, seconds: float) -> None:
-        self.counts[bisect_left(BOUNDS_S, seconds)] += 1
-        self.seconds += seconds
+    def note(self, seconds: float, count: int = 1) -> None:
+        """`count` took so long each."""
+        self.counts[bisect_left(BOUNDS_S, seconds)] += count
+        self.seconds += seconds * count
 
     def cumulated(self) -> Iterator[tuple[str, int]]:
         """(bound in seconds or "+Inf", how many were at most so long), as Prometheus counts."""

@@ -19,10 +19,11 @@ import zstandard
 from aiohttp.http_parser import HttpRequestParser
 from msgspec.structs import replace
 
-from api import decoding, front
+from api import decoding
 from api.clock_header import ClockHeader
 from api.cursors import Cursors
 from api.internal_auth import InternalAuth, verify_answer
+from api.plain_request import Reader
 from api.queries.dialogs import Dialogs
 from api.replay import _decode as replayed
 from api.signing import Signer
@@ -258,7 +259,9 @@ def _loop() -> asyncio.AbstractEventLoop:
 @target(bytes_max=2_048)
 def plain_request(data: bytes) -> None:
     """A request that is answered past the framework is, to the framework, that one request and no other."""
-    read = front.Reader().read(data)
+    reader = Reader()
+    read = reader.read(data)
+    same(reader.read(data), read)
     if read is None:
         return
     parser = HttpRequestParser(

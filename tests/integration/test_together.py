@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.door import Door
-from api.front import Front, Plain, Request, Wire
+from api.front import Front, Plain, Wire
 from api.intentions import Running
 from api.metrics import Metrics
+from api.plain_request import Request
 from core import limits
 from core.errors import LogUnavailable, OutcomeUnknown, StoreUnavailable
 from core.system import wall_clock_ms
@@ -75,9 +76,12 @@ class World:
     async def tick(self, requests: Sequence[Request], *, alone: bool = False) -> list[Shown]:
         """The answers to what comes in one tick."""
         front, askers = self._fronts[alone], [Asker() for _ in requests]
+        metrics = self.api.parts.metrics
+        counted, _ = metrics.answered()
         for asker, request in zip(askers, requests, strict=True):
             front.ask(asker, request)  # type: ignore[arg-type]
         await front.answered(10)
+        assert (metrics.answered()[0] - counted, metrics.in_flight) == (len(requests), 0)
         return [asker.shown for asker in askers]
 
     def request(self, sender: str = "Uada", to: str = "Ugrace", text: str = "Hello", **headers: str) -> Request:

@@ -9,7 +9,7 @@ from aiohttp.http_parser import HttpRequestParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from api import front
+from api import plain_request
 
 BODY = b'{"to":"Ugrace","text":"Hello"}'
 
@@ -19,13 +19,13 @@ def request(*headers: bytes, body: bytes = BODY, first: bytes = b"POST /v1/messa
     return b"\r\n".join((*lines, b"Content-Length: %d" % len(body), b"", body))
 
 
-EXPERIENCED = front.Reader()
+EXPERIENCED = plain_request.Reader()
 """Remembers lines of all requests of these tests."""
 
 
 async def check_alike(data: bytes) -> None:
     """What `read` takes is one request for aiohttp too, with the same parts. What was read before changes nothing."""
-    found = front.Reader().read(data)
+    found = plain_request.Reader().read(data)
     assert EXPERIENCED.read(data) == found
     if found is None:
         return
@@ -51,7 +51,7 @@ _NASTY = (
     b"chunked", b"?x=1", b"#", b"%2e", b"//", b"HTTP/1.0", b"\r\n\r\n", b"Transfer-Encoding: chunked\r\n",
     b"Content-Length: 0\r\n", b"Content-Length: 5\r\n", b"Connection: close\r\n", b"Expect: 100-continue\r\n",
     b"Upgrade: websocket\r\n", b"Connection: upgrade\r\n", b"Content-Encoding: gzip\r\n", b"dc: fra\r\n",
-    b"Host: other\r\n", b"Prefer: durability=remote\r\n",
+    b"Host: other\r\n", b"Prefer: durability=remote\r\n", b"Idempotency-Key: k2\r\n", b"\r\nIdempotency-Key: ",
 )  # fmt: skip
 
 
@@ -80,12 +80,15 @@ def test_whatever_the_front_takes_the_framework_reads_the_same(data: bytes) -> N
         request(b"Connection: keep-alive", b"Accept-Encoding: gzip, deflate"),
         request(b"Connection: Keep-Alive", b"Prefer:   durability=remote  "),
         request(b"X-Cursor: "),
+        request(b"Idempotency-Key: "),
+        request(b"Idempotency-Key:   k1  "),
+        request(b"idempotency-KEY: k1"),
         request(body=b""),
         request(body='{"text":"é"}'.encode()),
     ],
 )
 async def test_a_plain_request_is_taken(data: bytes) -> None:
-    assert front.Reader().read(data) is not None
+    assert plain_request.Reader().read(data) is not None
     await check_alike(data)
 
 
@@ -108,6 +111,14 @@ async def test_a_plain_request_is_taken(data: bytes) -> None:
         PLAIN.replace(b"Bearer", b"Bearer\t"),
         PLAIN.replace(b"Bearer", b"Bearer\xc3\xa9"),
         request(b"Content-Length: 30"),
+        request(b"Idempotency-Key: k1", b"Idempotency-Key: k2"),
+        request(b"idempotency-key: k1", b"Idempotency-Key: k2"),
+        request(b"Idempotency-Key: k1", b"idempotency-key: k2"),
+        request(b"Idempotency-Key: k1", b"Host: other"),
+        request(b"Idempotency-Key: k\t1"),
+        request(b"Idempotency-Key: k\x7f1"),
+        request(b"Idempotency-Key: k\xc3\xa9"),
+        request(b"Idempotency-Key: k\n1"),
         request(b"Transfer-Encoding: chunked"),
         request(b"Connection: close"),
         request(b"Connection: upgrade"),
@@ -124,15 +135,34 @@ async def test_a_plain_request_is_taken(data: bytes) -> None:
     ],
 )
 def test_everything_else_is_left_to_the_framework(data: bytes) -> None:
-    assert front.Reader().read(data) is None
+    assert plain_request.Reader().read(data) is None
 
 
-def test_few_lines_are_remembered_no_long_ones_and_no_keys() -> None:
-    reader = front.Reader()
-    for number in range(front.KNOWN_LINES_MAX + 10):
+def test_little_is_remembered_nothing_long_and_no_keys() -> None:
+    reader = plain_request.Reader()
+
+    def remembered() -> tuple[int, int]:
+        return len(reader.known), len(reader.begun)
+
+    for number in range(plain_request.KNOWN_MAX + 10):
         assert reader.read(request(b"User-Agent: %d" % number, b"Idempotency-Key: k%d" % number)) is not None
-        assert len(reader.known) <= front.KNOWN_LINES_MAX
-    lines = len(reader.known)
-    assert reader.read(request(b"Idempotency-Key: another")) is not None
-    assert reader.read(request(b"User-Agent: " + b"x" * 600)) is not None
-    assert len(reader.known) == lines
+        assert max(remembered()) <= plain_request.KNOWN_MAX
+    before = remembered()
+    assert reader.read(request(b"User-Agent: 0", b"idempotency-key: another", b"X-Clock: ")) is not None
+    assert remembered() == (before[0] + 2, before[1]), "the lines, and not the key"
+    assert reader.read(request(b"User-Agent: 1", b"Idempotency-Key: another")) is not None
+    assert remembered() == (before[0] + 3, before[1] + 1), "what stands before the key, and nothing of it"
+    assert reader.read(request(b"User-Agent: " + b"x" * 1100, b"Idempotency-Key: another")) is not None
+    assert remembered() == (before[0] + 3, before[1] + 1)
+    assert not any(b"another" in text for text in (*reader.known, *reader.begun))
+
+
+def test_what_was_remembered_is_not_changed_by_what_follows_it() -> None:
+    reader = plain_request.Reader()
+    for key in (b"k1", b"k2"):
+        found = reader.read(request(b"Idempotency-Key: " + key, b"X-Clock: " + key))
+        assert found is not None
+        assert found.headers["Idempotency-Key"] == found.headers["X-Clock"] == key.decode()
+    without = reader.read(request(b"Idempotency-Key: k3"))
+    assert without is not None
+    assert "X-Clock" not in without.headers

@@ -219,7 +219,11 @@ def test_metrics_count_into_cumulative_buckets() -> None:
     for seconds in (0.0005, 0.001, 0.003, 7.0):
         metrics.observe("GET /v1/me", 200, seconds)
     metrics.observe("GET /v1/me", 401, 0.001)
+    metrics.observe("POST /v1/messages", 200, 0.5, 3)
     text = metrics.text()
+    assert 'planb_http_requests_total{route="POST /v1/messages",status="200"} 3' in text
+    assert 'planb_http_request_seconds_count{route="POST /v1/messages"} 3' in text
+    assert 'planb_http_request_seconds_sum{route="POST /v1/messages"} 1.500000' in text
     assert 'planb_http_requests_total{route="GET /v1/me",status="200"} 4' in text
     assert 'planb_http_request_seconds_bucket{route="GET /v1/me",le="0.001"} 3' in text
     assert 'planb_http_request_seconds_bucket{route="GET /v1/me",le="0.005"} 4' in text
