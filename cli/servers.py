@@ -143,6 +143,8 @@ def valkey(name: str, port: int, folder: Path, output: Path, *, synced: bool) ->
         "daemonize": "no",
         # Appending to a list moves its last node, and C's allocator moves 8 KB, the default, dearly.
         "list-max-listpack-size": "16",
+        # A histogram of each command, those that functions call among them; nobody reads it.
+        "latency-tracking": "no",
     }
     command = [str(get_binary_path())]
     for option, value in options.items():
