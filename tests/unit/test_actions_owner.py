@@ -4,7 +4,7 @@ import pytest
 
 from core.errors import Conflict, Forbidden, Gone, NotFound
 from core.ownership import owner_of
-from stores.adapters.conflicts import losers
+from core.rivalry import losers
 from tests.support.mesh import ACTIONS
 from tests.support.rules import A, B, C, D, World
 from tests.support.view import members_of
