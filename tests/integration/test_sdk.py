@@ -659,6 +659,26 @@ async def test_of_one_frame_only_what_was_taken_counts_as_had_when_it_is_saved(f
         await until(lambda: texts(got)[-2:] == ["b", "c"])
 
 
+@pytest.mark.parametrize("fetched", [False, True])
+async def test_what_was_taken_of_a_frame_or_a_page_when_it_was_saved_does_not_come_again(
+    fra: FakeRegion, ada: Client, fetched: bool
+) -> None:
+    await ada.begin()
+    for text in "abcde":
+        fra.happen(text=text)
+    fra.epoch += fetched
+    async with contextlib.aclosing(ada.updates()) as updates:
+        saved = []
+        for text in "abcde":
+            assert (message := (await anext(updates)).message) is not None and message.text == text
+            saved.append(ada.saved())
+    fra.happen(text="end")
+    for taken, one in enumerate(saved, 1):
+        async with client(fra, saved=one) as again, followed(again) as got:
+            await until(lambda got=got: texts(got)[-1:] == ["end"])
+            assert texts(got) == [*"abcde"[taken:], "end"]
+
+
 async def test_what_was_saved_for_another_user_or_version_is_refused(fra: FakeRegion, ada: Client) -> None:
     saved = ada.saved()
     for wrong in (saved | {"version": 99}, saved | {"user": "Ubob"}, {}):

@@ -58,6 +58,9 @@ class Follower:
         """The position has moved beyond the cursor by what came over the stream."""
         self._since = 0
         """Updates that came over the stream since the cursor was taken."""
+        self._came = 0
+        """Updates that came at all."""
+        self._came_at_cursor = 0
         self.following = False
         self.wanted = False
         """The application wants every update from its first cursor on."""
@@ -68,6 +71,8 @@ class Follower:
         self._holes: dict[str | None, int] = {}
         self._taken: Json = {}
         """As `saved` tells it, when every update had been taken."""
+        self._taken_from = 0
+        """How many had come when its cursor was taken: those since then may come again, and are to be known."""
         transport.on_switch.append(self._switched)
 
     # -- where we stand
@@ -101,13 +106,13 @@ class Follower:
         if not self._pending:
             self._mark()
         waiting = {about({"type": one.type, "event": one.event, **one.body}) for one in self._pending}
-        return self._taken | {"doubles": self._doubles.saved(self._since, waiting)}
+        return self._taken | {"doubles": self._doubles.saved(self._came - self._taken_from, waiting)}
 
     def restore(self, saved: Json) -> None:
         self.cursor, self._ahead, self.wanted = saved["cursor"], saved["ahead"], saved["wanted"]
         self.position = Position.of(saved["position"]) if saved["position"] is not None else None
         self._doubles.restore(saved["doubles"])
-        self._since = len(saved["doubles"]["events"])
+        self._since = self._came = len(saved["doubles"]["events"])
 
     def _mark(self) -> None:
         self._taken = {
@@ -116,13 +121,14 @@ class Follower:
             "ahead": self._ahead,
             "wanted": self.wanted,
         }
+        self._taken_from = self._came_at_cursor
 
     def _take(self, answer: Answer) -> None:
         """The new cursor, whole: merging two cursors element by element would miss."""
         before, body = self.position, answer.body
         self.cursor, self.position, self._ahead = body["cursor"], Position.of(body["position"]), False
         self._region, self._drained = answer.region, not body.get("more")
-        self._since = 0
+        self._since, self._came_at_cursor = 0, self._came
         if before is not None and before.life != self.position.life:
             self._on_new_life()
 
@@ -182,6 +188,7 @@ class Follower:
                 self._state.fold(item["update"])  # doubles too: they may show what a slower region showed older
         places = {id(item["update"]): item for item in items}
         fresh = self._doubles.fresh([item["update"] for item in items])
+        self._came += len(items)
         self._stats.doubled += len(items) - len(fresh)
         self._stats.received += len(fresh)
         for update, first in fresh:
