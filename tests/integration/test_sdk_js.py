@@ -251,6 +251,7 @@ async def test_updates_come_over_the_stream_and_holes_are_fetched(fra: FakeRegio
     await until(lambda: ada.texts() == ["a", "lost on the way", "c"])
     stats = await ada.get("stats")
     assert (stats["holes"], stats["missed"], stats["fetches"]) == (1, 0, 1)
+    assert stats["fetched"] == 2, "and not again what the stream had brought"
 
 
 async def test_a_poke_or_a_heartbeat_ahead_is_fetched(fra: FakeRegion, ada: NodeClient) -> None:
@@ -354,7 +355,8 @@ async def test_a_slow_reader_gives_the_stream_up_and_misses_nothing(node: Driver
     assert (await ada.get("stats"))["reconnects"] > 0 and await ada.get("region") == fra.url
 
 
-async def test_a_closed_client_ends_its_updates_and_its_calls(fra: FakeRegion, ada: NodeClient) -> None:
+async def test_a_closed_client_ends_its_updates_and_its_calls(node: Driver, fra: FakeRegion) -> None:
+    ada = await client(node, fra, options=OPTIONS | {"requestTimeoutMs": 30_000})
     await followed(ada, fra)
     fra.faults.append(Fault("late", "/v1/dialogs", seconds=3))
     asked = asyncio.create_task(ada.every("dialogs"))
