@@ -93,7 +93,7 @@ def _links(status: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} was not reached yet{': ' if peer['error'] else ''}{peer['error']}"
             continue
         for_s = (status["now_ms"] - peer["since_ms"]) / 1000 if peer["since_ms"] else 0
-        since = f" for {for_s:,.0f} s" if for_s else ""
+        since = f" for {for_s:,.0f} s" if for_s > 0 else ""  # a clock may have been set back
         reason = peer["error"] or peer["last_error"]
         is_so = "has failed" if peer["link"] == "failed" else f"is {peer['link']}"
         yield f"link to {name} {is_so}{since}{': ' if reason else ''}{reason}"

@@ -78,7 +78,7 @@ def _status(answer: Answer) -> list[str]:
     head = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}" if problems else "all is well"
     lags, now_ms = answer["lag_ms"], answer["now_ms"]
     peers = [
-        (name, peer["link"], f"{(now_ms - peer['since_ms']) / 1000:,.0f} s" if peer["since_ms"] else "",
+        (name, peer["link"], f"{(now_ms - peer['since_ms']) / 1000:,.0f} s" if 0 < peer["since_ms"] <= now_ms else "",
          lags.get(name, {}).get("p50_ms", ""), lags.get(name, {}).get("p99_ms", ""))
         for name, peer in answer["peers"].items()
     ]  # fmt: skip

@@ -183,6 +183,13 @@ def test_each_trouble_is_a_sentence(change: dict[str, Any], words: str) -> None:
     assert words in found
 
 
+def test_a_clock_that_was_set_back_makes_no_time_negative() -> None:
+    later = STATUS["peers"]["nrt"] | {"since_ms": NOW_MS + 3_600_000}
+    back = STATUS | {"parked": 0, "peers": {"nrt": later}}
+    assert problems(back, "fra.toml") == ["link to nrt has failed: no route"]
+    assert not any("-3,6" in line for line in shown("status", {"problems": [], **back}))
+
+
 def test_verify_says_who_is_alone() -> None:
     same = {"ok": True, "digests": {"fra": "ab" * 16, "iad": "ab" * 16}, "digests_equal": True}
     assert shown("verify", same) == ["equal: fra, iad are in the same state (digest abababababababab)"]
