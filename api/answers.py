@@ -200,6 +200,11 @@ class Members(Answer):
 # -- messages and dialogs
 
 
+class Forwarded(Answer):
+    sender: Annotated[UserId, Field(alias="from", description="Who wrote it first")]
+    message: AnyMessageId
+
+
 class Message(Answer):
     id: AnyMessageId
     conversation: ConversationId
@@ -215,6 +220,7 @@ class Message(Answer):
     reply_to: AnyMessageId | None
     system: bool
     copies: Annotated[list[AnyMessageId], Field(description="Its further ids, if a retry elsewhere made any")] = []
+    forwarded: Annotated[Forwarded | None, Field(description="What it repeats, if it does")] = None
     mentions: Annotated[list[str], Field(description='Whom it names: users, or "all"')] = []
     thread: Annotated[
         AnyMessageId | None, Field(description="Of a reply: the first message of the thread that it is in")

@@ -230,8 +230,9 @@ class View(Protocol):
         """The two users of a direct conversation (low, high)."""
         ...
 
-    async def message(self, message: int) -> Message | None:
-        """The fold of the message that has this id (canonical or alias)."""
+    async def message(self, message: int, known: Mapping[int, int] | None = None) -> Message | None:
+        """The fold of the message that has this id (canonical or alias); with `known` (lane -> id) without edits and
+        reactions beyond known[their lane]."""
         ...
 
     async def parking(self, lane: int, seq: int) -> Parking:

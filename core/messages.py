@@ -54,6 +54,8 @@ class Message(NamedTuple):
     """The first message of the thread that it replies in, by the id that its origin knew; 0: none."""
     thread_class: int = 0
     """That one's class, which all datacenters know it by."""
+    forwarded: tuple[str, int] | None = None
+    """Of a message that repeats another one: that one's sender and id."""
     mentions: tuple[str, ...] = ()
     """Users, or "all"; as they were sent."""
     content: dict[str, Any] | None = None
@@ -61,10 +63,13 @@ class Message(NamedTuple):
 
     def shown(self) -> dict[str, Any]:
         """The JSON form in histories and updates; ids are strings of digits. `copies`, `content`,
-        `thread` and `mentions` only where there are any."""
+        `thread`, `mentions` and `forwarded` only where there are any."""
         more: dict[str, Any] = {"copies": [str(id) for id in self.ids[1:]]} if len(self.ids) > 1 else {}
         if self.content:
             more["content"] = self.content
+        if self.forwarded:
+            sender, message = self.forwarded
+            more["forwarded"] = {"from": sender, "message": str(message)}
         if self.mentions:
             more["mentions"] = list(self.mentions)
         if self.thread:
@@ -118,6 +123,7 @@ def fold(rows: Iterable[Row]) -> Message | None:
         if on:
             reactions.setdefault(emoji, []).append(user)
     body = first.body
+    forwarded = body.get("forwarded")
     shown = edit.body if edit else body
     return Message(
         id=first.event,
@@ -137,6 +143,7 @@ def fold(rows: Iterable[Row]) -> Message | None:
         reacted=Counter(reacted.values()) if reacted else {},
         thread=int(body.get("thread", 0)),
         thread_class=int(body.get("thread_class", 0)),
+        forwarded=(forwarded["from"], int(forwarded["message"])) if forwarded else None,
         mentions=tuple(body.get("mentions", ())),
         content=None if recalled else shown.get("content"),
     )

@@ -118,6 +118,8 @@ def just_sent(entry: Entry, send: Row) -> dict[str, Any]:
     }
     if "content" in body:
         message["content"] = body["content"]
+    if "forwarded" in body:
+        message["forwarded"] = body["forwarded"]
     if "mentions" in body:
         message["mentions"] = body["mentions"]
     if "thread" in body:

@@ -136,8 +136,10 @@ class StoreView(OwnView):
             dcs=self.dcs,
         )
 
-    async def message(self, message: int) -> Message | None:
-        return (await self.messages([message])).get(message)
+    async def message(self, message: int, known: Mapping[int, int] | None = None) -> Message | None:
+        """See core.action.View."""
+        found = folded(await self._messages.rows_of([message], known))
+        return next((one for one in found if message in one.ids), None)
 
     async def event(self, id: int) -> Event | None:
         """See core.action.View."""

@@ -83,7 +83,8 @@ class Send(action.Action):
         "it. Another request under the key is another message. A reply is in the thread of what it replies to, under "
         "its class (insert), so its copies are one reply, and how many there are is counted from the rows. Whom it "
         "names has a row for it (insert): his unread mentions are those beyond his marks, each once, never a counter. "
-        "With `draft` it clears the sender's draft up to that revision (max)."
+        "What it forwards is copied at its origin, as its sender may read it there. With `draft` it clears the "
+        "sender's draft up to that revision (max)."
     )
     route = Route("POST", "/v1/messages")
     example = {"to": "Ugrace", "text": "Hello"}
@@ -96,6 +97,8 @@ class Send(action.Action):
         """Only a message with content may be without."""
         content: Content | None = None
         reply_to: MessageId | None = None
+        forward_of: MessageId | None = None
+        """The message that it repeats, in place of text and content."""
         mentions: Mentions = Field(default_factory=list)  # a default that is a list is deep-copied, 1.2 µs
         draft: Revision | None = None
         """The draft that it is sent from."""
@@ -107,6 +110,9 @@ class Send(action.Action):
         text: str
         reply_to: int = 0
         knew: dict[int, int] = {}
+        forwarded_from: str = ""
+        """Who sent what it repeats, and that one's id."""
+        forwarded_id: int = 0
         mentions: tuple[str, ...] = ()
         thread: int = 0
         """Of a reply the first message of its thread, and that one's class."""
@@ -119,6 +125,12 @@ class Send(action.Action):
     @staticmethod
     async def resolve(request: "Send.Request", origin: Origin) -> "Send.Args":
         conversation, reach = await _destination(origin, request.to)
+        text, source = request.text, None
+        if request.forward_of is None:
+            content = _content(text, request.content)
+        else:
+            source = await _source(request, origin)
+            text, content = source.text or "", source.content or {}
         reply_to = thread = thread_class = 0
         if request.reply_to is not None:
             replied = await readable(origin.view, origin.actor, int(request.reply_to), conversation)
@@ -130,13 +142,14 @@ class Send(action.Action):
         return Send.Args(
             conversation=conversation,
             to=reach.to,
-            text=request.text,
+            text=text,
             reply_to=reply_to,
             knew=reach.knew,
             mentions=await _mentions(origin, conversation, reach, request.mentions) if request.mentions else (),
             thread=thread,
             thread_class=thread_class,
-            content=_content(request.text, request.content),
+            content=content,
+            **_origin_of(source),
             draft=0 if request.draft is None else _draft(request.draft, origin),
         )
 
@@ -150,6 +163,8 @@ class Send(action.Action):
             body["to"] = list(args.to)
         if args.reply_to:
             body["reply_to"] = str(args.reply_to)
+        if args.forwarded_from:
+            body["forwarded"] = {"from": args.forwarded_from, "message": str(args.forwarded_id)}
         if args.mentions:
             body["mentions"] = list(args.mentions)
         if args.thread:
@@ -212,6 +227,32 @@ async def _mentions(origin: Origin, conversation: str, reach: Reach, wanted: Seq
         elif user not in reach.to:
             raise NotFound(f"{user} is not in {conversation}")
     return tuple(sorted(set(wanted) - {origin.actor}))
+
+
+async def _source(request: Send.Request, origin: Origin) -> Message:
+    """The message that is repeated, as the caller may read it: who left a chat sees no later edit of it."""
+    if request.text or request.content is not None:
+        problem = {"field": "forward_of", "problem": "stands in place of text and content"}
+        raise Invalid("forward_of stands in place of text and content", errors=[problem])
+    assert request.forward_of is not None
+    view, actor = origin.view, origin.actor
+    source = await readable(view, actor, int(request.forward_of))
+    if kind_of(source.conversation) != "direct":
+        membership = await view.membership(source.conversation, actor)
+        if membership.former:
+            source = await view.message(source.id, membership.seen) or source
+    if source.recalled:
+        raise Gone("the message was recalled")
+    return source
+
+
+def _origin_of(source: Message | None) -> dict[str, Any]:
+    """Where a repeated message comes from: what was forwarded before keeps its first sender. Not from which chat: to
+    know a chat is enough to join it."""
+    if source is None:
+        return {}
+    sender, message = source.forwarded or (source.sender, source.id)
+    return {"forwarded_from": sender, "forwarded_id": message}
 
 
 def _content(text: str, content: Content | None) -> dict[str, Any]:
@@ -285,6 +326,8 @@ class Edit(AboutMessage):
         message = await readable(origin.view, origin.actor, int(request.message))
         if message.sender != origin.actor:
             raise Forbidden("only its sender may edit a message")
+        if message.forwarded:
+            raise Forbidden("these are the words of another: forwarded messages are not edited")
         if message.recalled:
             raise Gone("the message was recalled")
         if message.edits >= limits.MESSAGE_EDITS_MAX:

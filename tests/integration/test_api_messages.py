@@ -260,3 +260,31 @@ async def test_other_mentions_are_refused(ada: User) -> None:
     ):
         reply = await ada.call("POST", "/v1/messages", {"to": "Ugrace", "text": "x", "mentions": names})
         assert (reply.status, reply.fields) == (status, field), names
+
+
+# -- forwarding
+
+
+async def test_a_forward_shows_whose_words_they_are(api: ApiDc, ada: User, grace: User) -> None:
+    chat = (await ada.ok("POST", "/v1/chats", {"kind": "group", "title": "g", "users": ["Ugrace"]}))["chat"]
+    said = (await ada.ok("POST", "/v1/messages", {"to": chat, "text": "one", "content": PLACE}))["id"]
+    linus = api.user("Ulinus")
+    cursor = await start(linus)
+    await ada.ok("DELETE", f"/v1/chats/{chat}/members/Ugrace")
+    await ada.ok("PATCH", f"/v1/messages/{said}", {"text": "two"})
+    copy = (await grace.ok("POST", "/v1/messages", {"to": "Ulinus", "forward_of": said}))["id"]
+    (told,), _ = await linus.updates(cursor)
+    (kept,) = (await linus.ok("GET", "/v1/dialogs/Ugrace/messages"))["messages"]
+    for shown in (told["update"]["message"], kept):
+        assert (shown["id"], shown["from"], shown["text"], shown["content"]) == (copy, "Ugrace", "one", PLACE)
+        assert shown["forwarded"] == {"from": "Uada", "message": said}
+    assert chat not in str(kept)
+    assert (await linus.call("POST", "/v1/messages", {"to": "Uada", "forward_of": said})).status == 404
+    reply = await grace.call("POST", "/v1/messages", {"to": "Ulinus", "forward_of": said, "text": "x"})
+    assert (reply.status, reply.fields) == (400, ["forward_of"])
+    assert (await grace.call("PATCH", f"/v1/messages/{copy}", {"text": "x"})).status == 403
+    await ada.ok("DELETE", f"/v1/messages/{said}?for=all")
+    assert (await grace.call("POST", "/v1/messages", {"to": "Ulinus", "forward_of": said})).code == "gone"
+    batch = [{"to": "Ulinus", "forward_of": copy}, {"to": "Ulinus", "forward_of": said}]
+    results = (await grace.ok("POST", "/v1/messages/batch", {"messages": batch}))["results"]
+    assert [one.get("problem", {}).get("code") for one in results] == [None, "gone"]

@@ -274,6 +274,7 @@ async def test_other_peoples_things_are_as_if_they_were_not_there(api: ApiDc, ad
             ("PUT", f"/v1/dialogs/{conversation}/draft", {"text": "mine"}),
             ("DELETE", f"/v1/dialogs/{conversation}/draft", None),
             ("POST", "/v1/messages", {"to": "Ugrace", "text": "x", "reply_to": message}),
+            ("POST", "/v1/messages", {"to": "Ugrace", "forward_of": message}),
         ):
             reply = await ada.call(method, path, body)
             assert (reply.status, reply.code) == (404, "not_found"), (method, path, reply)

@@ -130,6 +130,7 @@ async def test_a_datacenter_that_begins_anew_on_empty_disks_does_not_repeat_an_e
         {"key": ""},
         {"content": {"n": 1}},
         {"thread": "7", "mentions": ["Ub"]},
+        {"forwarded": {"from": "Ub", "message": "7"}},
     ],
 )
 def test_a_message_just_sent_is_announced_as_its_fold_shows_it(more):

@@ -138,9 +138,11 @@ class History:
                 drafts = self.mesh.dcs[step.dc].state.rows("drafts", {"user": who})
                 draft = {"draft": str(drafts[0]["draft_at"])} if drafts and step.what % 3 == 1 else {}
                 said = {"text": named} if step.what % 3 else {"content": _poll(step.what)}
+                if messages and step.what % 7 == 6:
+                    said = {"forward_of": message}
                 said |= {"mentions": [(whom, "all")[step.lane]]} if step.whom % 2 else {}
                 # Another request is another intention.
-                key = f"m{step.what} {said.get('mentions')}" + (f" {message}" if reply else "")
+                key = f"m{step.what} {said.get('mentions')}" + (f" {message}" if reply or messages else "")
                 self._write(step, "message.send", who, {"to": peer, **said, **reply, **draft}, key)
             case 22:
                 said = {"text": named} if step.what % 3 else {"content": _poll(step.lane)}

@@ -17,6 +17,7 @@ from core.ownership import owner_of
 from core.rivalry import Write
 from core.tables import canonical
 from stores import registers
+from stores.adapters.message_rows import shown
 
 
 class StateView:
@@ -130,8 +131,8 @@ class StateView:
             if (effect.table, list(effect.key)) == (table, list(key)) and column in effect.columns
         ]
 
-    async def message(self, message: int) -> Message | None:
-        return message_of(self.state.message_rows(), message)
+    async def message(self, message: int, known: Mapping[int, int] | None = None) -> Message | None:
+        return message_of(shown(self.state.message_rows(), known), message)
 
     async def seen(self, user: str, conversation: str, message: int, position: Position) -> dict[int, int]:
         owner, pts = user, position.pts

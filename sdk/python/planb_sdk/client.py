@@ -212,6 +212,11 @@ class Client(Account):
         body = {"to": to} | _given(text=text or None, content=content, mentions=named, reply_to=reply_to, draft=draft)
         return await self._write("POST", "/v1/messages", body, key=key, durability=durability)
 
+    async def forward(self, message: str, to: str, *, key: str = "", durability: str = "") -> Receipt:
+        """Repeats a message that I may read, with its first sender's name."""
+        body = {"to": to, "forward_of": message}
+        return await self._write("POST", "/v1/messages", body, key=key, durability=durability)
+
     async def send_many(self, drafts: Iterable[Draft]) -> list[Receipt | ApiError]:
         """Many messages in few requests, in order; each has its own outcome."""
         writes = []

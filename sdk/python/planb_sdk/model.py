@@ -60,6 +60,8 @@ class Message:
     """Of a reply: the first message of the thread that it is in."""
     mentions: tuple[str, ...] = ()
     """Whom it names: users, or "all"."""
+    forwarded: Json | None = None
+    """What it repeats: {"from": user, "message": id}; None: nothing."""
 
     @classmethod
     def of(cls, body: Json) -> "Message":
@@ -78,6 +80,7 @@ class Message:
             body.get("content"),
             body.get("thread"),
             tuple(body.get("mentions", ())),
+            body.get("forwarded"),
         )
 
 
