@@ -76,7 +76,7 @@ def create_sys_app(deps: SysDeps) -> web.Application:
     for method, path, handler in _Routes(deps).table():
         most = _BODY_BYTES_MAX.get(path, limits.REQUEST_BYTES_MAX)
         app.router.add_route(method, path, guard.bounded(f"{method} {path}", doorkeeper.proven(handler, most), most))
-    _replication_gauges(deps.metrics, deps.replicator)
+    _replication_gauges(deps.metrics, deps.replicator, deps.now_ms)
     _clock_gauges(deps.metrics, deps.replicator, deps.applier)
 
     async def shutdown(_: web.Application) -> None:
@@ -280,7 +280,7 @@ class _Routes:
         return json_response({"epoch": await self._deps.applier.rebuild_hot(epoch)})
 
 
-def _replication_gauges(metrics: Metrics, replicator: Replicator) -> None:
+def _replication_gauges(metrics: Metrics, replicator: Replicator, now_ms: Clock) -> None:
     """The replicator's figures among the metrics of this process."""
     gauge = metrics.gauge
     gauge("planb_replay_behind_records", "Durable here, not applied yet.", _sum(replicator.replayer.behind))
@@ -291,7 +291,7 @@ def _replication_gauges(metrics: Metrics, replicator: Replicator) -> None:
     metrics.series("planb_records_came", "Of them, by their way here.", "way", lambda: replicator.intake.came)
     gauge("planb_records_served", "Records given to peers.", lambda: replicator.pulls.served)
     gauge("planb_links_failed", "Peers that can't be pulled from.", lambda: _failed(replicator))
-    gauge("planb_lag_p99_ms", "Worst p99 of replication lag.", lambda: _worst_lag(replicator))
+    gauge("planb_lag_p99_ms", "Worst p99 of lag; 0 if nothing came lately.", lambda: _worst_lag(replicator, now_ms()))
 
 
 def _clock_gauges(metrics: Metrics, replicator: Replicator, applier: Applier) -> None:
@@ -317,5 +317,5 @@ def _failed(replicator: Replicator) -> int:
     return sum(peer.link == "failed" for peer in replicator.board.peers.values())
 
 
-def _worst_lag(replicator: Replicator) -> int:
-    return max((lag.p99_ms for lag in replicator.lag.summary().values()), default=0)
+def _worst_lag(replicator: Replicator, now_ms: int) -> int:
+    return max((lag.p99_ms for lag in replicator.lag.summary(now_ms).values()), default=0)

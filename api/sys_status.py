@@ -58,11 +58,12 @@ class Status:
         replicator, progress, lanes = self._replicator, self._progress, self._replicator.names.lanes
         applied = {lane: mark.seq for lane, mark in progress.applied.items()}
         durable = replicator.durable()
+        now_ms = self._now_ms()
         return {
             "dc": self._dc,
             "incarnation": self._incarnation,
             "epoch": self._epoch(),
-            "now_ms": self._now_ms(),
+            "now_ms": now_ms,
             "lanes": sorted(map(replicator.names.lane, replicator.live())),
             "written": sorted(map(replicator.names.lane, filter(self._figures.written, replicator.live()))),
             "durable": lanes(durable),
@@ -72,7 +73,7 @@ class Status:
             "log": {"first": lanes(self._figures.log_first())},
             "coordination": self._figures.coordination(),
             "clock": self._figures.clock(),
-            "lag_ms": {dc: lag._asdict() for dc, lag in sorted(replicator.lag.summary().items())},
+            "lag_ms": {dc: lag._asdict() for dc, lag in sorted(replicator.lag.summary(now_ms).items())},
             "peers": self._peers(),
             "parked": sum(map(len, progress.parked.values())),
             "replication": self._replication(),

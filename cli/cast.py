@@ -195,6 +195,18 @@ class Cast:
             self._clients[nick].switch(self._places[region].url)
         await self.delivered()
 
+    def strays(self, region: str) -> list[str]:
+        """Whose home this is and whose client went elsewhere by itself."""
+        url = self._places[region].url
+        return [nick for nick, client in self._clients.items() if self.region(nick) == region and client.region != url]
+
+    def call_home(self, region: str) -> list[str]:
+        """These strays go back; what they wrote elsewhere and is not here is sent again by their clients."""
+        strays = self.strays(region)
+        for nick in strays:
+            self._clients[nick].switch(self._places[region].url)
+        return strays
+
     async def set_password(self, nick: str, password: str) -> None:
         """With it this user can log in by himself."""
         async with self.sys(self.region(nick)) as sys:

@@ -66,7 +66,7 @@ class Live:
             self._screen.hint(hints.short(os.getpid(), self._names))
             await control.start()
             async with asyncio.TaskGroup() as group:
-                for work in (self._talk(), self._revive(), self._snap(), self._draw()):
+                for work in (self._talk(), self._revive(), self._come_home(), self._snap(), self._draw()):
                     group.create_task(work)
         finally:
             loop.remove_signal_handler(signal.SIGWINCH)
@@ -142,8 +142,8 @@ class Live:
             "serving",
             events=sum(digest["applied"].values()),
             behind=sum(status["replication"]["behind"].values()),
-            lag_p50_ms=max((lag["p50_ms"] for lag in lags), default=0),
-            lag_p99_ms=max((lag["p99_ms"] for lag in lags), default=0),
+            lag_p50_ms=max((lag["p50_ms"] for lag in lags), default=None),
+            lag_p99_ms=max((lag["p99_ms"] for lag in lags), default=None),
             digest=digest["digest"]["total"],
             lane=", ".join(status["lanes"]),
         )
@@ -179,6 +179,34 @@ class Live:
                 for note in await site.revive():
                     self._note(note)
             await asyncio.sleep(REVIVE_S)  # a period, not a condition
+
+    async def _come_home(self) -> None:
+        """Who went elsewhere while his datacenter was down goes back when that has what the others have."""
+        while True:
+            for name in self._names:
+                if self._cast.strays(name) and await self._caught_up(name):
+                    count = len(self._cast.call_home(name))
+                    self._note(f"{count} {'person' if count == 1 else 'people'} of {name} went home")
+            await asyncio.sleep(REVIVE_S)  # a period, not a condition
+
+    async def _caught_up(self, name: str) -> bool:
+        """Has it applied all that the others had applied a moment ago? No, if one of the others does not tell."""
+        elsewhere = [site for site in self._planet.sites.values() if site.name != name and site.process.running]
+        if name in self._rebuilding or not self._planet.site(name).process.running:
+            return False
+        try:
+            known = [await self._applied(site.name) for site in elsewhere]
+            await asyncio.sleep(REVIVE_S)  # a moment, as promised
+            here = await self._applied(name)
+        except PlanBError:
+            return False
+        return all(here.get(lane, 0) >= seq for applied in known for lane, seq in applied.items())
+
+    async def _applied(self, name: str) -> dict[str, int]:
+        """Lane -> how far."""
+        async with self._cast.sys(name) as sys_client:
+            applied: dict[str, int] = (await sys_client.call("GET", "/sys/v1/status"))["applied"]
+        return applied
 
     async def _snap(self) -> None:
         while True:

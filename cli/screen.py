@@ -33,8 +33,9 @@ class DcLine:
     """"serving", "starting", "down" or "burnt"."""
     events: int = 0
     behind: int = 0
-    lag_p50_ms: float = 0
-    lag_p99_ms: float = 0
+    lag_p50_ms: float | None = None
+    lag_p99_ms: float | None = None
+    """None: nothing came lately."""
     digest: str = ""
     lane: str = ""
 
@@ -163,8 +164,12 @@ def _row(row: DcLine, agreed: bool, wide: bool) -> str:
         return head
     digest = f"{GREEN if agreed else YELLOW}{row.digest[:8]} {'=' if agreed else '≠'}{OFF}"
     counts = f"{_fits(row.events, 9, THOUSANDS):>9}{_fits(row.behind, 6, THOUSANDS):>7}"
-    lag = f"{_fits(row.lag_p50_ms, 6, TIMES):>8}{_fits(row.lag_p99_ms, 6, TIMES):>7}"
+    lag = f"{_lag(row.lag_p50_ms):>8}{_lag(row.lag_p99_ms):>7}"
     return f"{head}{counts}{lag}  {digest}{'  ' + row.lane if wide else ''}"
+
+
+def _lag(lag_ms: float | None) -> str:
+    return "–" if lag_ms is None else _fits(lag_ms, 6, TIMES)
 
 
 def _fits(number: float, cells: int, units: Mapping[str, int]) -> str:

@@ -188,6 +188,8 @@ BACKOFF_MS_FIRST = 50
 BACKOFF_MS_MAX = 5_000
 LAG_SAMPLES_MAX = 2_048
 """The newest lags per origin DC that percentiles are computed over."""
+LAG_WINDOW_MS = 60_000
+"""The lag that is told as the present one is that of what came so lately: an old cut is not in it."""
 INTERNAL_AUTH_WINDOW_MS = 60_000
 """A signed internal request further from our clock than this is refused."""
 NONCES_MAX = 200_000

@@ -2,7 +2,7 @@
 
 Milliseconds in steps of 10, because that is the unit of time in an id. It compares two machines' clocks, so it is off
 by their difference (`clock_error_ms_max` at most), and an id that a burst carried ahead makes it smaller, never less
-than 0. The newest LAG_SAMPLES_MAX per origin DC are kept.
+than 0. The newest LAG_SAMPLES_MAX per origin DC are kept; the present lag is that of the last LAG_WINDOW_MS.
 """
 
 from collections import deque
@@ -22,10 +22,12 @@ class LagSummary(NamedTuple):
 
 
 class _Origin:
-    __slots__ = ("noted", "samples")
+    __slots__ = ("noted", "noted_ms", "samples")
 
     def __init__(self) -> None:
         self.samples: deque[int] = deque(maxlen=limits.LAG_SAMPLES_MAX)
+        self.noted_ms: deque[int] = deque(maxlen=limits.LAG_SAMPLES_MAX)
+        """When each of them was noted."""
         self.noted = 0
         """Events so far."""
 
@@ -42,11 +44,17 @@ class LagMeter:
         if origin is None:
             origin = self._origins[dc] = _Origin()
         origin.samples.append(max(0, now_ms - time_ms_of(id)))
+        origin.noted_ms.append(now_ms)
         origin.noted += 1
 
-    def summary(self) -> dict[str, LagSummary]:
-        """Per origin DC that anything came from."""
-        return {dc: _summary(origin.samples) for dc, origin in self._origins.items()}
+    def summary(self, now_ms: int) -> dict[str, LagSummary]:
+        """Per origin DC that anything came from in the last LAG_WINDOW_MS."""
+        since_ms = now_ms - limits.LAG_WINDOW_MS
+        recent = {
+            dc: [lag for lag, at_ms in zip(origin.samples, origin.noted_ms, strict=True) if at_ms >= since_ms]
+            for dc, origin in self._origins.items()
+        }
+        return {dc: _summary(samples) for dc, samples in recent.items() if samples}
 
     def noted(self, dc: str) -> int:
         """Events of `dc` so far."""

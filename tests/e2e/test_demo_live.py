@@ -288,7 +288,7 @@ async def test_a_datacenter_is_killed_burnt_and_rebuilt_from_another_terminal(de
     done, refused = sorted([await finished(one) for one in both], key=lambda ran: ran.code)
     assert (done.code, bool(done.json["snapshot"])) == (0, True), done
     assert (refused.code, "nrt is being rebuilt: wait until that is done" in refused.err) == (5, True), refused
-    await demo.says("nrt burnt down", "nrt was rebuilt")
+    await demo.says("nrt burnt down", "nrt was rebuilt", " of nrt went home")
 
 
 async def test_what_dies_by_itself_is_named_and_started_again(demo: Demo) -> None:

@@ -87,12 +87,27 @@ def test_lag_is_the_time_since_the_id_by_origin_over_the_newest_samples() -> Non
     for lag_ms in range(1, 101):
         meter.note("fra", id, start_ms + lag_ms)
     meter.note("ams", id, start_ms - 50)
-    found = meter.summary()
+    found = meter.summary(start_ms + 100)
     assert found["fra"] == (100, 50, 100, 100)
     assert found["ams"] == (1, 0, 0, 0)
     for _ in range(limits.LAG_SAMPLES_MAX):
         meter.note("fra", id, start_ms + 7)
-    assert meter.summary()["fra"] == (limits.LAG_SAMPLES_MAX, 7, 7, 7)
+    assert meter.summary(start_ms + 100)["fra"] == (limits.LAG_SAMPLES_MAX, 7, 7, 7)
+
+
+def test_a_lag_of_long_ago_is_not_told_as_the_present_one() -> None:
+    meter = LagMeter()
+    start_ms = EPOCH_MS + 1_000_000_000
+    id = make_id(tick_at(start_ms), LANE)
+    cut_ms = start_ms + 20_000
+    meter.note("fra", id, cut_ms)
+    meter.note("ams", id, cut_ms)
+    later_ms = cut_ms + limits.LAG_WINDOW_MS
+    assert meter.summary(later_ms)["fra"].max_ms == 20_000
+    meter.note("fra", make_id(tick_at(later_ms), LANE), later_ms + 10)
+    assert meter.summary(later_ms + 10) == {"fra": (1, 10, 10, 10)}, "and of ams nothing is known now"
+    assert meter.noted("fra") == 2
+    assert meter.since("fra", 0).max_ms == 20_000, "what is noted over time misses nothing"
 
 
 # -- what others hold

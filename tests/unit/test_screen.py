@@ -52,6 +52,12 @@ def test_what_a_dying_server_said_moves_no_cursor() -> None:
     assert "\x1b[2J" not in last and "\r" not in last and "\n" not in last and "\x07" not in last
 
 
+def test_where_nothing_came_lately_no_lag_is_claimed() -> None:
+    quiet = DcLine("nrt", "http://127.0.0.1:18002", "serving", 7, 0, None, None, "ab" * 32, "nrt/0.0")
+    (line,) = (line for line in plain(compose(picture(rows=[quiet]), [], 120, 40)) if line.startswith("nrt"))
+    assert line.split() == ["nrt", quiet.url, "serving", "7", "0", "–", "–", "abababab", "=", "nrt/0.0"]
+
+
 def test_digests_are_marked_as_equal_or_not() -> None:
     other = DcLine("nrt", "", "serving", digest="cd" * 32)
     assert all("=" in line for line in plain(compose(picture(), [], 80, 24))[3:6])
