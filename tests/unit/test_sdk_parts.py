@@ -1,10 +1,12 @@
 """The parts of the SDK that need no server: doubles, outbox, pauses, local state."""
 
+import gc
 import random
 from typing import Any
 
 import pytest
 
+from planb_sdk import Client
 from planb_sdk.backoff import Backoff
 from planb_sdk.doubles import Doubles
 from planb_sdk.errors import OutboxFull
@@ -39,6 +41,23 @@ def kept(doubles: Doubles, *updates: Json) -> list[tuple[str, bool]]:
 
 
 # -- doubles
+
+
+@pytest.mark.parametrize("regions", [[], ["nonsense"], ["127.0.0.1:8080"], ["ftp://a"], ["http://"], ["http://a", ""]])
+async def test_what_is_no_address_is_refused_at_once_and_leaves_nothing_open(
+    regions: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ValueError, match="region"):
+        Client(regions, "PB1.x")
+    gc.collect()
+    assert not caplog.records, "an unclosed session says so when it is collected"
+
+
+async def test_a_client_does_not_go_to_what_is_no_address() -> None:
+    async with Client(["http://127.0.0.1:8080/"], "PB1.x") as client:
+        with pytest.raises(ValueError, match="region nonsense"):
+            client.switch("nonsense")
+        assert client.region == "http://127.0.0.1:8080"
 
 
 def test_the_same_update_again_is_a_double() -> None:

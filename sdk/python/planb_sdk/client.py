@@ -15,7 +15,7 @@ from planb_sdk.options import Options
 from planb_sdk.outbox import Outbox, Write
 from planb_sdk.state import State
 from planb_sdk.stats import Stats
-from planb_sdk.transport import Transport
+from planb_sdk.transport import Transport, addresses
 from planb_sdk.writer import Writer
 
 Json = dict[str, Any]
@@ -43,7 +43,9 @@ class Client(Account):
         entropy: system.Entropy = system.entropy,
     ) -> None:
         """`keep_state`: hold chats, dialogs and messages in `state`; it needs `user`, or `login`. `saved`: what an
-        earlier client of this user answered to `saved()`, in whatever process; ValueError if it is none of his."""
+        earlier client of this user answered to `saved()`, in whatever process. ValueError if it is none of his, and for
+        a region that is no http or https address."""
+        regions = addresses(regions)
         self.options = options or Options()
         self.stats = Stats()
         self.user = user
@@ -125,7 +127,8 @@ class Client(Account):
         return self._transport.region
 
     def switch(self, region: str) -> None:
-        """Goes to another region. Updates go on without a gap; writes that it does not cover are sent again."""
+        """Goes to another region, also one that was not named before; ValueError if it is no address. Updates go on
+        without a gap; writes that it does not cover are sent again."""
         self._transport.switch(region)
 
     async def settled(self) -> None:

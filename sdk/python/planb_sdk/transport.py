@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -50,9 +51,7 @@ class Transport:
         stats: Stats,
         rng: Random,
     ) -> None:
-        if not regions:
-            raise ValueError("at least one region is needed")
-        self.regions = [region.rstrip("/") for region in regions]
+        self.regions = [*regions]
         self.region = self.regions[0]
         self.token = token
         self.session = session
@@ -69,7 +68,7 @@ class Transport:
 
     def switch(self, region: str) -> None:
         """Everything from now on goes there."""
-        region = region.rstrip("/")
+        region = address(region)
         if region not in self.regions:
             self.regions.append(region)
         self._failures = 0
@@ -180,6 +179,21 @@ class Transport:
         id = _clock_id(clock)
         if id > self._clock_id:
             self._clock, self._clock_id = clock, id
+
+
+def addresses(regions: Sequence[str]) -> list[str]:
+    """Of regions, as they are compared. ValueError for one that is none, or if there is none."""
+    if not regions:
+        raise ValueError("at least one region is needed")
+    return [address(region) for region in regions]
+
+
+def address(region: str) -> str:
+    """Of a region, as it is compared. ValueError if it is none."""
+    parts = urlsplit(region)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"region {region}: give its address, as https://fra.example.com or http://127.0.0.1:8080")
+    return region.rstrip("/")
 
 
 def _object(text: bytes) -> Json | None:
