@@ -21,6 +21,9 @@ from cli.story import Story
 from core.errors import Conflict, Invalid
 
 REFUSED_SHOWN = 5
+MESSAGES_MAX = 1_000_000
+"""All are made before the first is told."""
+STOPPED_S_MAX = 3_600
 NAMES = ("fra", "iad", "nrt")
 ON_REAL_ENGINES = 2
 """So many of them: each takes a gigabyte."""
@@ -95,8 +98,10 @@ def _locked(home: Path) -> IO[bytes]:
 
 
 async def _conversations(args: argparse.Namespace) -> list[Conversation]:
-    if args.messages < 1:
-        raise Invalid("--messages: at least 1")
+    if not 1 <= args.messages <= MESSAGES_MAX:
+        raise Invalid(f"--messages: from 1 to {MESSAGES_MAX:,}")
+    if not 0 <= args.stopped <= STOPPED_S_MAX:
+        raise Invalid(f"--stopped {args.stopped:g}: from 0 to {STOPPED_S_MAX:,} seconds")
     if not args.input:
         return generate(args.seed, args.messages)
     found = await logs.read(args.input)

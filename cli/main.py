@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import io
 import json
 import logging
 import os
@@ -46,7 +47,11 @@ async def _to_demo(args: argparse.Namespace) -> Any:
 
 
 async def _dc(args: argparse.Namespace) -> Any:
+    if args.lose and args.verb != "remove":
+        raise Invalid("--lose is for remove")
     if args.verb not in ("add", "remove"):
+        if args.config is not None:
+            raise Invalid(f"--config is for add and remove: dc {args.verb} is done to a demo (--demo PID says which)")
         return await _to_demo(args)
     if args.config is None or len(args.names) != 1:
         raise Invalid(f"planb dc {args.verb} DC --config FILE")
@@ -364,6 +369,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser().print_help(sys.stderr)
         return Invalid.exit_code
     args = parser().parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # what a locale has no character for is no reason to fail
     logging.basicConfig(
         level=(args.log_level or getattr(args, "log_level_else", "warning")).upper(),
         stream=sys.stderr,
@@ -398,7 +405,8 @@ def _show(args: argparse.Namespace, answer: Any) -> None:
         if sys.stdout.isatty() and args.command != "try":  # what is to be pasted stays whole
             shown = text.fitted(shown, os.get_terminal_size(sys.stdout.fileno()).columns)
     else:
-        shown = json.dumps(answer, ensure_ascii=False, indent=None if as_json else 2)
+        escaped = (sys.stdout.encoding or "").lower() != "utf-8"
+        shown = json.dumps(answer, ensure_ascii=escaped, indent=None if as_json else 2)
     try:
         print(shown, flush=True)
     except BrokenPipeError:  # `planb … | head` has read enough

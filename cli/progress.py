@@ -25,9 +25,11 @@ class Bar:
             return
         self._stage = stage
         self._drawn_s = monotonic()
-        full = WIDTH * min(done, total) // total if total else 0
-        count = f"{done:,} of {total:,}" if total else f"{done:,}"
-        sys.stderr.write(f"\r{stage:<24.24} [{'#' * full}{'.' * (WIDTH - full)}] {count}\x1b[K")
+        shown = f"{done:,}"
+        if total:
+            full = WIDTH * min(done, total) // total
+            shown = f"[{'#' * full}{'.' * (WIDTH - full)}] {done:,} of {total:,}"
+        sys.stderr.write(f"\r{stage:<24.24} {shown}\x1b[K")
         sys.stderr.flush()
 
     def end(self) -> None:

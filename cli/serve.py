@@ -18,6 +18,7 @@ from core.system import CLOCK_OFFSET_FILE
 log = logging.getLogger(__name__)
 
 GC_YOUNG = 50_000
+PORT_MAX = 65_535
 _PARTS = {
     "replicator": "replication is a part of `planb serve sys`",
     "cron": "what a datacenter does once (archive, trimming, collection, measurements) is a part of `planb serve sys`",
@@ -45,6 +46,8 @@ def _maker(role: str, port: int | None) -> Callable[[Settings], Process]:
     """Makes a process of this role. Invalid for a role that is none of its own, and a port where none is public."""
     if role in _PARTS:
         raise Invalid(f"planb serve {role}: {_PARTS[role]}")
+    if port is not None and not 1 <= port <= PORT_MAX:
+        raise Invalid(f"--port {port}: a port is a number from 1 to {PORT_MAX}")
     if role in ("all", "sys"):
         if port is not None:
             raise Invalid(f"--port is for api and broker; the settings say where `planb serve {role}` listens")

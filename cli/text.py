@@ -293,13 +293,13 @@ def _rebuilt(answer: Answer) -> list[str]:
 
 
 def _import(answer: Answer) -> list[str]:
-    lines = [f"{answer['messages']:,} messages told in {answer['seconds']:,.1f} s"]
+    lines = [f"{_count(answer['messages'], 'message')} told in {answer['seconds']:,.1f} s"]
     for one in answer["files"]:
         skipped, refused = one["skipped"], one["refused"]
         lines += [
             "",
-            f"{one['file']}, chat {one['chat']}: {one['lines']:,} lines read",
-            f"  {one['messages']:,} messages told, {one['membership']:,} joins, parts and kicks",
+            f"{one['file']}, chat {one['chat']}: {_count(one['lines'], 'line')} read",
+            f"  {_count(one['messages'], 'message')} told, {one['membership']:,} joins, parts and kicks",
             f"  {skipped['unknown_form']:,} of no known form, {skipped['about_the_log']:,} about the log,"
             f" {skipped['without_text']:,} without a text: skipped",
             f"  {len(refused):,} refused",
@@ -309,6 +309,10 @@ def _import(answer: Answer) -> list[str]:
             ),
         ]
     return lines
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 _TEXTS: dict[tuple[str, str], Callable[[Answer], list[str]]] = {

@@ -40,6 +40,8 @@ signing_key_file = "key"
         ("cron", None, "a part of `planb serve sys`"),
         ("all", 1, "--port is for api and broker"),
         ("sys", 1, "--port is for api and broker"),
+        ("api", 99_999, "--port 99999: a port is a number from 1 to 65535"),
+        ("broker", 0, "--port 0: a port is a number from 1 to 65535"),
     ],
 )
 async def test_a_role_that_is_no_process_of_its_own_is_refused(role: str, port: int | None, why: str) -> None:

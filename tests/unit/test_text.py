@@ -233,6 +233,16 @@ def test_an_import_accounts_for_every_line() -> None:
     ]
 
 
+def test_one_of_a_thing_is_not_told_as_several() -> None:
+    one = {
+        "file": "a.log", "chat": "G1", "lines": 1, "messages": 1, "membership": 0, "refused": [],
+        "skipped": {"unknown_form": 0, "about_the_log": 0, "without_text": 0},
+    }  # fmt: skip
+    lines = text.of(Namespace(command="import"), {"messages": 1, "seconds": 1, "files": [one]}).splitlines()
+    assert lines[0] == "1 message told in 1.0 s"
+    assert lines[2:4] == ["a.log, chat G1: 1 line read", "  1 message told, 0 joins, parts and kicks"]
+
+
 def test_damage_is_told_object_by_object_and_what_is_too_much_is_counted() -> None:
     names = DcNames({"fra": 1})
     found = [
