@@ -18,6 +18,7 @@ _CHAT = {
     "avatar": "",
     "creator": "Uada",
     "owner": "Uada",
+    "entry": "open",
     "dissolved": False,
 }
 _MESSAGE = {
@@ -59,6 +60,35 @@ EXAMPLES: dict[type[Answer], dict[str, Any]] = {
         "dnd": None,
         "session": "s1234",
     },
+    answers.Invites: {
+        "invites": [
+            {
+                "invite": "i123",
+                "link": "PL1.lbRHMTIz.c2lnbmF0dXJl",
+                "creator": "Uada",
+                "made": "1234567890123456789",
+                "expires_ms": None,
+                "uses_max": 10,
+                "used": 3,
+                "approval": False,
+            }
+        ]
+    },
+    answers.Bans: {"users": [_PROFILE], "after": None},
+    answers.InviteShown: {
+        "chat": "G1234567890123450881",
+        "kind": "group",
+        "title": "Lunch",
+        "about": "",
+        "avatar": "",
+        "approval": False,
+        "present": False,
+    },
+    answers.JoinRequests: {
+        "requests": [{"event": "1234567890123456789", "user": _PROFILE, "invite": None}],
+        "after": None,
+    },
+    answers.MyJoinRequests: {"requests": [{"event": "1234567890123456789", "chat": "G1234567890123450881"}]},
     answers.Presences: {"presence": [{"user": "Ugrace", "online": True}]},
     answers.Block: {"user": "Ulinus", "blocked": True},
     answers.Blocks: {"users": [_PROFILE], "after": None},

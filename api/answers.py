@@ -10,7 +10,7 @@ from pydantic import Field
 
 from core import limits
 from core.actions.content import Content
-from core.actions.fields import ChatId, ConversationId, Device, SessionId, UserId
+from core.actions.fields import ChatId, ConversationId, Device, Entry, InviteId, LinkText, SessionId, UserId
 
 EventId = Annotated[
     str, Field(pattern=r"^[0-9]{1,19}$", description="An event's id, in digits: its identity and its timestamp")
@@ -166,6 +166,7 @@ class Chat(Answer):
     avatar: str
     creator: UserId
     owner: UserId
+    entry: Entry
     dissolved: bool
 
 
@@ -195,6 +196,58 @@ class Members(Answer):
     members: list[Member]
     count: Annotated[int | None, Field(ge=0, description="Of all members of a group; null for a supergroup")]
     after: Annotated[UserId | None, Field(description="For the next page; null at the end")]
+
+
+class Invite(Answer):
+    invite: InviteId
+    link: LinkText
+    creator: UserId
+    made: EventId
+    expires_ms: Annotated[TimeMs | None, Field(description="Null: never")]
+    uses_max: Annotated[int | None, Field(ge=1, description="Null: any number")]
+    used: Annotated[int, Field(ge=0, description="As counted here; several datacenters may overshoot together")]
+    approval: Annotated[bool, Field(description="It leads to a request, which is answered")]
+
+
+class Invites(Answer):
+    invites: Annotated[list[Invite], Field(max_length=limits.PAGE_MAX)]
+
+
+class Bans(Answer):
+    users: list[Profile]
+    after: Annotated[UserId | None, Field(description="For the next page; null at the end")]
+
+
+class InviteShown(Answer):
+    """What the bearer of a link is told before he uses it."""
+
+    chat: ChatId
+    kind: Literal["group", "supergroup"]
+    title: str
+    about: str
+    avatar: str
+    approval: bool
+    present: Annotated[bool, Field(description="He is in the chat already")]
+
+
+class JoinRequest(Answer):
+    event: EventId
+    user: Profile
+    invite: Annotated[InviteId | None, Field(description="The link that he came by")]
+
+
+class JoinRequests(Answer):
+    requests: Annotated[list[JoinRequest], Field(description="The oldest first", max_length=limits.PAGE_MAX)]
+    after: Annotated[EventId | None, Field(description="For the next page; null at the end")]
+
+
+class MyJoinRequest(Answer):
+    event: EventId
+    chat: ChatId
+
+
+class MyJoinRequests(Answer):
+    requests: Annotated[list[MyJoinRequest], Field(description="The newest first", max_length=limits.PAGE_MAX)]
 
 
 # -- messages and dialogs
@@ -367,6 +420,34 @@ class ContactUpdate(_Update):
     contact: Contact
 
 
+class BanUpdate(_Update):
+    """Somebody is kept out of a chat, or not any more."""
+
+    type: Literal["ban"]
+    chat: ChatId
+    user: UserId
+    banned: bool
+
+
+class InviteUpdate(_Update):
+    """A link into a chat that I manage was made, or revoked."""
+
+    type: Literal["invite"]
+    chat: ChatId
+    invite: InviteId
+    revoked: bool
+
+
+class RequestUpdate(_Update):
+    """Somebody asks to be let into a chat that I manage, or I do; or one of us has taken that back or refused it. Who
+    is let in is told of as a member."""
+
+    type: Literal["request"]
+    chat: ChatId
+    user: UserId
+    pending: bool
+
+
 class DndUpdate(_Update):
     type: Literal["dnd"]
     dnd: Dnd | None
@@ -398,6 +479,9 @@ Update = Annotated[
     | SessionUpdate
     | BlockUpdate
     | ContactUpdate
+    | BanUpdate
+    | InviteUpdate
+    | RequestUpdate
     | DndUpdate
     | DeviceUpdate
     | HandleUpdate,

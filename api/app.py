@@ -17,6 +17,7 @@ from api.metrics import Metrics
 from api.operations import Other, Read, grouped, plain_first
 from api.queries.account import Account
 from api.queries.dialogs import Dialogs
+from api.queries.entry import Entry
 from api.queries.history import History
 from api.queries.login import Login
 from api.queries.mentions import Mentions
@@ -161,6 +162,7 @@ def _reads(deps: PublicDeps, tokens: Tokens, cursors: Cursors, writes: Writes) -
         *Login(deps.view, tokens, writes, deps.actions["token.issue"], deps.actions["session.revoke"]).reads(),
         *Account(deps.view).reads(),
         *People(deps.view, deps.hot, deps.wall).reads(),
+        *Entry(deps.view, writes.links, deps.wall).reads(),
         *Dialogs(deps.key, deps.view, deps.hot, cursors, standpoint).reads(),
         *History(deps.view).reads(),
         *Threads(deps.view).reads(),

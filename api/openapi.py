@@ -130,6 +130,9 @@ _EXAMPLE_MEMBERS = {
     "conversation": "D1234567890123456700",
     "chat": "G1234567890123450881",
     "user": "Uada",
+    "invite": "i123",
+    "link": "PL1.lbRHMTIz.c2lnbmF0dXJl",
+    "joined": True,
 }
 
 
@@ -200,6 +203,11 @@ _TAGS = {
     "mentions": "message",
     "presence": "user",
     "replies": "message",
+    "bans": "member",
+    "invite": "member",
+    "invites": "member",
+    "request": "member",
+    "requests": "member",
     "sessions": "session",
     "chat": "chat",
     "state": "updates",

@@ -131,7 +131,7 @@ def problem() -> Schema:
             "detail": _TEXT | {"description": "For people"},
             "request": _TEXT | {"description": "Names the request in the server's log"},
             "retry_after_s": {"type": "integer", "minimum": 1, "description": "As the header Retry-After"},
-            "made": _TEXT | {"description": "The chat or session that an earlier call under this key made"},
+            "made": _TEXT | {"description": "The chat, session or link that an earlier call under this key made"},
             "errors": {
                 "type": "array",
                 "description": "Which fields are at fault, where fields are",

@@ -75,6 +75,8 @@ the event.
 - **nobody**: it is between the operators of the datacenters.
 - **the caller**, and nobody else.
 - **the user** that the write is about, and nobody else.
+- **managers**: the owner and admins of a chat that the origin knew (50 of them at most), the caller, and the one that
+  the write is about.
 - **both users**: the caller and the one that the write is about.
 - **recipients**: both users of a direct conversation. In a group the members that the origin knew, whoever was added,
   removed or has left with this event, and those members of whom the origin had not heard yet (once the datacenter has
@@ -229,6 +231,8 @@ def _whom(action: type[Action], event: Event, users: set[str], channel: str | No
         return "recipients"
     if not users:
         return "nobody"
+    if "managers" in users:
+        return "managers"
     if users == {event.actor}:
         return "the caller"
     if users == {event.actor, "user"}:

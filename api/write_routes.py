@@ -26,6 +26,7 @@ from api.writes import Answer, Writes
 from core import limits
 from core.action import Action, Position
 from core.errors import Forbidden, Invalid, NotFound, PlanBError
+from core.invites import claimed
 from stores.at_hand import NotAtHand
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -134,9 +135,12 @@ class WriteRoutes:
         return _PlainWrites(self._writes, self._calls, self._clock, action, session, self._rate(action))
 
     def answer(self, answer: Answer, call: Call) -> web.Response:
-        """The JSON answer."""
+        """The JSON answer. A link is signed here, also in an answer that is given again: it is kept unsigned."""
+        body = answer.body
+        if "link" in body and (link := claimed(body["link"])) is not None:
+            body = {**body, "link": self._writes.links.signed(link)}
         return web.Response(
-            body=_encode(answer.body),
+            body=_encode(body),
             status=answer.status,
             headers=self._headers(answer, call),
             content_type="application/json",

@@ -12,6 +12,7 @@ import msgspec
 import pydantic
 
 from api.intentions import Done, Running, Slot, fingerprint, fingerprint_key, require_same
+from api.links import Links
 from api.problems import of_validation
 from api.tokens import Caller
 from api.turns import Turns
@@ -105,6 +106,7 @@ class Writes:
         self._wall = wall
         self._entropy = entropy
         self.turns = Turns()
+        self.links = Links(secret)
         self._fingerprint_key = fingerprint_key(secret)
 
     async def submit(
@@ -153,6 +155,7 @@ class Writes:
             caller.session,
             self._progress.v,
             mark,
+            self.links.opened,
         )
         return action.resolve(request, origin)
 
@@ -168,7 +171,10 @@ class Writes:
     ) -> Coroutine[Any, Any, Any]:
         """The same from what is at hand; NotAtHand where that is not enough."""
         view, v = self._at_hand, self._progress.v
-        origin = Origin(caller.user, key, self._dc, now_ms, view, self._entropy, position, caller.session, v, mark)
+        opened = self.links.opened
+        origin = Origin(
+            caller.user, key, self._dc, now_ms, view, self._entropy, position, caller.session, v, mark, opened
+        )
         return action.resolve(request, origin)
 
     async def is_remote(self, lane: int) -> bool:

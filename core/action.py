@@ -15,6 +15,7 @@ import pydantic
 from core.contacts import Contact
 from core.event import Event
 from core.handles import Row as HandleRow
+from core.invites import Asked, Invite, Link
 from core.membership import Membership, Roll
 from core.messages import Message
 from core.rivalry import Write
@@ -64,6 +65,9 @@ class Touch(msgspec.Struct, frozen=True, gc=False):
     "block"    user id of who blocks, user id of whom
     "dnd"      user id
     "device"   user id, the client's name for its device
+    "invite"   chat id, invite id
+    "ban"      chat id, user id of who is kept out, or not any more
+    "request"  chat id, user id of who asks to be let in
     "handle"   handle; also for all who have claimed it (stores/feeding.py)
     "contact"  user id of who wrote, user id of the other
     """
@@ -115,6 +119,8 @@ class ChatView(NamedTuple):
     about: str
     avatar: str
     owner: str
+    entry: str
+    """Who may come in by himself: "open", "approval" or "closed"."""
     dissolved: bool
     stamps: dict[str, int]
 
@@ -190,6 +196,35 @@ class View(Protocol):
         a supergroup it does not take reading all who are."""
         ...
 
+    async def managers(self, chat: str) -> list[str]:
+        """The owner in force and the admins; of very many admins some (MANAGERS_TOLD_MAX)."""
+        ...
+
+    async def invite(self, chat: str, invite: str) -> Invite | None: ...
+    async def invite_uses(self, invite: str) -> Mapping[int, int]:
+        """lane -> uses, whether or not the link itself is here."""
+        ...
+
+    async def invites_of(self, chat: str, now_ms: int) -> list[Invite]:
+        """Those that are neither over nor revoked, the first to end first; a page's worth."""
+        ...
+
+    async def ban(self, chat: str, user: str) -> tuple[bool, int]:
+        """Whether the user is kept out of the chat, and the stamp of that; 0: nobody ever said so."""
+        ...
+
+    async def bans_of(self, chat: str, after: str, limit: int) -> list[str]:
+        """Who is, by user id, after this one."""
+        ...
+
+    async def asked(self, chat: str, user: str) -> Sequence[Asked]:
+        """The user's requests to be let in, ended ones too; of very many the last ones."""
+        ...
+
+    async def asking(self, chat: str, after: int, limit: int) -> list[Asked]:
+        """Requests of anybody that are not ended, those after the event `after`, the oldest first."""
+        ...
+
     async def memberships_of(self, user: str) -> dict[str, Membership]:
         """chat -> registers, of all chats the user is or was in."""
         ...
@@ -257,6 +292,10 @@ class View(Protocol):
         ...
 
 
+def _no_link(text: str) -> Link | None:
+    return None
+
+
 class Origin(msgspec.Struct, frozen=True, gc=False):
     """What `resolve` gets besides the request: who calls, where, when; and the view."""
 
@@ -272,6 +311,8 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     """lane -> the last id that this DC has applied without a gap."""
     fingerprint: bytes = b""
     """Of the request: together with actor and key it names the intention."""
+    link: Callable[[str], Link | None] = _no_link
+    """What a link into a chat allows; None for one that no datacenter has signed."""
 
 
 class Action:

@@ -66,6 +66,10 @@ class UserFull(Conflict):
     code, title = "user_full", "The user is in all the supergroups that he can be in"
 
 
+class ChatFull(Conflict):
+    code, title = "chat_full", "The chat has as many of these as it can have"
+
+
 class AccountFull(Conflict):
     code, title = "account_full", "The account has as many of these as it can have"
 

@@ -45,6 +45,19 @@ TIMELINE_STEP_MS = 100
 """What is applied within so long of one lane counts as applied at one time, when an event is explained."""
 TIMELINE_POINTS_MAX = 4_096
 """Per lane; beyond it, what is older is remembered more coarsely."""
+BANS_OF_CHAT_MAX = 1_000
+"""Users who are kept out of a chat at a time. Asked at the origin only."""
+INVITES_OF_CHAT_MAX = 100
+"""Links into a chat that are neither over nor revoked. Asked at the origin only, as those below."""
+INVITE_USES_MAX = 100_000
+"""The greatest bound that a link may have; it may have none."""
+LINK_CHARS_MAX = 256
+JOIN_REQUESTS_OF_CHAT_MAX = 500
+"""Requests to be let in that wait for an answer."""
+JOIN_REQUESTS_OF_ONE_MAX = 20
+"""Requests of one user for one chat, ever: each is a row, and they are all read when he is answered."""
+MANAGERS_TOLD_MAX = 50
+"""The owner and admins who are told of requests and links; the others see them when they look."""
 BLOCKS_OF_USER_MAX = 1_000
 """Users whom one has blocked at a time. Asked at the origin only, of what is applied there."""
 CONTACTS_OF_USER_MAX = 2_000
@@ -508,6 +521,11 @@ assert 12 * TEXT_FIELD_CHARS_MAX + 1_024 < ANONYMOUS_BYTES_MAX < REQUEST_BYTES_M
 assert 3 * BODY_BYTES_MAX <= BODIES_BYTES_OF_ONE_MAX
 assert 4 * BODIES_BYTES_OF_ONE_MAX <= BODIES_BYTES_MAX
 assert 4 * PASSWORD_WAITING_OF_ADDRESS_MAX <= PASSWORD_WAITING_MAX
+assert INVITES_OF_CHAT_MAX <= PAGE_MAX
+# All requests of one user for a chat are looked at, also where several datacenters overshot together.
+assert 2 * JOIN_REQUESTS_OF_ONE_MAX < PAGE_MAX
+# Not a handful of users, asking and taking it back, keep others from asking.
+assert 20 * JOIN_REQUESTS_OF_ONE_MAX < JOIN_REQUESTS_OF_CHAT_MAX
 # One user alone does not use up a handle.
 assert 20 * 2 * HANDLE_CLAIMS_OF_USER_MAX <= HANDLE_ROWS_MAX
 assert DEVICES_OF_USER_MAX <= PAGE_MAX

@@ -84,6 +84,7 @@ TABLES: dict[str, Table] = {
             "about": Column(Law.LWW, T),
             "avatar": Column(Law.LWW, T),
             "owner": Column(Law.LWW, T),
+            "entry": Column(Law.LWW, T),  # "open" (or ""): whoever knows the id; "approval": by a request; "closed"
             "dissolved": Column(Law.ONCE, I),
         },
     ),
@@ -107,6 +108,34 @@ TABLES: dict[str, Table] = {
         {"role": Column(Law.LWW, T), "left_at": Column(Law.MAX, I)},
         by=("chat", "user"),
         pages=(("chat", "role", "user"),),
+    ),
+    "chat_bans": Table(  # who is kept out of a chat
+        {"chat": T, "user": T},
+        {"banned": Column(Law.LWW, I)},
+        pages=(("chat", "banned", "user"),),
+    ),
+    "invites": Table(  # links into a chat; what they allow is in the link, too (see core/invites.py)
+        {"chat": T, "invite": T},
+        {
+            "creator": Column(Law.INSERT, T),
+            "expires_ms": Column(Law.INSERT, I),
+            "uses_max": Column(Law.INSERT, I),  # 0 = any number
+            "approval": Column(Law.INSERT, I),
+            "made": Column(Law.MIN, I),  # the first event that made it
+            "revoked": Column(Law.ONCE, I),
+        },
+        pages=(("chat", "revoked", "expires_ms"),),
+    ),
+    "invite_uses": Table({"invite": T, "lane": I}, {"uses": Column(Law.MAX, I)}),
+    "join_requests": Table(  # that `user` wants to be let in
+        {"event": I},
+        {
+            "chat": Column(Law.INSERT, T),
+            "user": Column(Law.INSERT, T),
+            "invite": Column(Law.INSERT, T),  # the link that he came by; "" for none
+            "ended": Column(Law.ONCE, I),
+        },
+        pages=(("chat", "user", "event"), ("chat", "ended", "event"), ("user", "ended", "event")),
     ),
     "dialogs": Table(  # one user's settings of one conversation
         {"user": T, "conversation": T},

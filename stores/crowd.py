@@ -1,6 +1,6 @@
 """Who is in a supergroup, of which there may be very many, read in parts: never all of them."""
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from typing import NamedTuple
 
 from core import limits
@@ -40,15 +40,28 @@ async def heir_of(relational: RelationalStore, chat: str, over: int) -> Heir:
 
 
 async def _admin_of(relational: RelationalStore, chat: str) -> str:
-    best: tuple[int, str] | None = None
+    found = [(its.joined_at, user) async for user, its in _admins(relational, chat)]
+    return min(found)[1] if found else ""
+
+
+async def admins_of(relational: RelationalStore, chat: str, most: int) -> list[str]:
+    """The first of its admins by user id."""
+    found: list[str] = []
+    async for user, _ in _admins(relational, chat):
+        found.append(user)
+        if len(found) == most:
+            break
+    return found
+
+
+async def _admins(relational: RelationalStore, chat: str) -> AsyncIterator[tuple[str, Membership]]:
     after: str | None = None
     where = {"chat": chat, "role": "admin"}
     while rows := await relational.page("members", where, Scan("user", limits.PAGE_MAX, beyond=after)):
         after = rows[-1]["user"]
-        for user, its in (await registers_of(relational, chat, [row["user"] for row in rows])).items():
+        for user, its in sorted((await registers_of(relational, chat, [row["user"] for row in rows])).items()):
             if its.present and its.valid_role == "admin":
-                best = min(best or (its.joined_at, user), (its.joined_at, user))
-    return best[1] if best else ""
+                yield user, its
 
 
 async def _longest_standing(relational: RelationalStore, chat: str, over: int) -> Heir:

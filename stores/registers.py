@@ -35,8 +35,9 @@ def chat_view(row: Row) -> ChatView:
         row["about"],
         row["avatar"],
         row["owner"],
+        row["entry"] or "open",
         bool(row["dissolved"]),
-        _stamps(row, ("title", "about", "avatar", "owner")),
+        _stamps(row, ("title", "about", "avatar", "owner", "entry")),
     )
 
 

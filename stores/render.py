@@ -12,6 +12,7 @@ import msgspec
 from core.action import DraftView, Touch
 from core.contacts import Contact
 from core.handles import holder_of
+from core.invites import standing as waiting
 from core.membership import Membership
 from core.messages import Row
 from stores.view import StoreView
@@ -89,6 +90,13 @@ async def _render(
     if entry.type == "contact":
         other = ref[1] if ref[0] == user else ref[0]
         return head | {"contact": await contact(view, user, other)}
+    if entry.type == "ban":
+        return head | {"chat": ref[0], "user": ref[1], "banned": (await view.ban(ref[0], ref[1]))[0]}
+    if entry.type == "invite":
+        found = await view.invite(ref[0], ref[1])
+        return head | {"chat": ref[0], "invite": ref[1], "revoked": found is None or found.revoked}
+    if entry.type == "request":
+        return head | {"chat": ref[0], "user": ref[1], "pending": await pending(view, ref[0], ref[1], user)}
     if entry.type == "dnd":
         return head | {"dnd": await dnd(view, ref[0])}
     if entry.type == "device":
@@ -149,12 +157,14 @@ async def chat(view: StoreView, chat: str, former: Membership | None = None) -> 
         "avatar": found.avatar,
         "creator": found.creator,
         "owner": found.owner,
+        "entry": found.entry,
         "dissolved": found.dissolved,
     }
     if former is not None:
         for column, stamp in found.stamps.items():
             if former.ended_before(stamp):
                 shown[column] = await view.written_before(chat, column, former)
+        shown["entry"] = shown["entry"] or "open"
     return shown
 
 
@@ -182,6 +192,13 @@ async def dnd(view: StoreView, user: str) -> dict[str, Any] | None:
     """{until_ms, schedule}, each of them or null; None where he may be disturbed."""
     found = await view.user(user)
     return found.dnd if found is not None else None
+
+
+async def pending(view: StoreView, chat: str, asking: str, user: str) -> bool:
+    """Whether `asking` waits to be let in, for himself and for whoever may answer him."""
+    if user != asking and user not in await view.managers(chat):
+        return False
+    return bool(waiting(await view.asked(chat, asking), await view.membership(chat, asking)))
 
 
 async def contact(view: StoreView, user: str, other: str) -> dict[str, Any]:

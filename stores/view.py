@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from core import limits, mentions
 from core.access import kind_of
 from core.action import ChatView, Parking, Position, SessionView, UserView
+from core.actions.conversations import known_chat, owner_in_force
 from core.drops import dropped
 from core.event import Event
 from core.membership import Membership, Roll
@@ -16,6 +17,7 @@ from core.rivalry import Write
 from core.tables import Effect, canonical
 from stores import crowd, registers
 from stores.crowd import MEMBER_TABLES
+from stores.entry_view import EntryView
 from stores.own_view import OwnView, own_keys
 from stores.ports import HotStore, MessageStore, RelationalStore, Result, Scan, Stamped
 
@@ -38,7 +40,7 @@ class KeptRoll(NamedTuple):
     """Whose registers have changed since."""
 
 
-class StoreView(OwnView):
+class StoreView(OwnView, EntryView):
     """Applied state of one DC. Every method is a read and may be repeated; StoreUnavailable when a store fails."""
 
     def __init__(self, dc: str, relational: RelationalStore, messages: MessageStore, hot: HotStore) -> None:
@@ -119,6 +121,16 @@ class StoreView(OwnView):
         if heir.over:
             self._keep(generation, over, heir.over)
         return heir.user
+
+    async def managers(self, chat: str) -> list[str]:
+        """See core.action.View."""
+        owner = await owner_in_force(self, await known_chat(self, chat))
+        if kind_of(chat) == "group":
+            present = (await self.roll(chat)).present
+            admins = [user for user, its in present.items() if its.valid_role == "admin"]
+        else:
+            admins = await crowd.admins_of(self._relational, chat, limits.MANAGERS_TOLD_MAX)
+        return list(dict.fromkeys((*((owner,) if owner else ()), *sorted(admins))))[: limits.MANAGERS_TOLD_MAX]
 
     async def members(self, chat: str, after: str, limit: int) -> tuple[dict[str, Membership], str | None]:
         """A page of a supergroup's members: stores.crowd.page_of."""

@@ -22,7 +22,7 @@ from core.actions.conversations import (
     require_takers,
     standing,
 )
-from core.actions.fields import About, Avatar, ChatId, Name, Users
+from core.actions.fields import About, Avatar, ChatId, Entry, Name, Users
 from core.errors import Conflict, Forbidden, Full, Gone, NotFound, UserFull
 from core.event import Event
 from core.ids import lane_of, time_ms_of
@@ -34,6 +34,7 @@ class _CreateRequest(action.Request):
     about: About = ""
     avatar: Avatar = ""
     users: Users = []
+    entry: Entry = "open"
 
 
 class _CreateArgs(action.Args, frozen=True, kw_only=True):
@@ -43,6 +44,7 @@ class _CreateArgs(action.Args, frozen=True, kw_only=True):
     avatar: str
     users: tuple[str, ...]
     """Who is in it from the start, the creator among them."""
+    entry: str = "open"
 
 
 class _Create(action.Action):
@@ -70,6 +72,7 @@ class _Create(action.Action):
             about=request.about,
             avatar=request.avatar,
             users=users,
+            entry=request.entry,
         )
 
     @classmethod
@@ -82,8 +85,9 @@ class _Create(action.Action):
             "title": args.title,
             "about": args.about,
             "avatar": args.avatar,
+            "entry": args.entry,
         }
-        yield Effect("chats", (args.chat,), chat, dict.fromkeys(("owner", "title", "about", "avatar"), 0))
+        yield Effect("chats", (args.chat,), chat, dict.fromkeys(("owner", "title", "about", "avatar", "entry"), 0))
         for user in args.users:
             yield Effect("member_adds", (args.chat, user, lane_of(event.id)), {"knew": {}}, {"knew": 0})
 
@@ -153,7 +157,7 @@ class CreateSupergroup(_Create):
 
 class Update(action.Action):
     name = "group.update"
-    summary = "Change title, description or picture of a chat"
+    summary = "Change title, description, picture or entry of a chat"
     consistency = (
         "One stamp per field; of two concurrent writes of a field the later wins (lww) and the other is listed as a "
         "conflict. A dissolved chat stays dissolved, whatever is renamed."
@@ -167,11 +171,12 @@ class Update(action.Action):
         title: Name | None = None
         about: About | None = None
         avatar: Avatar | None = None
+        entry: Entry | None = None
 
         @pydantic.model_validator(mode="after")
         def _something(self) -> "Update.Request":
-            if self.title is None and self.about is None and self.avatar is None:
-                raise ValueError("give at least one of title, about, avatar")
+            if (self.title, self.about, self.avatar, self.entry) == (None, None, None, None):
+                raise ValueError("give at least one of title, about, avatar, entry")
             return self
 
     class Args(ChatArgs, frozen=True, kw_only=True):

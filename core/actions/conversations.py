@@ -183,6 +183,12 @@ async def require_may_write(view: View, conversation: str, actor: str) -> None:
         await require_unblocked(view, actor, pair[1] if pair[0] == actor else pair[0])
 
 
+async def require_unbanned(view: View, chat: str, user: str) -> None:
+    """Forbidden for whom the chat is closed, as far as it is applied here."""
+    if (await view.ban(chat, user))[0]:
+        raise Forbidden(f"{user} is banned from {chat}")
+
+
 async def require_unblocked(view: View, actor: str, other: str) -> None:
     """Forbidden for whom the other one has blocked, as far as it is applied here."""
     if actor in await view.blocks_of(other):

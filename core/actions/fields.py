@@ -3,7 +3,7 @@
 A text that is too long raises TooLarge (413), everything else a pydantic error that names the field (400).
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -91,6 +91,21 @@ Revision = Annotated[
     AfterValidator(_id_range),
 ]
 SessionId = Annotated[str, Field(pattern=r"^s[0-9]{1,19}$", description="Session id")]
+InviteId = Annotated[str, Field(pattern=r"^i[0-9]{1,19}$", description="Id of a link into a chat")]
+LinkText = Annotated[
+    str,
+    Field(
+        pattern=rf"^PL1\.[A-Za-z0-9._-]{{1,{limits.LINK_CHARS_MAX - 4}}}$",
+        description="What lets its bearer into a chat: to be kept from others, and out of addresses",
+    ),
+]
+Entry = Annotated[
+    Literal["open", "approval", "closed"],
+    Field(
+        description="Who comes in by himself: whoever knows the chat's id; whoever asks and is let in; nobody but by a "
+        "link or an add"
+    ),
+]
 Device = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The client's name for its device")]
 Handle = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9_]{2,31}$", description="A name by which everybody finds its user")

@@ -1,6 +1,6 @@
 """Who is in a chat. The registers and their rule are in core/membership.py.
 
-There are no private chats yet: whoever knows a chat's id may join it, also after a kick that his datacenter knew.
+Whoever knows the id of a chat that is open joins it, also after a kick that his datacenter knew.
 """
 
 # ruff: noqa: RUF012  (class values of actions and defaults of frozen structs are never mutated)
@@ -10,9 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from core import action, limits
-from core.access import kind_of
+from core import action
 from core.action import Audience, Origin, Route, Touch
+from core.actions.adding import ADD_RULE, AddArgs, Adding, adding
 from core.actions.conversations import (
     ChatArgs,
     audience_of,
@@ -20,8 +20,6 @@ from core.actions.conversations import (
     live_chat,
     reach_of,
     require_manager,
-    require_room,
-    require_room_of,
     require_takers,
     standing,
 )
@@ -32,102 +30,51 @@ from core.ids import lane_of
 from core.membership import Membership
 from core.tables import Effect
 
-_ADD_RULE = (
-    "Registers per lane: an add holds until a leave that had seen it, or a kick that it did not know of. So a kick "
-    "beats every concurrent add, whatever the clocks say, and an add beats a concurrent leave."
-)
 
-
-class _AddArgs(ChatArgs, frozen=True, kw_only=True):
-    adds: dict[str, dict[int, int]]
-    """user -> the kicks of him that the origin had applied, lane -> id."""
-    before: dict[str, dict[int, int]] = {}
-    """user -> his earlier adds, lane -> id: the basis. Only of those who were members before."""
-
-
-async def _add(origin: Origin, chat: str, users: Iterable[str]) -> _AddArgs:
-    """Adds those who are not in it yet: adding a present member again would only make him a newer one."""
-    registers = {user: await origin.view.membership(chat, user) for user in users}
-    adds = {user: membership for user, membership in registers.items() if not membership.present}
-    if not adds:
-        raise Conflict("already a member")
-    await require_room_of(origin.view, chat, origin.actor, adds)
-    reach = await reach_of(origin.view, chat)
-    require_room(chat, len(reach.to), len(adds))
-    return _AddArgs(
-        chat=chat,
-        to=tuple(sorted({*reach.to, *adds})),
-        knew=reach.knew,
-        adds={user: dict(membership.kicked) for user, membership in adds.items()},
-        before={user: membership.known_adds() for user, membership in adds.items() if membership.ever},
-    )
-
-
-class _MemberAction(action.Action):
-    """What adds and joins share."""
-
-    @staticmethod
-    def turn(request: "Add.Request | Join.Request") -> str:
-        return request.chat if kind_of(request.chat) == "group" else ""
-
-    @staticmethod
-    def effects(event: Event) -> Iterable[Effect]:
-        args: _AddArgs = event.args
-        lane = lane_of(event.id)
-        for user, kicks in args.adds.items():
-            knew = {str(by): kick for by, kick in kicks.items()}
-            basis = args.before.get(user, {}).get(lane, 0)
-            yield Effect("member_adds", (args.chat, user, lane), {"knew": knew}, {"knew": basis})
-
-    @staticmethod
-    def audience(event: Event) -> Audience:
-        return audience_of(event.args.chat, event.args.to, event.args.knew)
-
-    @staticmethod
-    def touches(event: Event) -> tuple[Touch, ...]:
-        """The chat (new to the added), then the members; beyond a group's worth the chat stands for all of them."""
-        args: _AddArgs = event.args
-        members = tuple(Touch("member", (args.chat, user)) for user in args.adds)
-        return (Touch("chat", (args.chat,)), *(members if len(members) <= limits.GROUP_MEMBERS_MAX else ()))
-
-
-class Add(_MemberAction):
+class Add(Adding):
     name = "member.add"
     summary = "Add members to a chat"
-    consistency = _ADD_RULE
+    consistency = ADD_RULE
     route = Route("POST", "/v1/chats/{chat}/members")
     example = {"users": ["Ugrace", "Ulinus"]}
     errors = (Forbidden, NotFound, Gone, Conflict, Full, UserFull)
-    Args = _AddArgs
+    Args = AddArgs
 
     class Request(action.Request):
         chat: ChatId
         users: Users = Field(min_length=1)
 
     @staticmethod
-    async def resolve(request: "Add.Request", origin: Origin) -> _AddArgs:
+    async def resolve(request: "Add.Request", origin: Origin) -> AddArgs:
         chat = await live_chat(origin.view, request.chat)
         await require_manager(origin.view, chat, origin.actor)
         users = sorted(set(request.users))
         await require_takers(origin.view, origin.actor, users)
-        return await _add(origin, chat.chat, users)
+        return await adding(origin, chat.chat, users)
 
 
-class Join(_MemberAction):
+class Join(Adding):
     name = "member.join"
-    summary = "Join a chat whose id I know"
-    consistency = _ADD_RULE
+    summary = "Join an open chat whose id I know"
+    consistency = (
+        f"{ADD_RULE} Whether the chat is open is looked at where the call is taken: who comes in while it is closed "
+        "elsewhere is in it."
+    )
     route = Route("POST", "/v1/chats/{chat}/join")
-    errors = (NotFound, Gone, Conflict, Full, UserFull)
-    Args = _AddArgs
+    errors = (Forbidden, NotFound, Gone, Conflict, Full, UserFull)
+    Args = AddArgs
 
     class Request(action.Request):
         chat: ChatId
 
     @staticmethod
-    async def resolve(request: "Join.Request", origin: Origin) -> _AddArgs:
+    async def resolve(request: "Join.Request", origin: Origin) -> AddArgs:
         chat = await live_chat(origin.view, request.chat)
-        return await _add(origin, chat.chat, (origin.actor,))
+        if chat.entry == "approval":
+            raise Forbidden("this chat is entered by a request: POST /v1/chats/{chat}/requests")
+        if chat.entry != "open":
+            raise Forbidden("this chat is entered by invitation only")
+        return await adding(origin, chat.chat, (origin.actor,))
 
 
 class Leave(action.Action):
@@ -171,7 +118,7 @@ class Leave(action.Action):
         for lane, add in args.adds.items():
             yield Effect("member_left", (args.chat, event.actor, lane), {"left": add})
         yield Effect("members", (args.chat, event.actor), {"left_at": event.id})
-        yield from _ended(event, event.actor, args.seen)
+        yield from went(event, event.actor, args.seen)
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -182,7 +129,7 @@ class Leave(action.Action):
         return (Touch("member", (event.args.chat, event.actor)),)
 
 
-def _ended(event: Event, user: str, seen: Mapping[int, int]) -> Iterable[Effect]:
+def went(event: Event, user: str, seen: Mapping[int, int]) -> Iterable[Effect]:
     """What a member who goes with this event may still read: what its origin had applied, and its own lane so far."""
     for lane, id in {**seen, lane_of(event.id): event.id}.items():
         yield Effect("member_seen", (event.args.chat, user, lane), {"seen": id})
@@ -238,7 +185,7 @@ class Kick(action.Action):
     def effects(event: Event) -> Iterable[Effect]:
         args: Kick.Args = event.args
         yield Effect("member_kicked", (args.chat, args.user, lane_of(event.id)), {"kicked": event.id})
-        yield from _ended(event, args.user, args.seen)
+        yield from went(event, args.user, args.seen)
 
     @staticmethod
     def audience(event: Event) -> Audience:

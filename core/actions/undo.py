@@ -26,6 +26,7 @@ UNDONE = {
     ("chats", "about"): "chat",
     ("chats", "avatar"): "chat",
     ("chats", "owner"): "chat",
+    ("chats", "entry"): "chat",
     ("members", "role"): "member",
     ("dialogs", "pin"): "dialog",
     ("dialogs", "muted_until_ms"): "dialog",
@@ -36,6 +37,7 @@ UNDONE = {
 """(table, column) -> what its user, or the chat's members, are to look at again."""
 
 KEPT: Mapping[tuple[str, str], str] = {
+    ("chat_bans", "banned"): "a ban also removes from the chat; the chat's admins ban again",
     ("users", "password"): "passwords are secrets: what lost is not kept",
     ("devices", "push"): "push tokens are secrets: what lost is not kept",
     ("devices", "home"): "it belongs to the push token that came with it; the device registers again by itself",

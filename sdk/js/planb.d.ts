@@ -132,7 +132,39 @@ export interface Chat {
   avatar: string;
   creator: Id;
   owner: Id;
+  /** Who comes in by himself: whoever knows the id; whoever asks and is let in; nobody. */
+  entry: "open" | "approval" | "closed";
   dissolved: boolean;
+}
+
+/** A link into a chat; `link` is what lets its bearer in. */
+export interface Invite {
+  invite: Id;
+  link: string;
+  creator: Id;
+  made: Id;
+  expires_ms: number | null;
+  uses_max: number | null;
+  used: number;
+  approval: boolean;
+}
+
+/** What a link leads to. */
+export interface InviteShown {
+  chat: Id;
+  kind: "group" | "supergroup";
+  title: string;
+  about: string;
+  avatar: string;
+  approval: boolean;
+  present: boolean;
+}
+
+/** Somebody asks to be let into a chat. */
+export interface JoinRequest {
+  event: Id;
+  user: Profile;
+  invite: Id | null;
 }
 
 export interface Member {
@@ -389,7 +421,7 @@ export class Client {
   createGroup(title: string, users?: Iterable<Id>, more?: How & { about?: string; avatar?: string }): Promise<Receipt>;
   createSupergroup(title: string, users?: Iterable<Id>, more?: How & { about?: string; avatar?: string }): Promise<Receipt>;
   chat(chat: Id): Promise<Chat>;
-  updateChat(chat: Id, to: { title?: string; about?: string; avatar?: string }, how?: How): Promise<Receipt>;
+  updateChat(chat: Id, to: { title?: string; about?: string; avatar?: string; entry?: Chat["entry"] }, how?: How): Promise<Receipt>;
   dissolve(chat: Id, how?: How): Promise<Receipt>;
   /** By user id. */
   members(chat: Id): AsyncGenerator<Member, void, void>;
@@ -400,6 +432,27 @@ export class Client {
   setRole(chat: Id, user: Id, role: "admin" | "member", how?: How): Promise<Receipt>;
   /** My chat is his from now on, while he is a member; I am an admin of it. */
   handOver(chat: Id, user: Id, how?: How): Promise<Receipt>;
+
+  /** The receipt's `answer.link` lets its bearer in, or with `approval` leads to a request. */
+  createInvite(chat: Id, more?: How & { expiresMs?: number; usesMax?: number; approval?: boolean }): Promise<Receipt>;
+  /** Those that still work. */
+  invites(chat: Id): Promise<Invite[]>;
+  revokeInvite(chat: Id, invite: Id, how?: How): Promise<Receipt>;
+  lookAtInvite(link: string): Promise<InviteShown>;
+  /** The receipt's `answer.joined` is false where it made a request. */
+  acceptInvite(link: string, how?: How): Promise<Receipt>;
+  askToJoin(chat: Id, how?: How): Promise<Receipt>;
+  withdrawRequest(chat: Id, how?: How): Promise<Receipt>;
+  /** The chats that I ask to be let into, the last one first. */
+  myRequests(): Promise<Id[]>;
+  /** Who asks to be let into a chat that I manage, the first one first. */
+  requests(chat: Id): AsyncGenerator<JoinRequest, void, void>;
+  letIn(chat: Id, user: Id, how?: How): Promise<Receipt>;
+  refuse(chat: Id, user: Id, how?: How): Promise<Receipt>;
+  /** He is removed, and kept out until that is taken back. */
+  ban(chat: Id, user: Id, how?: How): Promise<Receipt>;
+  unban(chat: Id, user: Id, how?: How): Promise<Receipt>;
+  bans(chat: Id): AsyncGenerator<Profile, void, void>;
 
   me(): Promise<Me>;
   profile(user: Id): Promise<Profile>;

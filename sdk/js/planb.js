@@ -1298,8 +1298,8 @@ export class Client {
   createSupergroup(title, users = [], more = {}) { return this.#create("supergroup", title, users, more); }
   chat(chat) { return this.#get(`/v1/chats/${part(chat)}`); }
 
-  updateChat(chat, { title, about, avatar }, how) {
-    return this.#write("PATCH", `/v1/chats/${part(chat)}`, given({ title, about, avatar }), how);
+  updateChat(chat, { title, about, avatar, entry }, how) {
+    return this.#write("PATCH", `/v1/chats/${part(chat)}`, given({ title, about, avatar, entry }), how);
   }
 
   dissolve(chat, how) { return this.#write("DELETE", `/v1/chats/${part(chat)}`, null, how); }
@@ -1310,6 +1310,27 @@ export class Client {
   kick(chat, user, how) { return this.#write("DELETE", `/v1/chats/${part(chat)}/members/${part(user)}`, null, how); }
   setRole(chat, user, role, how) { return this.#write("PATCH", `/v1/chats/${part(chat)}/members/${part(user)}`, { role }, how); }
   handOver(chat, user, how) { return this.#write("PUT", `/v1/chats/${part(chat)}/owner`, { user }, how); }
+
+  // -- coming into chats
+
+  createInvite(chat, { expiresMs, usesMax, approval, ...how } = {}) {
+    const body = given({ expires_ms: expiresMs, uses_max: usesMax, approval });
+    return this.#write("POST", `/v1/chats/${part(chat)}/invites`, body, how);
+  }
+
+  async invites(chat) { return (await this.#get(`/v1/chats/${part(chat)}/invites`)).invites; }
+  revokeInvite(chat, invite, how) { return this.#write("DELETE", `/v1/chats/${part(chat)}/invites/${part(invite)}`, null, how); }
+  async lookAtInvite(link) { return (await this.#transport.call("POST", "/v1/invites/look", { body: { link } })).body; }
+  acceptInvite(link, how) { return this.#write("POST", "/v1/invites/accept", { link }, how); }
+  askToJoin(chat, how) { return this.#write("POST", `/v1/chats/${part(chat)}/requests`, null, how); }
+  withdrawRequest(chat, how) { return this.#write("DELETE", `/v1/chats/${part(chat)}/requests/me`, null, how); }
+  async myRequests() { return (await this.#get("/v1/me/requests")).requests.map((one) => one.chat); }
+  requests(chat) { return this.#each(`/v1/chats/${part(chat)}/requests`, "requests"); }
+  letIn(chat, user, how) { return this.#write("POST", `/v1/chats/${part(chat)}/requests/${part(user)}/approve`, null, how); }
+  refuse(chat, user, how) { return this.#write("DELETE", `/v1/chats/${part(chat)}/requests/${part(user)}`, null, how); }
+  ban(chat, user, how) { return this.#write("PUT", `/v1/chats/${part(chat)}/bans/${part(user)}`, null, how); }
+  unban(chat, user, how) { return this.#write("DELETE", `/v1/chats/${part(chat)}/bans/${part(user)}`, null, how); }
+  bans(chat) { return this.#each(`/v1/chats/${part(chat)}/bans`, "users"); }
 
   // -- people
 

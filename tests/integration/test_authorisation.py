@@ -23,6 +23,7 @@ OWNERS = ("Uada", "Ugrace")
 ANYBODY = {STRANGER, FORMER, BLOCKED}
 MAY = {
     "member.join": (ANYBODY, "who knows a chat's id may join it"),
+    "request.ask": (ANYBODY, "or ask to be let in, where that is what it takes"),
     "contact.request": ({STRANGER, FORMER}, "anybody may ask whoever has not blocked him"),
     "user.update": (ANYBODY, "one's own name, wherever others see it"),
     "contact.delete": ({STRANGER, FORMER}, "and take that back"),
@@ -64,6 +65,8 @@ class World:
         self.ada, self.grace = (api.user(user) for user in OWNERS)
         self.values: dict[str, list[Any]] = {}
         """Of a parameter, or a member of a body: what of theirs it may name."""
+        self.shared: list[str] = []
+        """Chats that both owners are in."""
         self._sessions = itertools.count()
 
     def attacker(self, user: str) -> User:
@@ -89,10 +92,17 @@ class World:
             await owner.ok("PUT", f"/v1/blocks/{BLOCKED}")
         await ada.ok("PUT", f"/v1/dialogs/{chats[0]}/pin", {"rank": "i"})
         await grace.ok("PUT", f"/v1/messages/{messages[0]}/reactions/ok")
+        door = (await ada.ok("POST", "/v1/chats", {"kind": "group", "title": SECRET, "entry": "approval"}))["chat"]
+        await grace.ok("POST", f"/v1/chats/{door}/requests")
+        barred = (await ada.ok("POST", "/v1/chats", {"kind": "group", "title": SECRET, "entry": "closed"}))["chat"]
+        await ada.ok("PUT", f"/v1/chats/{barred}/bans/Ugrace")
+        invite = (await ada.ok("POST", f"/v1/chats/{chats[0]}/invites", {}))["invite"]
+        self.shared = chats
         issued = await api.dc.do("token.issue", "sys", user="Uada", device="phone")
         cursor = (await ada.ok("GET", "/v1/state"))["cursor"]
         self.values = {
-            "chat": chats,
+            "chat": [*chats, door, barred],
+            "invite": [invite],
             "peer": ["Ugrace", *chats, direct_conversation(*OWNERS)],
             "to": [*chats, direct_conversation(*OWNERS)],
             "user": list(OWNERS),
@@ -135,7 +145,7 @@ class World:
         """All that the owners see."""
         paths = ["/v1/me", "/v1/dialogs", "/v1/sessions", "/v1/devices", "/v1/blocks", "/v1/contacts",
                  "/v1/handles/ada_l", "/v1/users/Uada", "/v1/users/Ugrace"]  # fmt: skip
-        for chat in self.values["chat"]:
+        for chat in self.shared:
             paths += [f"/v1/chats/{chat}", f"/v1/chats/{chat}/members", f"/v1/dialogs/{chat}/messages"]
         found = {}
         for owner, other in ((self.ada, "Ugrace"), (self.grace, "Uada")):

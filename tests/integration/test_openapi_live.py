@@ -82,6 +82,9 @@ async def test_every_operation_of_a_live_datacenter_answers_as_it_is_described(w
         "dnd",
         "device",
         "handle",
+        "invite",
+        "request",
+        "ban",
     }
     await ada.call("POST", "/v1/updates")
     for path in ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json"):
@@ -175,10 +178,34 @@ async def chats(ada: Caller, grace: Caller) -> None:
     await ada.call("PUT", f"/v1/chats/{big}/owner", {"user": "Ugrace"})
     open_to_all = (await grace.call("POST", "/v1/chats", {"kind": "supergroup", "title": "Open"}))["chat"]
     await ada.call("POST", f"/v1/chats/{open_to_all}/join")
+    await entry(ada, grace)
     await ada.call("GET", "/v1/dialogs?limit=1")
     await grace.call("GET", "/v1/dialogs")
     await ada.call("DELETE", f"/v1/chats/{group}")
     await ada.call("POST", "/v1/messages", {"to": group, "text": "too late"}, 410)
+
+
+async def entry(ada: Caller, grace: Caller) -> None:
+    asked = (await ada.call("POST", "/v1/chats", {"kind": "group", "title": "Ask", "entry": "approval"}))["chat"]
+    await grace.call("POST", f"/v1/chats/{asked}/join", None, 403)
+    path = f"/v1/chats/{asked}/requests"
+    await grace.call("POST", path)
+    await grace.call("GET", "/v1/me/requests")
+    await grace.call("DELETE", f"{path}/me")
+    await grace.call("POST", path)
+    await ada.call("GET", path)
+    await ada.call("DELETE", f"{path}/Ugrace")
+    made = await ada.call("POST", f"/v1/chats/{asked}/invites", {"approval": True})
+    await ada.call("GET", f"/v1/chats/{asked}/invites")
+    await grace.call("POST", "/v1/invites/look", {"link": made["link"]})
+    await grace.call("POST", "/v1/invites/accept", {"link": made["link"]})
+    await ada.call("POST", f"{path}/Ugrace/approve")
+    await ada.call("DELETE", f"/v1/chats/{asked}/invites/{made['invite']}")
+    await grace.call("POST", "/v1/invites/accept", {"link": made["link"]}, 410)
+    await grace.call("POST", "/v1/invites/accept", {"link": "PL1.x.y"}, 404)
+    await ada.call("PUT", f"/v1/chats/{asked}/bans/Ugrace")
+    await ada.call("GET", f"/v1/chats/{asked}/bans")
+    await ada.call("DELETE", f"/v1/chats/{asked}/bans/Ugrace")
 
 
 async def refusals(ada: Caller, grace: Caller, sent: str) -> None:

@@ -10,6 +10,8 @@ Rule = tuple[str, str]
 
 _DELETED = "nobody is a contact of whom he has deleted meanwhile; a request remains"
 _KICKED = "a kick beats every add that did not know it"
+_BANNED = "with a ban goes a kick, which beats every add that did not know it"
+_STAYS = "the kick that went with the ban stays"
 _LEFT = "a leave takes with it only what it had seen"
 _OWNER = "an owner who is no member owns nothing"
 
@@ -29,6 +31,19 @@ RULES: dict[tuple[str, str], Rule] = {
     ),
     ("chat.owner", "member.kick"): ("member.kick", _OWNER),
     ("chat.owner", "member.leave"): ("member.leave", _OWNER),
+    ("chat.ban", "invite.accept"): ("chat.ban", _BANNED),
+    ("chat.ban", "member.add"): ("chat.ban", _BANNED),
+    ("chat.ban", "member.join"): ("chat.ban", _BANNED),
+    ("chat.ban", "member.role"): (
+        "chat.ban; the other where it is later", "a role is valid only with a stamp after every kick",
+    ),
+    ("chat.owner", "chat.unban"): ("chat.unban", _OWNER),
+    ("chat.unban", "invite.accept"): ("chat.unban", _STAYS),
+    ("chat.unban", "member.add"): ("chat.unban", _STAYS),
+    ("chat.unban", "member.join"): ("chat.unban", _STAYS),
+    ("invite.accept", "member.kick"): ("member.kick", _KICKED),
+    ("invite.accept", "member.leave"): ("invite.accept", _LEFT),
+    ("request.approve", "request.ask"): ("request.approve", "a member asks no more"),
     ("message.edit", "message.edit"): ("later", "the newest revision is shown, all are kept"),
     ("message.edit", "message.recall"): ("message.recall", "recalled beats any edit, whatever its stamp"),
     ("message.recall", "reaction.set"): ("message.recall", "of a recalled message nothing is shown"),

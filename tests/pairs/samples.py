@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 from core.event import Event
 from core.ids import lane_of
-from tests.pairs.scene import ADA, BEN, CY, EMOJI, Scene, Seen
+from core.invites import standing
+from tests.pairs.scene import ADA, BEN, CY, DAN, EMOJI, Scene, Seen
 from tests.support.mesh import ACTIONS, run
 
 PROFILE, SESSIONS, DEVICE, HANDLES = "Ada's profile", "Ada's sessions", "Ada's device", "handles"
 CHAT, MEMBERS, MESSAGE, DIALOG = "the group", "members of the group", "a message", "Cy's dialog of the group"
 PEOPLE, NEW_CHAT, LANES = "Ada and Ben", "a new chat", "a parked event"
+DOOR = "the door of a chat"
 
 
 PLAYED = tuple(name for name, action in ACTIONS.items() if action.__module__.startswith("core.actions."))
@@ -125,6 +127,36 @@ def _owns(seen: Seen, event: Event) -> bool:
     return chat.owner == new and new in seen.present(seen.scene.group)
 
 
+def _cy(scene: Scene, side: str) -> dict[str, Any]:
+    return {"chat": scene.group, "user": CY}
+
+
+def _dan(scene: Scene, side: str) -> dict[str, Any]:
+    return {"chat": scene.door, "user": DAN}
+
+
+def _door(scene: Scene, side: str) -> dict[str, Any]:
+    return {"chat": scene.door}
+
+
+def _banned_first(scene: Scene, dc: int) -> None:
+    scene.do(dc, "chat.ban", ADA, _cy(scene, ""))
+
+
+def _asks_no_more(scene: Scene, dc: int) -> None:
+    """So that he may ask again."""
+    scene.do(dc, "request.withdraw", DAN, {"chat": scene.door})
+
+
+def _asks(seen: Seen, event: Event) -> bool:
+    rows = run(seen.view.asked(seen.scene.door, DAN))
+    return any(one.event == event.id for one in standing(rows, seen.member(seen.scene.door, DAN)))
+
+
+def _answered(seen: Seen, event: Event) -> bool:
+    return all(seen.row("join_requests", event=asked).get("ended") == 1 for asked in event.args.ended)
+
+
 _A_CHAT = "it is there, and Ada is in it"
 
 SAMPLES: dict[str, Sample] = {
@@ -230,6 +262,43 @@ SAMPLES: dict[str, Sample] = {
     "member.role": Sample(
         (MEMBERS,), "Cy has the role, whenever he is a member (left: admin, right: member)",
         lambda scene, side: {"chat": scene.group, "user": CY, "role": "admin" if side == "left" else "member"}, _role,
+    ),
+    "chat.ban": Sample(
+        (DOOR, MEMBERS), "Cy is banned and no member",
+        _cy,
+        lambda seen, event: seen.row("chat_bans", user=CY)["banned"] == 1 and CY not in seen.present(seen.scene.group),
+    ),
+    "chat.unban": Sample(
+        (DOOR,), "Cy is not banned (he had been there)",
+        _cy, lambda seen, event: seen.row("chat_bans", user=CY)["banned"] == 0, before=_banned_first,
+    ),
+    "invite.create": Sample(
+        (DOOR,), "there is the link",
+        _group, lambda seen, event: seen.row("invites", invite=event.args.invite)["revoked"] == 0,
+        key=lambda side: side,
+    ),
+    "invite.revoke": Sample(
+        (DOOR,), "the link is revoked",
+        lambda scene, side: {"chat": scene.group, "invite": scene.invite},
+        lambda seen, event: seen.row("invites", invite=event.args.invite)["revoked"] == 1,
+    ),
+    "invite.accept": Sample(
+        (DOOR, MEMBERS), "Cy is a member (he had left there)",
+        lambda scene, side: {"link": scene.link}, _cy_is_member, lambda side: CY, before=_left_and_back,
+    ),
+    "request.ask": Sample(
+        (DOOR,), "Dan's request stands (he had taken the first one back there)",
+        _door, _asks, lambda side: DAN, before=_asks_no_more,
+    ),
+    "request.withdraw": Sample(
+        (DOOR,), "the request that was seen is answered", _door, _answered, lambda side: DAN,
+    ),
+    "request.reject": Sample(
+        (DOOR,), "the request that was seen is answered", _dan, _answered,
+    ),
+    "request.approve": Sample(
+        (DOOR,), "Dan is a member",
+        _dan, lambda seen, event: DAN in seen.present(seen.scene.door),
     ),
     "message.send": Sample(
         (MESSAGE, MEMBERS, DIALOG), "the message is there (sent by Cy, from the draft that was there)",

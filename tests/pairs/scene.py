@@ -6,9 +6,10 @@ from core.event import Event
 from core.fold import State
 from core.handles import Row as HandleRow
 from core.handles import holder_of
+from core.invites import claimed
 from core.messages import Message
 from events.codec import decode
-from tests.support.mesh import Mesh, run
+from tests.support.mesh import ACTIONS, LINKS, Mesh, run
 from tests.support.view import StateView, members_of, message_of
 
 ADA, BEN, CY, DAN = USERS = ("Uada", "Uben", "Ucy", "Udan")
@@ -18,11 +19,11 @@ EMOJI = "+1"
 class Scene(Mesh):
     """Ada owns a group and a supergroup with Ben (an admin there) and Cy, who has a draft in it. She has reacted to her
     own message, has a session, a device, a handle, and a name that another one lost against; she has blocked Ben, who
-    asks her to be a contact."""
+    asks her to be a contact. There is a link into the group, and Dan asks to be let into a third chat of hers."""
 
     def __init__(self) -> None:
         super().__init__(dcs=2, lanes=1)
-        self.group = self.supergroup = self.session = ""
+        self.group = self.supergroup = self.session = self.door = self.invite = self.link = ""
         self.message = self.draft = self.lost = self.kept = 0
 
     def do(self, dc: int, action: str, actor: str, request: dict[str, Any], key: str = "") -> Event:
@@ -46,6 +47,13 @@ class Scene(Mesh):
         self.do(0, "handle.claim", ADA, {"handle": "ada"})
         self.do(0, "contact.request", BEN, {"user": ADA})
         self.do(0, "block.set", ADA, {"user": BEN})
+        made = self.do(0, "invite.create", ADA, {"chat": self.group}, "i")
+        link = claimed(ACTIONS["invite.create"].result(made)["link"])
+        assert link is not None
+        self.invite, self.link = link.invite, LINKS.signed(link)
+        asked_for = {"kind": "supergroup", "title": "By request", "entry": "approval"}
+        self.door = self.do(0, "supergroup.create", ADA, asked_for, "d").args.chat
+        self.do(0, "request.ask", DAN, {"chat": self.door})
         self.settle()
         self.lost = self.do(0, "user.update", ADA, {"name": "lost"}).id
         self.kept = self.do(1, "user.update", ADA, {"name": "kept"}).id
@@ -59,7 +67,9 @@ class Scene(Mesh):
         other.__dict__.update(
             {
                 name: getattr(self, name)
-                for name in ("group", "supergroup", "session", "message", "draft", "lost", "kept")
+                for name in (
+                    *("group", "supergroup", "session", "message", "draft", "lost", "kept", "door", "invite", "link"),
+                )
             }
         )
         other.now_ms = self.now_ms

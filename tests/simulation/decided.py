@@ -7,8 +7,9 @@ from core.ids import lane_of
 from tests.simulation import rules
 
 SPEAKS = ("message.send", "message.edit", "reaction.set", "reaction.clear")
-CHANGES = (*SPEAKS, "group.update", "member.add", "member.join")
-MEMBERSHIP = ("group.create", "supergroup.create", "member.add", "member.join", "member.kick", "member.leave")
+ADDS = ("member.add", "member.join", "invite.accept", "request.approve")
+CHANGES = (*SPEAKS, "group.update", *ADDS)
+MEMBERSHIP = ("group.create", "supergroup.create", *ADDS, "member.kick", "chat.ban", "member.leave")
 
 
 def accepted_from_outside(event: Event, membership: list[Event]) -> str:
@@ -65,12 +66,7 @@ class Finals:
         for final in self._told:
             if (final.chat, final.dc) != (chat, dc) or final.told_s >= begun_s or not self._holds(final, event):
                 continue
-            if final.what == "group.dissolve" and event.action in (
-                *SPEAKS,
-                "group.update",
-                "member.add",
-                "member.join",
-            ):
+            if final.what == "group.dissolve" and event.action in CHANGES:
                 self._world.ledger.broken(f"{dc} took {event.action} in {chat}, which it had told to be over")
             if final.user == event.actor and event.action in SPEAKS and not chat.startswith("D"):
                 self._world.ledger.broken(f"{dc} took {event.action} from {event.actor}, whom it had told to be out")
@@ -81,7 +77,7 @@ class Finals:
         if world.homes[final.dc].burns != final.burns or final.dc in world.lost_with:
             return False
         return not any(
-            other.action in ("member.add", "member.join")
+            other.action in ADDS
             and other.args.chat == final.chat
             and final.user in other.args.adds
             and other.id > final.event

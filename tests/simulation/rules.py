@@ -43,11 +43,11 @@ def chats(events: Iterable[Event]) -> dict[str, Chat]:
             chat = found.setdefault(args.chat, Chat())
             for user in args.users:
                 chat.adds.setdefault(user, []).append((event.id, {}))
-        elif event.action in ("member.add", "member.join"):
+        elif event.action in ("member.add", "member.join", "invite.accept", "request.approve"):
             chat = found.setdefault(args.chat, Chat())
             for user, knew in args.adds.items():
                 chat.adds.setdefault(user, []).append((event.id, knew))
-        elif event.action == "member.kick":
+        elif event.action in ("member.kick", "chat.ban"):
             found.setdefault(args.chat, Chat()).kicks.setdefault(args.user, []).append(event.id)
         elif event.action == "member.leave":
             leaves.append((args.chat, event.actor, args.adds))

@@ -298,20 +298,45 @@ class User:
         return chat and self.client.update_chat(chat, title=f"t{self.random.randrange(100)}")
 
     def _add(self) -> Any:
-        chat = self._ours()
-        return chat and self.client.add_members(chat, [self._other()])
+        """Or say how the chat is entered, or let somebody in."""
+        chat, other, client = self._ours(), self._other(), self.client
+        match self.random.randrange(8):
+            case 0:
+                return chat and self._invited(chat)
+            case 1:
+                return chat and client.update_chat(chat, entry=self.random.choice(("open", "open", "approval")))
+            case 2:
+                return chat and self.random.choice((client.let_in, client.refuse))(chat, other)
+        return chat and client.add_members(chat, [other])
+
+    async def _invited(self, chat: str) -> Receipt:
+        """Makes a link that others may find, and sometimes revokes one."""
+        made = await self.client.create_invite(chat, approval=self.random.random() < 0.3)
+        self.world.links.append(made.answer["link"])
+        if self.random.random() < 0.3:
+            await self.client.revoke_invite(chat, made.answer["invite"])
+        return made
 
     def _join(self) -> Any:
-        chats = self.world.chats_of_all()
-        return chats and self.client.join(self.random.choice(chats))
+        chats, client = self.world.chats_of_all(), self.client
+        match self.random.randrange(6):
+            case 0 if self.world.links:
+                return client.accept_invite(self.random.choice(self.world.links[-6:]))
+            case 1 if chats:
+                return client.ask_to_join(self.random.choice(chats))
+            case 2 if chats:
+                return client.withdraw_request(self.random.choice(chats))
+        return chats and client.join(self.random.choice(chats))
 
     def _leave(self) -> Any:
         chat = self._chat()
         return chat and self.client.leave(chat)
 
     def _kick(self) -> Any:
-        chat = self._ours()
-        return chat and self.client.kick(chat, self._other())
+        """For now, or for good."""
+        chat, client = self._ours(), self.client
+        doing = self.random.choice((client.kick, client.kick, client.kick, client.ban, client.unban))
+        return chat and doing(chat, self._other())
 
     def _role(self) -> Any:
         """Or the whole chat."""

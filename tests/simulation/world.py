@@ -82,6 +82,8 @@ class World:
         self.network = Network(loop, Random(f"{plan.seed} network"))
         self.clocks: dict[str, Clock] = {}
         self.homes: dict[str, Home] = {}
+        self.links: list[str] = []
+        """Links into chats that somebody has made."""
         self.users: dict[str, User] = {}
         self.names: list[str] = []
         self.lost_with: list[str] = []

@@ -90,7 +90,8 @@ def story_of(steps: Sequence[Step], seed: int, batch_max: int = 6) -> Story:
     mesh = Mesh(dcs=3, lanes=2)
     played = OneKeyOnePlace(mesh).play(steps)
     lanes = {lane: _records(lane, bodies, mesh) for lane, bodies in mesh.logs.items()}
-    return Story(lanes, batches_of(lanes, Random(seed), batch_max), mesh.events, played.chats, mesh.past)
+    chats = [*played.chats, played.asked]
+    return Story(lanes, batches_of(lanes, Random(seed), batch_max), mesh.events, chats, mesh.past)
 
 
 @functools.cache

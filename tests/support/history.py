@@ -14,11 +14,13 @@ from core.contacts import contacts
 from core.errors import PlanBError
 from core.rivalry import Write, conflicts
 from core.tables import canonical
-from tests.support.mesh import ACTIONS, Mesh
+from stores.entry_view import invite_of
+from tests.support.mesh import ACTIONS, LINKS, Mesh, run
 from tests.support.view import message_of
 
 USERS = ("Ua", "Ub", "Uc", "Ud")
 NIGHT = {"zone": "Europe/Berlin", "from": "22:00", "to": "07:00"}
+ENTRIES = ("open", "open", "open", "approval")
 _EMOJI = ("+1", "😀")
 
 
@@ -38,7 +40,7 @@ class Step(NamedTuple):
     wait_ms: int
 
 
-STEP_MAX = Step(op=37, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
+STEP_MAX = Step(op=40, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
 
 
 def random_steps(seed: int, count: int) -> list[Step]:
@@ -62,6 +64,8 @@ class History:
         for kind, name in (("group", "group.create"), ("supergroup", "supergroup.create")):
             made = mesh.write(0, name, USERS[0], {"kind": kind, "title": kind, "users": [USERS[1]]}, key=kind)
             self.chats.append(made.args.chat)
+        fields = {"kind": "supergroup", "title": "asked for", "entry": "approval"}
+        self.asked = str(mesh.write(0, "supergroup.create", USERS[0], fields, key="asked").args.chat)
         mesh.settle()
 
     def play(self, steps: Sequence[Step]) -> "History":
@@ -117,7 +121,8 @@ class History:
                 made = self._write(step, f"{kind}.create", who, {"kind": kind, "title": named, "users": [whom]})
                 self.chats.append(made.chat)
             case 10:
-                self._write(step, "group.update", who, {"chat": chat, "title": named})
+                changed = {"title": named} if step.lane else {"entry": ENTRIES[step.what % 4]}
+                self._write(step, "group.update", who, {"chat": chat, **changed})
             case 11 | 12:
                 self._write(step, "member.add", who, {"chat": chat, "users": [whom]})
             case 13:
@@ -127,7 +132,7 @@ class History:
             case 15 | 16:
                 self._write(step, "member.kick", who, {"chat": chat, "user": whom})
             case 17 if step.wait_ms % 3 == 0:
-                self._write(step, "chat.owner", who, {"chat": chat, "user": whom})
+                self._write(step, "chat.owner", self._boss(step, chat), {"chat": chat, "user": whom})
             case 17:
                 role = ("admin", "member")[step.what % 2]
                 self._write(step, "member.role", who, {"chat": chat, "user": whom, "role": role})
@@ -169,6 +174,13 @@ class History:
                 self._block(step, who, whom)
             case 33:
                 self._contact(step, who, whom)
+            case 38:
+                self._link(step, who, chat)
+            case 39:
+                self._request(step, who)
+            case 40:
+                name = "chat.ban" if step.what % 3 else "chat.unban"
+                self._write(step, name, self._boss(step, self.asked), {"chat": self.asked, "user": whom})
             case 36 if step.what % 3:
                 self._write(step, "handle.claim", who, {"handle": f"name{step.what % 2}"})
             case 36:
@@ -205,6 +217,35 @@ class History:
             one = lost[step.what % len(lost)]
             wanted = {"event": str(one["stamp"]), "table": one["table"], "column": one["column"]}
             self._write(step, "conflict.undo", "sys", wanted | {"winner": str(one["winner_stamp"])})
+
+    def _boss(self, step: Step, chat: str) -> str:
+        """Somebody who manages it, if anybody is in it."""
+        return (run(self.mesh.dcs[step.dc].view.managers(chat)) or [USERS[0]])[-1]
+
+    def _link(self, step: Step, who: str, chat: str) -> None:
+        rows = self.mesh.dcs[step.dc].state.rows("invites", {"revoked": 0})
+        link = invite_of(rows[step.whom % len(rows)], {}).link if rows else None
+        if link is None or step.what < 3:
+            fields = {"approval": step.what == 1} | ({"uses_max": 2} if step.lane else {})
+            self._write(step, "invite.create", self._boss(step, chat), {"chat": chat, **fields})
+        elif step.what < 5:
+            request = {"chat": link.chat, "invite": link.invite}
+            self._write(step, "invite.revoke", self._boss(step, link.chat), request)
+        else:
+            self._write(step, "invite.accept", who, {"link": LINKS.signed(link)})
+
+    def _request(self, step: Step, who: str) -> None:
+        asked = self.mesh.dcs[step.dc].state.rows("join_requests", {"ended": 0})
+        if not asked or step.what < 3:
+            self._write(step, "request.ask", who, {"chat": self.asked})
+            return
+        one = asked[step.whom % len(asked)]
+        if step.what < 5:
+            self._write(step, "request.withdraw", one["user"], {"chat": one["chat"]})
+        else:
+            name = ("request.approve", "request.reject")[step.what % 2]
+            request = {"chat": one["chat"], "user": one["user"]}
+            self._write(step, name, self._boss(step, one["chat"]), request)
 
     def _draft(self, step: Step, who: str, peer: str, text: str) -> None:
         if step.what % 4:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
+from api.links import Links
 from core import audience as audience_rule
 from core.action import Audience, Origin, Position, registry
 from core.clock import HybridClock
@@ -20,6 +21,7 @@ from events.codec import decode, encode
 from tests.support.view import StateView, members_of
 
 ACTIONS = registry()
+LINKS = Links(bytes(32))
 START_MS = EPOCH_MS + 400_000_000_000
 T = TypeVar("T")
 
@@ -151,7 +153,15 @@ class Mesh:
         """One call of the API at one DC. Raises what `resolve` and the request's validation raise."""
         here = self.dcs[dc]
         origin = Origin(
-            actor, key, here.name, here.wall(), here.view, self._entropy.randbytes, position, v=lambda: here.v
+            actor,
+            key,
+            here.name,
+            here.wall(),
+            here.view,
+            self._entropy.randbytes,
+            position,
+            v=lambda: here.v,
+            link=LINKS.opened,
         )
         kind = ACTIONS[action]
         args = run(kind.resolve(kind.Request.model_validate(request), origin))

@@ -11,6 +11,7 @@ from core.fold import State
 from core.handles import Row as HandleRow
 from core.handles import holder_of
 from core.ids import lane_of
+from core.invites import Asked, Invite
 from core.membership import Membership, Roll
 from core.messages import Message, Row, fold
 from core.ownership import owner_of
@@ -18,6 +19,7 @@ from core.rivalry import Write
 from core.tables import canonical
 from stores import registers
 from stores.adapters.message_rows import shown
+from stores.entry_view import invite_of
 
 
 class StateView:
@@ -63,6 +65,39 @@ class StateView:
 
     async def heir(self, chat: str) -> str:
         return owner_of("", members_of(self.state, chat))
+
+    async def managers(self, chat: str) -> list[str]:
+        row = self._one("chats", chat=chat) or {"owner": ""}
+        members = members_of(self.state, chat)
+        admins = [user for user, its in members.items() if its.present and its.valid_role == "admin"]
+        return sorted({*filter(None, (owner_of(row["owner"], members),)), *admins})
+
+    async def invite(self, chat: str, invite: str) -> Invite | None:
+        row = self._one("invites", chat=chat, invite=invite)
+        return invite_of(row, await self.invite_uses(invite)) if row else None
+
+    async def invite_uses(self, invite: str) -> dict[int, int]:
+        return {row["lane"]: row["uses"] for row in self.state.rows("invite_uses", {"invite": invite})}
+
+    async def invites_of(self, chat: str, now_ms: int) -> list[Invite]:
+        rows = self.state.rows("invites", {"chat": chat, "revoked": 0})
+        return [invite_of(row, {}) for row in rows if row["expires_ms"] > now_ms]
+
+    async def ban(self, chat: str, user: str) -> tuple[bool, int]:
+        row = self._one("chat_bans", chat=chat, user=user)
+        return (bool(row["banned"]), row["banned_at"]) if row else (False, 0)
+
+    async def bans_of(self, chat: str, after: str, limit: int) -> list[str]:
+        rows = self.state.rows("chat_bans", {"chat": chat, "banned": 1})
+        return sorted(row["user"] for row in rows if row["user"] > after)[:limit]
+
+    async def asked(self, chat: str, user: str) -> list[Asked]:
+        rows = self.state.rows("join_requests", {"chat": chat, "user": user})
+        return [Asked(row["event"], row["user"], row["invite"], bool(row["ended"])) for row in rows]
+
+    async def asking(self, chat: str, after: int, limit: int) -> list[Asked]:
+        rows = [one for one in self.state.rows("join_requests", {"chat": chat, "ended": 0}) if one["event"] > after]
+        return [Asked(row["event"], row["user"], row["invite"], False) for row in rows][:limit]
 
     async def memberships_of(self, user: str) -> dict[str, Membership]:
         chats = {row["chat"] for row in self.state.rows("member_adds", {"user": user})}

@@ -24,16 +24,22 @@ ROWS = {
     "group.create", "supergroup.create", "group.update", "member.add", "member.join", "member.leave", "member.kick",
     "member.role", "group.dissolve", "parked.drop", "dialog.mark_unread", "draft.set", "draft.clear",
     "block.set", "block.clear", "contact.request", "contact.accept", "contact.delete", "user.dnd",
-    "device.register", "device.forget", "handle.claim", "handle.release", "chat.owner",
     "conflict.undo",
+    "device.register", "device.forget", "handle.claim", "handle.release", "chat.owner", "invite.create",
+    "invite.revoke", "invite.accept", "request.ask", "request.withdraw", "request.approve", "request.reject",
+    "chat.ban", "chat.unban",
 }  # fmt: skip
 """The rows of the table of write primitives that there are so far, as the design names them."""
 
 OPERATORS = {"parked.drop"}
 """They concern no user."""
 
+REMOTE = {"member.kick", "session.revoke", "invite.revoke", "chat.ban"}
+"""They take something away from somebody."""
+
 UPDATES = {
     "message", "hidden", "chat", "member", "dialog", "user", "session", "block", "contact", "dnd", "device", "handle",
+    "invite", "request", "ban",
 }  # fmt: skip
 """The types of updates that clients know."""
 
@@ -45,6 +51,7 @@ PATH_EXAMPLES = {
     "message": "1234567890123456789",
     "emoji": "👍",
     "peer": "Ugrace",
+    "invite": "i1",
 }
 
 
@@ -65,7 +72,7 @@ def test_an_action_says_all_that_is_shown_of_it(action: type[Action]) -> None:
     assert action.consistency.endswith(".")
     assert action.errors or action.name == "user.update"
     assert all(issubclass(error, PlanBError) for error in action.errors)
-    assert action.durability == ("remote" if action.name in ("member.kick", "session.revoke") else "local")
+    assert action.durability == ("remote" if action.name in REMOTE else "local")
 
 
 @EACH

@@ -33,7 +33,7 @@ class Someone:
 
     async def chat(self, chat: str) -> Chat:
         self._ask(chat)
-        return Chat(chat, "group", TITLE, "", "", "Uada", "Uada", False)
+        return Chat(chat, "group", TITLE, "", "", "Uada", "Uada", "open", False)
 
     async def dialogs(self) -> AsyncIterator[Dialog]:
         self._ask("dialogs")
@@ -111,7 +111,8 @@ async def test_members_and_chats_are_told_in_words(client: Any) -> None:
     assert await told(member(True, "admin"), called) == f"member    {title}  in it now: Ada, as admin"
     assert await told(member(True, ""), called) == f"member    {title}  in it now: Ada"
     assert await told(member(False, ""), called) == f"member    {title}  not in it any more: Ada"
-    chat = {"id": "G1", "kind": "group", "title": "x", "about": "", "avatar": "", "creator": "Uada", "owner": "Uada"}
+    chat = {"id": "G1", "kind": "group", "title": "x", "about": "", "avatar": "", "creator": "Uada"}
+    chat |= {"owner": "Uada", "entry": "open"}
     gone = Update("chat", "1", 1, None, {"chat": chat | {"dissolved": True}})
     assert await told(gone, called) == f"chat      {title}  dissolved"
     missing = Update("chat", "1", 1, None, {"chat": {"id": "G1", "missing": True}})

@@ -7,7 +7,8 @@ from typing import Any
 import aiohttp
 
 from planb_sdk import loading, system
-from planb_sdk.account import Account, part
+from planb_sdk.account import part
+from planb_sdk.entry import Entry
 from planb_sdk.errors import ApiError
 from planb_sdk.follower import Follower
 from planb_sdk.model import Chat, Dialog, Draft, Member, Message, Position, Profile, Receipt, Session, Thread, Update
@@ -22,7 +23,7 @@ Json = dict[str, Any]
 SAVED_VERSION = 1
 
 
-class Client(Account):
+class Client(Entry):
     """One session of one user. Made inside a running event loop; to be closed, or used with `async with`.
 
     `regions` are base URLs, the nearest first. Every write may be given a `key` (one is made otherwise): the same key
@@ -305,15 +306,29 @@ class Client(Account):
     # -- chats
 
     async def create_group(
-        self, title: str, users: Iterable[str] = (), *, about: str = "", avatar: str = "", key: str = ""
+        self,
+        title: str,
+        users: Iterable[str] = (),
+        *,
+        about: str = "",
+        avatar: str = "",
+        entry: str = "",
+        key: str = "",
     ) -> Receipt:
-        """The answer's `chat` is its id."""
-        return await self._create("group", title, users, about, avatar, key)
+        """The answer's `chat` is its id. `entry`: as `Chat` has it."""
+        return await self._create("group", title, users, about, avatar, entry, key)
 
     async def create_supergroup(
-        self, title: str, users: Iterable[str] = (), *, about: str = "", avatar: str = "", key: str = ""
+        self,
+        title: str,
+        users: Iterable[str] = (),
+        *,
+        about: str = "",
+        avatar: str = "",
+        entry: str = "",
+        key: str = "",
     ) -> Receipt:
-        return await self._create("supergroup", title, users, about, avatar, key)
+        return await self._create("supergroup", title, users, about, avatar, entry, key)
 
     async def chat(self, chat: str) -> Chat:
         return Chat.of(await self._get(f"/v1/chats/{part(chat)}"))
@@ -325,9 +340,10 @@ class Client(Account):
         title: str | None = None,
         about: str | None = None,
         avatar: str | None = None,
+        entry: str | None = None,
         key: str = "",
     ) -> Receipt:
-        body = _given(title=title, about=about, avatar=avatar)
+        body = _given(title=title, about=about, avatar=avatar, entry=entry)
         return await self._write("PATCH", f"/v1/chats/{part(chat)}", body, key=key)
 
     async def dissolve(self, chat: str, *, key: str = "") -> Receipt:
@@ -413,9 +429,11 @@ class Client(Account):
         body = {"message": message, **await self._follower.place()}
         return await self._write("POST", f"/v1/dialogs/{part(peer)}/{what}", body, key=key)
 
-    async def _create(self, kind: str, title: str, users: Iterable[str], about: str, avatar: str, key: str) -> Receipt:
+    async def _create(
+        self, kind: str, title: str, users: Iterable[str], about: str, avatar: str, entry: str, key: str
+    ) -> Receipt:
         body: Json = {"kind": kind, "title": title, "users": list(users)}
-        body |= {name: value for name, value in (("about", about), ("avatar", avatar)) if value}
+        body |= {name: value for name, value in (("about", about), ("avatar", avatar), ("entry", entry)) if value}
         return await self._write("POST", "/v1/chats", body, key=key)
 
 

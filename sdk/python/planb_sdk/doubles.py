@@ -94,6 +94,10 @@ def about(update: Json) -> Key:
         return (kind, update["conversation"], update["message"])
     if kind == "member":
         return (kind, update["chat"], update["user"])
+    if kind == "invite":
+        return (kind, update["chat"], update["invite"])
+    if kind in ("request", "ban"):
+        return (kind, update["chat"], update["user"])
     if kind == "session":
         return (kind, update["session"])
     if kind == "contact":

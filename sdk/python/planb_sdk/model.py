@@ -136,6 +136,8 @@ class Chat:
     avatar: str
     creator: str
     owner: str
+    entry: str
+    """Who comes in by himself: "open", "approval" or "closed"."""
     dissolved: bool
 
     @classmethod
@@ -148,8 +150,52 @@ class Chat:
             body["avatar"],
             body["creator"],
             body["owner"],
+            body["entry"],
             body["dissolved"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """A link into a chat."""
+
+    invite: str
+    link: str
+    """What lets its bearer in: keep it from others."""
+    creator: str
+    made: str
+    expires_ms: int | None
+    uses_max: int | None
+    used: int
+    approval: bool
+    """It leads to a request."""
+
+    @classmethod
+    def of(cls, body: Json) -> "Invite":
+        return cls(
+            body["invite"],
+            body["link"],
+            body["creator"],
+            body["made"],
+            body["expires_ms"],
+            body["uses_max"],
+            body["used"],
+            body["approval"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """Somebody asks to be let into a chat."""
+
+    event: str
+    user: Profile
+    invite: str | None
+    """The link that he came by."""
+
+    @classmethod
+    def of(cls, body: Json) -> "JoinRequest":
+        return cls(body["event"], Profile.of(body["user"]), body["invite"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +350,8 @@ class Update:
     session  {"session", "revoked"}      block    {"user", "blocked"}
     contact  {"contact": {"user": …, "state", "since"}}
     dnd      {"dnd"}                     device   {"device", "registered"}
-    handle   {"handle", "user"}
+    handle   {"handle", "user"}           invite   {"chat", "invite", "revoked"}
+    request  {"chat", "user", "pending"}  ban      {"chat", "user", "banned"}
     reset    {}: more was trimmed than updates can tell; load again
     """
 
