@@ -401,8 +401,11 @@ class LaneWriter:
         while True:
             try:
                 await self._apply(entries)
-            except Exception:
-                log.exception("lane %d: applying seq %d to %d failed", self.lane, entries[0].seq, entries[-1].seq)
+            except Exception as error:
+                known = isinstance(error, PlanBError)
+                why = f"{error} {getattr(error, 'private', '')}".strip()
+                at = (self.lane, entries[0].seq, entries[-1].seq)
+                log.error("lane %d: applying seq %d to %d failed: %s", *at, why, exc_info=None if known else error)
                 self._stumbling = True
                 for batch in self._durable:
                     batch.give_up()

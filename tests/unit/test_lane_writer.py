@@ -528,17 +528,23 @@ def test_a_certain_refusal_frees_the_seq_for_the_next_write() -> None:
     virtual_time.run(main())
 
 
-def test_what_is_durable_is_applied_again_until_it_succeeds_and_writes_are_refused_meanwhile() -> None:
+def test_what_is_durable_is_applied_again_until_it_succeeds_and_writes_are_refused_meanwhile(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def main() -> None:
         rig = Rig()
         await rig.writer.start()
-        rig.store.failing = StoreUnavailable()
+        rig.store.failing = StoreUnavailable(private="rows.db: disk is full")
         with pytest.raises(OutcomeUnknown):
             await rig.note("a")
         with pytest.raises(StoreUnavailable):
             await rig.note("b")
+        said = [record for record in caplog.records if "applying seq 2 to 2 failed" in record.getMessage()]
+        assert said and all("rows.db: disk is full" in one.getMessage() and not one.exc_info for one in said)
+        caplog.clear()
         rig.store.failing = RuntimeError("not even one of ours")
         await asyncio.sleep(60)
+        assert all(record.exc_info for record in caplog.records if "applying" in record.getMessage()), "a defect"
         rig.store.failing = None
         await asyncio.sleep(60)
         assert rig.store.seqs == [1, 2]
