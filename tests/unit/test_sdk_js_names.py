@@ -5,7 +5,7 @@ import inspect
 import re
 
 import planb_sdk
-from planb_sdk import Client, Options, State, Stats
+from planb_sdk import Client, Options, State, Stats, doubles
 from tests.support.markdown import ROOT
 
 JS = ROOT / "sdk/js"
@@ -61,6 +61,13 @@ def test_the_state_and_what_is_counted_are_the_same() -> None:
     assert told is not None and set(re.findall(r'"(\w+)"', told[1])) == counted
     kept = re.search(r"^const STATS = \{(.*?)\}", SOURCE, re.M | re.S)
     assert kept is not None and set(re.findall(r"(\w+):", kept[1])) == counted
+
+
+def test_what_updates_show_is_told_apart_by_the_same() -> None:
+    asked = re.findall(r"kind (?:==|in) (.*):", inspect.getsource(doubles.about))
+    kinds = {kind for one in asked for kind in re.findall(r'"(\w+)"', one)}
+    names = re.search(r"const names = \{\n(.*?)\n  \};", SOURCE, re.S)
+    assert names is not None and {"message", *re.findall(r"^    (\w+):", names[1], re.M)} == kinds
 
 
 def test_bounds_and_pauses_are_those_of_the_python_sdk() -> None:
