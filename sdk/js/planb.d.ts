@@ -83,6 +83,8 @@ export interface Message {
   system: boolean;
   /** What it holds besides its text. */
   content?: Content | null;
+  /** Whom it names: users, or "all". */
+  mentions?: Id[];
   /** Of a reply: the first message of the thread that it is in. */
   thread?: Id | null;
   /** Further ids, if a retry through another datacenter made any. */
@@ -201,6 +203,9 @@ export interface Dialog extends DialogSettings {
   top_more: boolean;
   unread: number;
   unread_more: boolean;
+  unread_mentions: number;
+  /** There may be others. */
+  unread_mentions_more: boolean;
 }
 
 export interface PushDevice {
@@ -224,6 +229,7 @@ export interface Draft {
   to: Id;
   text?: string;
   content?: Content;
+  mentions?: Id[];
   replyTo?: Id;
   key?: string;
 }
@@ -381,8 +387,8 @@ export class Client {
   saved(): Saved;
 
   /** To a user, a direct, a group or a supergroup. `draft`: the revision of the kept draft that it is sent from.
-   * `content`: what it holds besides its text, or instead of one. */
-  send(to: Id, text?: string, how?: How & { content?: Content; replyTo?: Id; draft?: Id }): Promise<Receipt>;
+   * `content`: what it holds besides its text, or instead of one. `mentions`: users, or "all" for a group's members. */
+  send(to: Id, text?: string, how?: How & Omit<Draft, "to" | "text"> & { draft?: Id }): Promise<Receipt>;
   /** Many messages in few requests, in order; each has its own outcome. */
   sendMany(drafts: Draft[]): Promise<(Receipt | ApiError)[]>;
   /** What is left out stays as it is. */
@@ -397,6 +403,8 @@ export class Client {
   history(peer: Id, from?: { before?: Id }): AsyncGenerator<Message, void, void>;
   /** Above an id, the oldest first. */
   historyAfter(peer: Id, after: Id): AsyncGenerator<Message, void, void>;
+  /** Messages of a dialog that name me and that I have not read, the oldest first. */
+  mentions(peer: Id): AsyncGenerator<Message, void, void>;
   /** The thread that a message is in, or begins. */
   thread(message: Id): Promise<Thread>;
   /** The replies in the thread of a message, the oldest first. */

@@ -1157,6 +1157,9 @@ const STATS = {
   retries: 0, resent: 0, refused: 0, evicted: 0,
 };
 
+const messageBody = ({ to, text, content, mentions, replyTo, draft }) =>
+  given({ to, text: text || null, content, mentions: mentions?.length ? mentions : null, reply_to: replyTo, draft });
+
 // One session of one user. `regions` are base URLs, the nearest first.
 export class Client {
   #transport;
@@ -1233,14 +1236,13 @@ export class Client {
 
   // -- messages
 
-  send(to, text = "", { content, replyTo, draft, ...how } = {}) {
-    return this.#write("POST", "/v1/messages", given({ to, text: text || null, content, reply_to: replyTo, draft }), how);
+  send(to, text = "", { content, mentions, replyTo, draft, ...how } = {}) {
+    return this.#write("POST", "/v1/messages", messageBody({ to, text, content, mentions, replyTo, draft }), how);
   }
 
   sendMany(drafts) {
-    return this.#outbox.writeMany(drafts.map(({ to, text, content, replyTo, key }) => ({
-      key: key || newKey(), method: "POST", path: "/v1/messages",
-      body: given({ to, text: text || null, content, reply_to: replyTo }),
+    return this.#outbox.writeMany(drafts.map(({ key, ...draft }) => ({
+      key: key || newKey(), method: "POST", path: "/v1/messages", body: messageBody(draft),
     })));
   }
 
@@ -1261,6 +1263,11 @@ export class Client {
   async *historyAfter(peer, after) {
     await this.#follower.beforeLoading();
     yield* each(pages(this.#transport, messagesOf(peer), "messages", { after }, "next_after"));
+  }
+
+  async *mentions(peer) {
+    await this.#follower.beforeLoading();
+    yield* each(pages(this.#transport, `/v1/dialogs/${part(peer)}/mentions`, "messages", {}, "next_after"));
   }
 
   async thread(message) {

@@ -153,6 +153,8 @@ async def test_nothing_is_missed_or_doubled_while_a_datacenter_is_killed_and_cli
     for how in ({"content": place}, {}):
         answer = await bob.call("send", group, "a reply", {"replyTo": asked, **how})
         keys[answer["key"]] = answer["id"]
+    named = await ada.call("send", group, "look", {"mentions": ["Ubob"]})
+    keys[named["key"]] = named["id"]
     await ada.call("handOver", group, "Ubob")
     await ada.call("settled")
     for one in (ada, bob):
@@ -161,6 +163,9 @@ async def test_nothing_is_missed_or_doubled_while_a_datacenter_is_killed_and_cli
         sent = {key: count for key, count in one.firsts().items() if key in keys}
         assert sent == dict.fromkeys(keys, 1), "each message is shown first once"
         assert (await one.get("stats"))["missed"] == 0
+    assert [one["key"] for one in await bob.every("mentions", group)] == [named["key"]]
+    assert [one["text"] for one in await ada.every("replies", asked)] == ["a reply"] * 2
+    assert (await ada.call("thread", asked))["count"] == 2 and (await ada.call("chat", group))["owner"] == "Ubob"
     history = await bob.every("history", big)
     assert Counter(one["key"] for one in history if one["key"] in keys).most_common(1)[0][1] == 1
     assert [int(one["id"]) for one in history] == sorted((int(one["id"]) for one in history), reverse=True)
