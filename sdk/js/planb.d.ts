@@ -87,6 +87,8 @@ export interface Message {
   mentions?: Id[];
   /** Of a reply: the first message of the thread that it is in. */
   thread?: Id | null;
+  /** What it repeats. */
+  forwarded?: { from: Id; message: Id } | null;
   /** Further ids, if a retry through another datacenter made any. */
   copies?: Id[];
 }
@@ -391,6 +393,8 @@ export class Client {
   send(to: Id, text?: string, how?: How & Omit<Draft, "to" | "text"> & { draft?: Id }): Promise<Receipt>;
   /** Many messages in few requests, in order; each has its own outcome. */
   sendMany(drafts: Draft[]): Promise<(Receipt | ApiError)[]>;
+  /** Repeats a message that I may read, with its first sender's name. */
+  forward(message: Id, to: Id, how?: How): Promise<Receipt>;
   /** What is left out stays as it is. */
   edit(message: Id, text?: string | null, how?: How & { content?: Content }): Promise<Receipt>;
   /** For everybody. */

@@ -1246,6 +1246,8 @@ export class Client {
     })));
   }
 
+  forward(message, to, how) { return this.#write("POST", "/v1/messages", { to, forward_of: message }, how); }
+
   edit(message, text, { content, ...how } = {}) {
     return this.#about(message, "PATCH", "", how, given({ text, content }));
   }
