@@ -141,7 +141,7 @@ class Failed extends PlanBError {
 class Transport {
   constructor(regions, token, options, stats) {
     if (!regions.length) throw new TypeError("at least one region is needed");
-    this.regions = regions.map((region) => region.replace(/\/+$/, ""));
+    this.regions = regions.map(address);
     this.region = this.regions[0];
     Object.assign(this, { token, options, stats, closed: false, clock: "", onSwitch: [] });
     this.ending = new AbortController();
@@ -149,7 +149,7 @@ class Transport {
   }
 
   switchTo(region) {
-    region = region.replace(/\/+$/, "");
+    region = address(region);
     if (!this.regions.includes(region)) this.regions.push(region);
     this.failures = 0;
     if (region === this.region) return;
@@ -276,6 +276,13 @@ class Transport {
     this.answered(region);
     return new (status === 401 ? Unauthenticated : ApiError)(status, problem);
   }
+}
+
+// Of a region, as it is compared.
+function address(region) {
+  if (!/^https?:\/\/[^/?#]+/i.test(region))
+    throw new TypeError(`region ${region}: give its address, as https://fra.example.com or http://127.0.0.1:8080`);
+  return region.replace(/\/+$/, "");
 }
 
 function asObject(text) {
@@ -540,6 +547,9 @@ function about(update) {
     dnd: () => [],
     device: (one) => [one.device],
     block: (one) => [one.user],
+    invite: (one) => [one.chat, one.invite],
+    request: (one) => [one.chat, one.user],
+    ban: (one) => [one.chat, one.user],
     dialog: (one) => [one.dialog.conversation],
   };
   // Of a type that this version does not know, only its own event tells it apart.

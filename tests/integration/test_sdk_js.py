@@ -200,6 +200,14 @@ async def test_after_some_failures_the_next_region_is_used_with_the_same_key(
     assert list(syd.keys) == [receipt["key"]] == list(set(fra.keys_of("/v1/messages")))
 
 
+@pytest.mark.parametrize("wrong", ["fra.example.com", "ftp://fra.example.com", "http://", ""])
+async def test_a_region_that_is_no_address_is_refused_at_once(node: Driver, ada: NodeClient, wrong: str) -> None:
+    with pytest.raises(Refused, match=r"TypeError: .*give its address"):
+        await node.client([wrong], "token")
+    with pytest.raises(Refused, match=r"TypeError: .*give its address"):
+        await ada.call("switch", wrong)
+
+
 async def test_what_the_new_region_does_not_cover_is_sent_again_and_the_rest_is_not(
     fra: FakeRegion, syd: FakeRegion, ada: NodeClient
 ) -> None:
