@@ -125,33 +125,28 @@ class Send(action.Action):
     @staticmethod
     async def resolve(request: "Send.Request", origin: Origin) -> "Send.Args":
         conversation, reach = await _destination(origin, request.to)
-        text, source = request.text, None
+        more: dict[str, Any] = {}  # of a plain text nothing: it is what is sent most
         if request.forward_of is None:
-            content = _content(text, request.content)
+            text, content = request.text, _content(request.text, request.content)
         else:
             source = await _source(request, origin)
             text, content = source.text or "", source.content or {}
-        reply_to = thread = thread_class = 0
+            more["forwarded_from"], more["forwarded_id"] = source.forwarded or (source.sender, source.id)
+        if content:
+            more["content"] = content
         if request.reply_to is not None:
             replied = await readable(origin.view, origin.actor, int(request.reply_to), conversation)
             if replied.recalled:
                 raise Gone("the message that this replies to was recalled")
-            reply_to = replied.id
+            more["reply_to"] = replied.id
             # The root itself may still be on its way; what its reply says of it is enough.
-            thread, thread_class = replied.thread or replied.id, replied.thread_class or replied.class_
-        return Send.Args(
-            conversation=conversation,
-            to=reach.to,
-            text=text,
-            reply_to=reply_to,
-            knew=reach.knew,
-            mentions=await _mentions(origin, conversation, reach, request.mentions) if request.mentions else (),
-            thread=thread,
-            thread_class=thread_class,
-            content=content,
-            **_origin_of(source),
-            draft=0 if request.draft is None else _draft(request.draft, origin),
-        )
+            more["thread"] = replied.thread or replied.id
+            more["thread_class"] = replied.thread_class or replied.class_
+        if request.mentions:
+            more["mentions"] = await _mentions(origin, conversation, reach, request.mentions)
+        if request.draft is not None:
+            more["draft"] = _draft(request.draft, origin)
+        return Send.Args(conversation=conversation, to=reach.to, text=text, knew=reach.knew, **more)
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
@@ -230,7 +225,8 @@ async def _mentions(origin: Origin, conversation: str, reach: Reach, wanted: Seq
 
 
 async def _source(request: Send.Request, origin: Origin) -> Message:
-    """The message that is repeated, as the caller may read it: who left a chat sees no later edit of it."""
+    """The message that is repeated, as the caller may read it: who left a chat sees no later edit of it. What was
+    forwarded before keeps its first sender. From which chat it comes is not kept: to know a chat is enough to join."""
     if request.text or request.content is not None:
         problem = {"field": "forward_of", "problem": "stands in place of text and content"}
         raise Invalid("forward_of stands in place of text and content", errors=[problem])
@@ -244,15 +240,6 @@ async def _source(request: Send.Request, origin: Origin) -> Message:
     if source.recalled:
         raise Gone("the message was recalled")
     return source
-
-
-def _origin_of(source: Message | None) -> dict[str, Any]:
-    """Where a repeated message comes from: what was forwarded before keeps its first sender. Not from which chat: to
-    know a chat is enough to join it."""
-    if source is None:
-        return {}
-    sender, message = source.forwarded or (source.sender, source.id)
-    return {"forwarded_from": sender, "forwarded_id": message}
 
 
 def _content(text: str, content: Content | None) -> dict[str, Any]:
