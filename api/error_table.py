@@ -13,6 +13,8 @@ Every error has one stable `code`. Over HTTP it is `application/problem+json` (R
 What is refused before there is a request has no code: bytes that are no HTTP/1.1 (400) and an `Expect` that nobody
 knows (417) are answered in plain text.
 An error with status 500 says no more than its title; the `request` of its document names it in the server's log.
+Of requests that are refused (503) for one reason the log has a line a second, whose `more_like_it` says how many there
+were since the one before.
 
 | code | HTTP | exit | again | means |
 |---|---|---|---|---|

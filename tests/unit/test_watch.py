@@ -38,7 +38,7 @@ class Someone:
     async def dialogs(self) -> AsyncIterator[Dialog]:
         self._ask("dialogs")
         ada = Profile("Uada", "Ada", "", "")
-        yield Dialog("D1", "direct", ada, None, True, None, False, 0, False, None, None, False, None, {}, {})
+        yield Dialog("D1", "direct", ada, None, True, None, False, 0, False, None, None, False, None, 0, False, {}, {})
 
     def _ask(self, id: str) -> None:
         self.asked[id] += 1
