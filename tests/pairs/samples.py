@@ -269,7 +269,7 @@ SAMPLES: dict[str, Sample] = {
         lambda seen, event: seen.row("chat_bans", user=CY)["banned"] == 1 and CY not in seen.present(seen.scene.group),
     ),
     "chat.unban": Sample(
-        (DOOR,), "Cy is not banned (he had been there)",
+        (DOOR, MEMBERS), "Cy is not banned (he had been there)",
         _cy, lambda seen, event: seen.row("chat_bans", user=CY)["banned"] == 0, before=_banned_first,
     ),
     "invite.create": Sample(

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.event import Event
 from core.ids import lane_of
-from tests.simulation.rules import Chat, chats
+from tests.simulation.rules import Chat, chats, ended
 
 Json = dict[str, Any]
 FIELDS = ("id", "from", "copies", "text", "edited", "recalled", "reactions")
@@ -82,9 +82,8 @@ class Oracle:
                 marks = self._marks.setdefault((event.action, event.actor, args.conversation), {})
                 for lane, id in args.marks.items():
                     marks[lane] = max(id, marks.get(lane, 0))
-            elif event.action in ("member.kick", "member.leave"):
-                place = (args.chat, args.user if event.action == "member.kick" else event.actor)
-                known = self._ends.setdefault(place, {})
+            elif who := ended(event):
+                known = self._ends.setdefault((args.chat, who), {})
                 for lane, id in {**args.seen, lane_of(event.id): event.id}.items():
                     known[lane] = max(id, known.get(lane, 0))
 

@@ -33,6 +33,16 @@ class Chat:
         return bool(self.living(user))
 
 
+def ended(event: Event) -> str:
+    """Whose membership of `args.chat` this ends, with `args.seen` for what he still reads; "" for nobody's."""
+    if event.action == "member.leave":
+        return event.actor
+    # Who is banned when he is no member reads no further for it.
+    if event.action == "member.kick" or (event.action == "chat.ban" and event.args.seen):
+        return str(event.args.user)
+    return ""
+
+
 def chats(events: Iterable[Event]) -> dict[str, Chat]:
     """All chats, by id."""
     found: dict[str, Chat] = {}

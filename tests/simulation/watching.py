@@ -57,8 +57,7 @@ class Watching:
         if record.kind != KIND_EVENT:
             return
         event = self.events[record.id] = codec().decode(record.body)
-        if event.action in ("member.kick", "member.leave"):
-            who = event.args.user if event.action == "member.kick" else event.actor
+        if who := rules.ended(event):
             knew = {**event.args.seen, record.lane: record.id}
             self._ends.setdefault((event.args.chat, who), []).append(knew)
         for effect in registry_effects(event):
