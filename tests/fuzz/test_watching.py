@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from api import problems
+from api import refusal_log
 from core import errors
 from tests.fuzz import watching
 
@@ -20,16 +20,16 @@ def fails() -> None:
 def test_an_unexpected_error_is_found_with_its_end(tmp_path: Path, of_request: bool) -> None:
     written = logging.FileHandler(tmp_path / "serve.log")
     written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    problems.log.addHandler(written)
+    refusal_log.log.addHandler(written)
     try:
         fails()
     except RuntimeError as error:
         if of_request:
-            problems.record(error, errors.PlanBError(), "1", "POST /v1/messages")
+            refusal_log.RefusalLog(lambda: 0.0).record(error, errors.PlanBError(), "1", "POST /v1/messages")
         else:
-            problems.log.exception("a beat failed")
+            refusal_log.log.exception("a beat failed")
     finally:
-        problems.log.removeHandler(written)
+        refusal_log.log.removeHandler(written)
         written.close()
     (found,) = watching.failures(cast(Any, SimpleNamespace(home=tmp_path)))
     assert ("POST /v1/messages" if of_request else "a beat failed") in found
