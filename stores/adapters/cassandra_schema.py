@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core import limits
 from core.errors import ConfigError, StoreUnavailable
-from stores.adapters.cassandra_session import CassandraSession, refused
+from stores.adapters.cassandra_session import CassandraSession, refused, undecided
 
 FILES = {1: Path(__file__).parent / "cassandra_0001_rows.cql"}
 VERSION = max(FILES)
@@ -41,12 +41,14 @@ async def prepare_schema(session: CassandraSession, holder: str) -> None:
         if await schema_version(session) == VERSION:
             return
         if asyncio.get_running_loop().time() > deadline:
-            raise StoreUnavailable(private=f"{session.place}: the schema is to be changed, and it is {other}'s turn")
+            raise StoreUnavailable(
+                private=f"{session.place}: the schema is to be changed, and it is {other or 'nobody'}'s turn"
+            )
         await asyncio.sleep(LOOK_S)
     try:
         await _apply(session, await schema_version(session))
     finally:
-        await session.run(f"DELETE FROM schema_turn WHERE one = 0 IF holder = '{holder}'")
+        await _give_back(session, holder)
 
 
 async def schema_version(session: CassandraSession) -> int:
@@ -79,13 +81,29 @@ def with_id(keyspace: str, create: str) -> str:
 
 
 async def _turn_of(session: CassandraSession, holder: str) -> str:
-    """This one's if it was nobody's."""
-    rows = await session.run(
-        f"INSERT INTO schema_turn (one, holder) VALUES (0, '{holder}') IF NOT EXISTS"
-        f" USING TTL {limits.CASSANDRA_SCHEMA_S_MAX}"
-    )
+    """This one's if it was nobody's; "" if that is not decided: where several ask at once, none may get an answer in
+    time."""
+    try:
+        rows = await session.run(
+            f"INSERT INTO schema_turn (one, holder) VALUES (0, '{holder}') IF NOT EXISTS"
+            f" USING TTL {limits.CASSANDRA_SCHEMA_S_MAX}"
+        )
+    except StoreUnavailable as error:
+        if undecided(error):
+            return ""
+        raise
     taken, *other = rows[0]
     return holder if taken else str(other[-1])
+
+
+async def _give_back(session: CassandraSession, holder: str) -> None:
+    try:
+        await session.run(f"DELETE FROM schema_turn WHERE one = 0 IF holder = '{holder}'")
+    except StoreUnavailable as error:
+        if not undecided(error):
+            raise
+        seconds = limits.CASSANDRA_SCHEMA_S_MAX
+        log.warning("%s: the turn to change the schema may not be given back; it ends in %d s", session.place, seconds)
 
 
 async def _apply(session: CassandraSession, version: int) -> None:

@@ -219,6 +219,11 @@ async def _why_not(place: CassandraPlace, cause: BaseException) -> PlanBError:
     )
 
 
+def undecided(error: StoreUnavailable) -> bool:
+    """A write of which the nodes did not say in time whether it was done: to be asked again."""
+    return isinstance(error.__cause__, acsylla.errors.CassErrorServerWriteTimeout)
+
+
 def refused(error: BaseException) -> bool:
     """Whether the cluster understood what was asked and said no: it has no such table."""
     return isinstance(error.__cause__, acsylla.errors.CassErrorServerInvalidQuery)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+import acsylla
 import pytest
 
 from cli.waiting import until
@@ -278,6 +279,31 @@ async def test_two_processes_that_start_at_once_make_one_schema(monkeypatch: pyt
     assert await there(place, "SELECT version FROM schema_versions WHERE one = 0") == [(cassandra_schema.VERSION,)]
     for one in stores:
         await one.close()
+
+
+@pytest.mark.parametrize("done", [False, True])
+async def test_a_turn_of_which_the_nodes_do_not_say_in_time_whose_it_is_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    """As it happens where several ask at once on a busy machine; it may have been done all the same."""
+    place = place_of(f"planb_test_turn_{entropy(4).hex()}")
+    await make_keyspace(place)
+    run, failed = CassandraSession.run, set[str]()
+
+    async def busy(session: CassandraSession, cql: str) -> list[tuple[Any, ...]]:
+        if "schema_turn" in cql and " IF " in cql and cql[:6] in ("INSERT", "DELETE") and cql[:6] not in failed:
+            failed.add(cql[:6])
+            if done:
+                await run(session, cql)
+            timeout = acsylla.errors.CassErrorServerWriteTimeout("received only 0 responses")
+            raise StoreUnavailable(private=cql) from timeout
+        return await run(session, cql)
+
+    monkeypatch.setattr(CassandraSession, "run", busy)
+    store = await CassandraMessageStore.open(place, entropy)
+    assert failed == {"INSERT", "DELETE"}
+    assert await store.frontier() == {}
+    await store.close()
 
 
 async def test_a_schema_that_was_begun_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -297,9 +297,20 @@ async def state_of(story: Script, life: Life, any_order: bool = False) -> dict[s
     }
     owed = owed_events(story, any_order)
     _, gone = _comings_and_goings(story)
+    named = {event.id: ACTIONS[event.action].audience(event).users for event in story.events}
+
+    def late(owner: str, update: tuple[Any, ...]) -> bool:
+        """That a message mentions all changes the dialog of whoever is fed it. Where it was here before he joined, only
+        the message itself comes after all: his client loads the dialog with his membership."""
+        return update[1] == "dialog" and owner not in named[update[0]]
+
     conversations = sorted({row.conversation async for page in site.messages.dump() for row in page})
     for owner in (*story.users, *(chat for chat in story.chats if chat[0] == "C")):
-        fields[f"updates of {owner}"] = [one for one in await updates_of(site, owner) if one[0] in owed[owner]]
+        fields[f"updates of {owner}"] = [
+            one
+            for one in await updates_of(site, owner)
+            if one[0] in owed[owner] and not (any_order and late(owner, one))
+        ]
     for user in story.users:
         memberships = await view.memberships_of(user)
         sure = [place for place in conversations if not (any_order and (place, user) in gone)]
