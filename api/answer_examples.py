@@ -97,6 +97,16 @@ EXAMPLES: dict[type[Answer], dict[str, Any]] = {
         "after": None,
     },
     answers.Devices: {"devices": [{"device": "phone", "provider": "fcm", "home": "fra", "pushes": True}]},
+    answers.ScheduledMessages: {
+        "scheduled": [
+            {
+                "scheduled": "S123",
+                "at_ms": 1_900_000_000_000,
+                "message": {"to": "Ugrace", "text": "Happy birthday"},
+                "failure": None,
+            }
+        ]
+    },
     answers.Sessions: {
         "sessions": [{"session": "s1234", "device": "phone", "expires_ms": 1_900_000_000_000, "current": True}]
     },

@@ -3,14 +3,25 @@
 Nothing is validated at run time. A client accepts members that it does not know: later versions may add some.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
 
 from core import limits
 from core.actions.content import Content
-from core.actions.fields import ChatId, ConversationId, Device, Entry, InviteId, LinkText, SessionId, UserId
+from core.actions.fields import (
+    ChatId,
+    ConversationId,
+    Device,
+    Entry,
+    InviteId,
+    LinkText,
+    ScheduledId,
+    SessionId,
+    UserId,
+)
+from core.scheduled import Stage
 
 EventId = Annotated[
     str, Field(pattern=r"^[0-9]{1,19}$", description="An event's id, in digits: its identity and its timestamp")
@@ -129,6 +140,22 @@ class RegisteredDevice(Answer):
 
 class Devices(Answer):
     devices: Annotated[list[RegisteredDevice], Field(max_length=limits.PAGE_MAX)]
+
+
+class Failure(Answer):
+    code: str
+    detail: str
+
+
+class ScheduledMessage(Answer):
+    scheduled: ScheduledId
+    at_ms: Annotated[TimeMs, Field(description="When it is, or was, to be sent")]
+    message: Annotated[dict[str, Any], Field(description="As it was given: the body of POST /v1/messages")]
+    failure: Annotated[Failure | None, Field(description="Why it was not sent; null while it waits")]
+
+
+class ScheduledMessages(Answer):
+    scheduled: Annotated[list[ScheduledMessage], Field(max_length=limits.PAGE_MAX)]
 
 
 class Session(Answer):
@@ -420,6 +447,15 @@ class ContactUpdate(_Update):
     contact: Contact
 
 
+class ScheduledUpdate(_Update):
+    """A message of mine that is to be sent later was made, sent, given up or unscheduled."""
+
+    type: Literal["scheduled"]
+    scheduled: ScheduledId
+    state: Stage
+    message: Annotated[AnyMessageId | None, Field(description="The message that it is; null unless it was sent")]
+
+
 class BanUpdate(_Update):
     """Somebody is kept out of a chat, or not any more."""
 
@@ -479,6 +515,7 @@ Update = Annotated[
     | SessionUpdate
     | BlockUpdate
     | ContactUpdate
+    | ScheduledUpdate
     | BanUpdate
     | InviteUpdate
     | RequestUpdate

@@ -23,6 +23,7 @@ from api.tokens import Caller, SessionNow, Tokens
 from core import ids, limits
 from core.action import Position
 from core.errors import Forbidden, NotFound, NotYetHere, PlanBError
+from core.scheduled import RESERVED
 from stores.progress import Progress
 
 _RETRY_AFTER_S = 1.0
@@ -122,6 +123,8 @@ def key_of(text: str) -> str:
     """A checked Idempotency-Key."""
     if not 0 < len(text) <= limits.KEY_CHARS_MAX or not text.isascii() or not text.isprintable() or " " in text:
         raise refused(f"must be 1 to {limits.KEY_CHARS_MAX} visible ASCII characters", "Idempotency-Key")
+    if text.startswith(RESERVED):
+        raise refused(f"must not begin with {RESERVED}", "Idempotency-Key")
     return text
 
 

@@ -19,6 +19,7 @@ from api.app import PARTS, PublicDeps
 from api.door import Door
 from api.internal_auth import InternalAuth
 from api.operations import Other
+from api.scheduler import Scheduler
 from api.sys_status import Status
 from broker.description import described as stream_described
 from broker.hub import Hub
@@ -99,6 +100,7 @@ class Datacenter(Process):
         self._closers.append(self.writer.close)
         self._spawn("archiver", self.archiver.run())
         self._spawn("tick", self._tick())
+        self._spawn("scheduler", self.scheduler.run())
         self._spawn("disks", self.disks.run())
         if self.measuring:
             self._spawn("measuring", self.measuring.sampler.run())
@@ -280,6 +282,15 @@ class Datacenter(Process):
         self.sys_metrics = internal_side.log_metrics(
             self.trimmer, self.past, self.collector, self.replicator, self.archiver, self.disks
         )
+        self.scheduler = Scheduler(
+            dc.name,
+            self.view,
+            self.public[PARTS].writes,
+            deps.actions,
+            wall_clock_ms,
+            lambda: self.serving.open,
+        )
+        internal_side.scheduler_metrics(self.sys_metrics, self.scheduler)
         self._measure()
         status = Status(
             dc=dc.name,

@@ -11,6 +11,7 @@ from api.clock_header import ClockHeader
 from api.internal_auth import InternalAuth
 from api.metrics import Metrics
 from api.replay import Replay
+from api.scheduler import Scheduler
 from api.sys_app import SysDeps, create_sys_app
 from api.sys_status import Figures, Status
 from api.sys_writes import SysCalls, SysWriteRoutes
@@ -119,6 +120,12 @@ def figures(
         clock=watch.shown,
         counters=lambda: {"events": applier.applied_events, "superseded_writes": applier.superseded_writes},
     )
+
+
+def scheduler_metrics(metrics: Metrics, scheduler: Scheduler) -> None:
+    """What became of messages that were to be sent later."""
+    metrics.gauge("planb_scheduled_sent", "Scheduled messages that this process sent.", lambda: scheduler.sent)
+    metrics.gauge("planb_scheduled_failed", "Those that it gave up.", lambda: scheduler.failed)
 
 
 def log_metrics(

@@ -19,6 +19,7 @@ from core.invites import Asked, Invite, Link
 from core.membership import Membership, Roll
 from core.messages import Message
 from core.rivalry import Write
+from core.scheduled import Scheduled
 from core.tables import Effect
 
 
@@ -65,6 +66,7 @@ class Touch(msgspec.Struct, frozen=True, gc=False):
     "block"    user id of who blocks, user id of whom
     "dnd"      user id
     "device"   user id, the client's name for its device
+    "scheduled" user id, id of a message that is to be sent later
     "invite"   chat id, invite id
     "ban"      chat id, user id of who is kept out, or not any more
     "request"  chat id, user id of who asks to be let in
@@ -250,6 +252,11 @@ class View(Protocol):
 
     async def push_owner(self, token: str) -> tuple[tuple[str, str], int]:
         """(user, device) that the push token of this hash belongs to, and the stamp of that; 0: to nobody."""
+        ...
+
+    async def scheduled(self, user: str, scheduled: str) -> Scheduled | None: ...
+    async def scheduled_of(self, user: str) -> list[Scheduled]:
+        """Those that wait, and those that were not sent, the first that is due first; a page's worth."""
         ...
 
     async def handle(self, handle: str) -> Sequence[HandleRow]:

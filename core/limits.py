@@ -71,6 +71,16 @@ HANDLE_ROWS_MAX = 400
 DEVICES_OF_USER_MAX = 50
 """Devices of a user that are registered at a time. Asked at the origin only, of those written last (PAGE_MAX)."""
 PUSH_TOKEN_CHARS_MAX = 2_048
+SCHEDULED_OF_USER_MAX = 100
+"""Messages of a user that wait to be sent, or were not sent. Asked at the origin only."""
+SCHEDULED_AHEAD_MS_MAX = 5 * 366 * 86_400_000
+"""How far ahead a message may be scheduled."""
+SCHEDULED_LOOK_MS = 1_000
+"""How often a datacenter looks for messages that are due."""
+SCHEDULED_TAKEOVER_MS = 60_000
+"""A message that is overdue for so long is sent by another datacenter than its home."""
+SCHEDULED_SENDERS_MAX = 32
+"""Users whose messages are sent at once; those of one user go one after another."""
 SESSIONS_OF_USER_MAX = 100
 """Sessions of a user that live at a time; one more ends the oldest. Looked at where it is opened: datacenters may
 overshoot together, and the next one takes back so much of it:"""
@@ -529,6 +539,9 @@ assert 20 * JOIN_REQUESTS_OF_ONE_MAX < JOIN_REQUESTS_OF_CHAT_MAX
 # One user alone does not use up a handle.
 assert 20 * 2 * HANDLE_CLAIMS_OF_USER_MAX <= HANDLE_ROWS_MAX
 assert DEVICES_OF_USER_MAX <= PAGE_MAX
+assert SCHEDULED_OF_USER_MAX <= PAGE_MAX
+# Whoever is merely slow is not taken over, nor a datacenter that was started anew.
+assert 10 * SCHEDULED_LOOK_MS <= SCHEDULED_TAKEOVER_MS
 assert CUSTOM_DEPTH_MAX < JSON_DEPTH_MAX and CUSTOM_VALUES_MAX < JSON_VALUES_MAX
 assert CONTACTS_ASKED_MAX < CONTACTS_OF_USER_MAX
 assert SUPERGROUPS_ADDED_MAX < SUPERGROUPS_OF_USER_MAX

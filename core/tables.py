@@ -178,6 +178,20 @@ TABLES: dict[str, Table] = {
         {"token": T},
         {"owner": Column(Law.LWW, J, listed=False)},  # [user, device]
     ),
+    "scheduled": Table(  # messages that are to be sent later (core/scheduled.py)
+        {"user": T, "scheduled": T},
+        {
+            "message": Column(Law.INSERT, J),  # as a request of message.send
+            "at_ms": Column(Law.INSERT, I),
+            "made": Column(Law.MIN, I),  # the first event that made it
+            "home": Column(Law.LWW, T),  # the datacenter that is to send it
+            "failure": Column(Law.LWW, J),  # {"code", "detail"}: why it was given up; null = it was not
+            "sent": Column(Law.MIN, I),  # the message
+            "done": Column(Law.ONCE, I),  # nobody has to send it any more
+            "gone": Column(Law.ONCE, I),  # sent or unscheduled: its sender does not see it any more
+        },
+        pages=(("home", "done", "at_ms"), ("done", "at_ms"), ("user", "gone", "at_ms")),
+    ),
     "handles": Table(  # claims and releases, folded by their ids (core/handles.py)
         {"handle": T, "event": I},
         {"user": Column(Law.INSERT, T), "kind": Column(Law.INSERT, T)},  # "claim" | "release"

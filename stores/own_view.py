@@ -8,6 +8,7 @@ from core.action import DeviceView, DialogView, DraftView
 from core.contacts import Contact, contacts
 from core.handles import Row as HandleRow
 from core.handles import holder_of
+from core.scheduled import Scheduled
 from stores import registers
 from stores.cached_reads import CachedReads
 from stores.ports import Scan
@@ -152,6 +153,22 @@ class OwnView(CachedReads):
         """See core.action.View."""
         rows = await self._relational.rows("push_tokens", {"token": token})
         return (tuple(rows[0]["owner"]), rows[0]["owner_at"]) if rows else (("", ""), 0)
+
+    async def scheduled(self, user: str, scheduled: str) -> Scheduled | None:
+        """See core.action.View. Part of one may be here before what made it."""
+        rows = await self._relational.some("scheduled", {"user": user}, "scheduled", (scheduled,))
+        return registers.scheduled(rows[0]) if rows and rows[0]["made"] else None
+
+    async def scheduled_of(self, user: str) -> list[Scheduled]:
+        """See core.action.View."""
+        rows = await self._relational.page("scheduled", {"user": user, "gone": 0}, Scan("at_ms", limits.PAGE_MAX))
+        return [registers.scheduled(row) for row in rows if row["made"]]
+
+    async def due(self, home: str, now_ms: int, limit: int) -> list[Scheduled]:
+        """Messages that this datacenter is to send by now, the first that is due first; `home` "": that any is."""
+        where: dict[str, Any] = {"home": home, "done": 0} if home else {"done": 0}
+        rows = await self._relational.page("scheduled", where, Scan("at_ms", limit, beyond=0))
+        return [registers.scheduled(row) for row in rows if row["at_ms"] <= now_ms]
 
     async def handle(self, handle: str) -> Sequence[HandleRow]:
         """See core.action.View."""

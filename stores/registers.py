@@ -6,6 +6,7 @@ from typing import Any
 from core.action import ChatView, DeviceView, DialogView, DraftView, SessionView, UserView
 from core.membership import Add, Membership
 from core.mentions import Row as Mention
+from core.scheduled import Scheduled
 
 Row = Mapping[str, Any]
 
@@ -59,6 +60,21 @@ def dialog_view(row: Row) -> DialogView:
 def device_view(row: Row) -> DeviceView:
     push = row["push"] or {"provider": "", "token": ""}
     return DeviceView(row["device"], push["provider"], push["token"], row["home"], _stamps(row, ("push", "home")))
+
+
+def scheduled(row: Row) -> Scheduled:
+    return Scheduled(
+        row["user"],
+        row["scheduled"],
+        row["message"] or {},
+        row["at_ms"],
+        row["made"],
+        row["home"],
+        row["failure"],
+        row["sent"],
+        bool(row["gone"]) and not row["sent"],
+        _stamps(row, ("home", "failure")),
+    )
 
 
 def draft_view(row: Row) -> DraftView:

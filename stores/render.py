@@ -97,6 +97,10 @@ async def _render(
         return head | {"chat": ref[0], "invite": ref[1], "revoked": found is None or found.revoked}
     if entry.type == "request":
         return head | {"chat": ref[0], "user": ref[1], "pending": await pending(view, ref[0], ref[1], user)}
+    if entry.type == "scheduled":
+        later = await view.scheduled(ref[0], ref[1])
+        sent = str(later.sent) if later is not None and later.sent else None
+        return head | {"scheduled": ref[1], "state": later.state if later else "waiting", "message": sent}
     if entry.type == "dnd":
         return head | {"dnd": await dnd(view, ref[0])}
     if entry.type == "device":

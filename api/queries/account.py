@@ -1,4 +1,5 @@
-"""What I have set for myself beside my dialogs: whom I have blocked, my contacts, my devices."""
+"""What I have set for myself beside my dialogs: whom I have blocked, my contacts, my devices, and what
+I have said that is to be sent later."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -77,6 +78,15 @@ class Account:
                 self.devices,
                 answers.Devices,
             ),
+            Read(
+                "scheduled.list",
+                "GET",
+                "/v1/scheduled",
+                "My messages that are to be sent later, and those that were not sent, the first that is due first",
+                _LOCAL,
+                self.scheduled,
+                answers.ScheduledMessages,
+            ),
         ]
 
     async def devices(self, call: Call, _: Request) -> dict[str, Any]:
@@ -87,6 +97,14 @@ class Account:
             pushes = owner == (user, one.device)
             shown.append({"device": one.device, "provider": one.provider, "home": one.home, "pushes": pushes})
         return {"devices": shown}
+
+    async def scheduled(self, call: Call, _: Request) -> dict[str, Any]:
+        found = await self._view.scheduled_of(call.caller.user)
+        shown = [
+            {"scheduled": one.scheduled, "at_ms": one.at_ms, "message": one.message, "failure": one.failure}
+            for one in found
+        ]
+        return {"scheduled": shown}
 
     async def contacts(self, call: Call, request: ContactsRequest) -> dict[str, Any]:
         user = call.caller.user

@@ -106,6 +106,7 @@ Entry = Annotated[
         "link or an add"
     ),
 ]
+ScheduledId = Annotated[str, Field(pattern=r"^S[0-9]{1,19}$", description="Id of a message that is to be sent later")]
 Device = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The client's name for its device")]
 Handle = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9_]{2,31}$", description="A name by which everybody finds its user")

@@ -31,6 +31,7 @@ from core.errors import Forbidden, Gone, Invalid, MessageFull, NotFound, TooLarg
 from core.event import Event
 from core.mentions import ALL
 from core.messages import Message
+from core.scheduled import RESERVED, scheduled_of
 from core.tables import MESSAGE_ROWS, Effect
 
 
@@ -121,11 +122,15 @@ class Send(action.Action):
         """Empty for a plain text."""
         draft: int = 0
         """The sender's draft of this conversation is cleared up to this revision."""
+        scheduled: str = ""
+        """The scheduled message that this is."""
 
     @staticmethod
     async def resolve(request: "Send.Request", origin: Origin) -> "Send.Args":
         conversation, reach = await _destination(origin, request.to)
         more: dict[str, Any] = {}  # of a plain text nothing: it is what is sent most
+        if origin.key.startswith(RESERVED):
+            more["scheduled"] = await _due(origin)
         if request.forward_of is None:
             text, content = request.text, _content(request.text, request.content)
         else:
@@ -179,6 +184,8 @@ class Send(action.Action):
             yield Effect("mentions", (args.conversation, user, event.id), columns)
         if args.draft:
             yield Effect("drafts", (event.actor, args.conversation), {"cleared": args.draft})
+        if args.scheduled:
+            yield Effect("scheduled", (event.actor, args.scheduled), {"sent": event.id, "done": 1, "gone": 1})
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -188,14 +195,26 @@ class Send(action.Action):
     def touches(event: Event) -> tuple[Touch, ...]:
         args: Send.Args = event.args
         message = Touch("message", (args.conversation, event.id))
-        if not (args.draft or args.mentions):
+        if not (args.draft or args.mentions or args.scheduled):
             return (message,)
         told = {*args.mentions, event.actor} if args.draft else args.mentions
-        return (message, *_told(args.conversation, told))
+        sent = (Touch("scheduled", (event.actor, args.scheduled), event.actor),) if args.scheduled else ()
+        return (message, *_told(args.conversation, told), *sent)
 
     @staticmethod
     def result(event: Event) -> dict[str, Any]:
         return {"conversation": event.args.conversation}
+
+
+async def _due(origin: Origin) -> str:
+    """The scheduled message that is sent under this key."""
+    scheduled = scheduled_of(origin.key)
+    found = await origin.view.scheduled(origin.actor, scheduled)
+    if found is None:
+        raise NotFound(f"there is no scheduled message {scheduled}")
+    if found.state != "waiting":
+        raise Gone(f"{scheduled} is {found.state}")
+    return scheduled
 
 
 def _told(conversation: str, users: Collection[str]) -> tuple[Touch, ...]:

@@ -41,6 +41,8 @@ KEPT: Mapping[tuple[str, str], str] = {
     ("users", "password"): "passwords are secrets: what lost is not kept",
     ("devices", "push"): "push tokens are secrets: what lost is not kept",
     ("devices", "home"): "it belongs to the push token that came with it; the device registers again by itself",
+    ("scheduled", "home"): "it says who sends; whoever it was has sent, or will",
+    ("scheduled", "failure"): "it says why a message was given up; both were refusals",
     ("push_tokens", "owner"): "it belongs to the device that registered the token",
 }
 """What is not written again, and why."""

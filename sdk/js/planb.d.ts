@@ -210,6 +210,16 @@ export interface Dialog extends DialogSettings {
   unread_mentions_more: boolean;
 }
 
+/** A message of mine that waits to be sent, or was not sent. */
+export interface ScheduledMessage {
+  scheduled: Id;
+  at_ms: number;
+  /** As it was given: `to`, and what it says. */
+  message: Record<string, unknown>;
+  /** Why it was not sent; null while it waits. */
+  failure: { code: string; detail: string } | null;
+}
+
 export interface PushDevice {
   device: string;
   provider: string;
@@ -493,6 +503,13 @@ export class Client {
   releaseHandle(how?: How): Promise<Receipt>;
   /** Whose a handle is. */
   find(handle: string): Promise<Profile>;
+
+  /** As `send`, at a time in milliseconds since 1970. The receipt's `answer.scheduled` is for `unschedule`. */
+  schedule(to: Id, text: string, how: How & Omit<Draft, "to" | "text"> & { atMs: number; draft?: Id }): Promise<Receipt>;
+  /** It is not sent, or not shown any more if it was not. `gone`: it was sent. */
+  unschedule(scheduled: Id, how?: How): Promise<Receipt>;
+  /** What waits, and what was not sent, the first that is due first. */
+  scheduled(): Promise<ScheduledMessage[]>;
 
   /** Those that are registered for pushes. */
   devices(): Promise<PushDevice[]>;

@@ -550,6 +550,7 @@ function about(update) {
     invite: (one) => [one.chat, one.invite],
     request: (one) => [one.chat, one.user],
     ban: (one) => [one.chat, one.user],
+    scheduled: (one) => [one.scheduled],
     dialog: (one) => [one.dialog.conversation],
   };
   // Of a type that this version does not know, only its own event tells it apart.
@@ -1369,6 +1370,16 @@ export class Client {
   claimHandle(handle, how) { return this.#write("PUT", "/v1/me/handle", { handle }, how); }
   releaseHandle(how) { return this.#write("DELETE", "/v1/me/handle", null, how); }
   async find(handle) { return (await this.#get(`/v1/handles/${part(handle)}`)).user; }
+
+  // -- messages that are to be sent later
+
+  schedule(to, text, { atMs, content, mentions, replyTo, draft, ...how }) {
+    const body = { ...messageBody({ to, text, content, mentions, replyTo, draft }), at_ms: atMs };
+    return this.#write("POST", "/v1/scheduled", body, how);
+  }
+
+  unschedule(scheduled, how) { return this.#write("DELETE", `/v1/scheduled/${part(scheduled)}`, null, how); }
+  async scheduled() { return (await this.#get("/v1/scheduled")).scheduled; }
 
   // -- devices and sessions
 

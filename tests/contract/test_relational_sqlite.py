@@ -45,7 +45,7 @@ async def test_every_page_reads_in_the_order_of_an_index(store: SqliteRelational
         orders += [(order[:-1], order[-1]) for order in table.pages]
         for where, by in orders:
             for newest_first in (True, False):
-                empty = tuple(one for one in where if one == "revoked")
+                empty = tuple(one for one in where if one in ("revoked", "ended", "done", "gone"))
                 sql = sql_statements.select_scan(SQLITE, name, where, empty, by, True, newest_first, False)
                 values = ("x",) * (len(where) - len(empty)) + (1, 5)
                 (plan, *more) = await store._file.read(

@@ -411,7 +411,7 @@ async def test_a_broken_wire_is_no_failure_of_ours(
 
 FILLED = {
     "peer": "Ugrace", "chat": "G1", "user": "Ugrace", "message": "123", "session": "s1", "emoji": "x",
-    "device": "phone", "handle": "nobodys", "invite": "i1",
+    "device": "phone", "handle": "nobodys", "invite": "i1", "scheduled": "S1",
 }  # fmt: skip
 
 

@@ -88,6 +88,8 @@ class World:
         await ada.ok("PUT", "/v1/dialogs/Ugrace/draft", {"text": f"{SECRET} draft"})
         await ada.ok("PUT", "/v1/devices/phone", {"provider": "fcm", "token": f"{SECRET}-token"})
         await ada.ok("PUT", "/v1/me/handle", {"handle": "ada_l"})
+        later = {"to": "Ugrace", "text": f"{SECRET} for later", "at_ms": 1_900_000_000_000}
+        scheduled = (await ada.ok("POST", "/v1/scheduled", later))["scheduled"]
         for owner in (ada, grace):
             await owner.ok("PUT", f"/v1/blocks/{BLOCKED}")
         await ada.ok("PUT", f"/v1/dialogs/{chats[0]}/pin", {"rank": "i"})
@@ -111,6 +113,7 @@ class World:
             "reply_to": messages,
             "session": [issued.args.session],
             "device": ["phone"],
+            "scheduled": [scheduled],
             "emoji": ["ok"],
             "handle": ["ada_l"],
             "for": ["me", "all"],
@@ -143,7 +146,7 @@ class World:
 
     async def seen(self) -> dict[str, Any]:
         """All that the owners see."""
-        paths = ["/v1/me", "/v1/dialogs", "/v1/sessions", "/v1/devices", "/v1/blocks", "/v1/contacts",
+        paths = ["/v1/me", "/v1/dialogs", "/v1/sessions", "/v1/devices", "/v1/blocks", "/v1/contacts", "/v1/scheduled",
                  "/v1/handles/ada_l", "/v1/users/Uada", "/v1/users/Ugrace"]  # fmt: skip
         for chat in self.shared:
             paths += [f"/v1/chats/{chat}", f"/v1/chats/{chat}/members", f"/v1/dialogs/{chat}/messages"]
@@ -206,7 +209,7 @@ async def test_what_is_tried_is_served_to_its_owners() -> None:
     only with the word that it is so already."""
     silent = []
     for operation in operations():
-        if not set(operation.parameters) & {"chat", "peer", "message", "session", "device"}:
+        if not set(operation.parameters) & {"chat", "peer", "message", "session", "device", "scheduled"}:
             continue
         async with api_dc() as api:
             world = World(api)

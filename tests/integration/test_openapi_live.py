@@ -85,6 +85,7 @@ async def test_every_operation_of_a_live_datacenter_answers_as_it_is_described(w
         "invite",
         "request",
         "ban",
+        "scheduled",
     }
     await ada.call("POST", "/v1/updates")
     for path in ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json"):
@@ -117,6 +118,10 @@ async def people(ada: Caller, grace: Caller) -> None:
     await grace.call("GET", "/v1/handles/ada_l")
     await grace.call("PUT", "/v1/me/handle", {"handle": "ada_l"}, 409)
     await ada.call("DELETE", "/v1/me/handle")
+    later = {"to": "Ugrace", "text": "later", "at_ms": 1_900_000_000_000}
+    made = await ada.call("POST", "/v1/scheduled", later)
+    await ada.call("GET", "/v1/scheduled")
+    await ada.call("DELETE", f"/v1/scheduled/{made['scheduled']}")
     await ada.call("PUT", "/v1/devices/phone", {"provider": "fcm", "token": "t1"})
     await ada.call("GET", "/v1/devices")
     await ada.call("DELETE", "/v1/devices/phone")

@@ -17,6 +17,7 @@ PROFILE, SESSIONS, DEVICE, HANDLES = "Ada's profile", "Ada's sessions", "Ada's d
 CHAT, MEMBERS, MESSAGE, DIALOG = "the group", "members of the group", "a message", "Cy's dialog of the group"
 PEOPLE, NEW_CHAT, LANES = "Ada and Ben", "a new chat", "a parked event"
 DOOR = "the door of a chat"
+LATER = "a scheduled message"
 
 
 PLAYED = tuple(name for name, action in ACTIONS.items() if action.__module__.startswith("core.actions."))
@@ -155,6 +156,14 @@ def _asks(seen: Seen, event: Event) -> bool:
 
 def _answered(seen: Seen, event: Event) -> bool:
     return all(seen.row("join_requests", event=asked).get("ended") == 1 for asked in event.args.ended)
+
+
+def _later(scene: Scene, side: str) -> dict[str, Any]:
+    return {"user": ADA, "scheduled": scene.later}
+
+
+def _later_has(column: str, value: Callable[[Event], Any]) -> Callable[[Seen, Event], bool]:
+    return lambda seen, event: bool(seen.row("scheduled", scheduled=seen.scene.later)[column] == value(event))
 
 
 _A_CHAT = "it is there, and Ada is in it"
@@ -304,6 +313,24 @@ SAMPLES: dict[str, Sample] = {
         (MESSAGE, MEMBERS, DIALOG), "the message is there (sent by Cy, from the draft that was there)",
         lambda scene, side: {"to": scene.group, "text": side, "draft": str(scene.draft)},
         _text, lambda side: CY, key=lambda side: side,
+    ),
+    "message.schedule": Sample(
+        (LATER,), "it waits",
+        lambda scene, side: {"to": scene.group, "text": side, "at_ms": scene.now_ms + 1_000_000},
+        lambda seen, event: seen.row("scheduled", scheduled=event.args.scheduled)["done"] == 0, key=lambda side: side,
+    ),
+    "message.unschedule": Sample(
+        (LATER,), "it is not sent any more",
+        lambda scene, side: {"scheduled": scene.later}, _later_has("gone", lambda event: 1),
+    ),
+    "schedule.take": Sample(
+        (LATER,), "this datacenter is its home", _later, _later_has("home", lambda event: event.args.home),
+        lambda side: "sys",
+    ),
+    "schedule.fail": Sample(
+        (LATER,), "it was given up for this",
+        lambda scene, side: {**_later(scene, side), "code": "forbidden", "detail": side},
+        _later_has("failure", lambda event: {"code": "forbidden", "detail": event.args.detail}), lambda side: "sys",
     ),
     "message.edit": Sample(
         (MESSAGE,), "the message shows this text",

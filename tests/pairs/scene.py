@@ -19,11 +19,12 @@ EMOJI = "+1"
 class Scene(Mesh):
     """Ada owns a group and a supergroup with Ben (an admin there) and Cy, who has a draft in it. She has reacted to her
     own message, has a session, a device, a handle, and a name that another one lost against; she has blocked Ben, who
-    asks her to be a contact. There is a link into the group, and Dan asks to be let into a third chat of hers."""
+    asks her to be a contact. There is a link into the group, Dan asks to be let into a third chat of hers, and a
+    message of hers waits to be sent."""
 
     def __init__(self) -> None:
         super().__init__(dcs=2, lanes=1)
-        self.group = self.supergroup = self.session = self.door = self.invite = self.link = ""
+        self.group = self.supergroup = self.session = self.door = self.invite = self.link = self.later = ""
         self.message = self.draft = self.lost = self.kept = 0
 
     def do(self, dc: int, action: str, actor: str, request: dict[str, Any], key: str = "") -> Event:
@@ -54,6 +55,8 @@ class Scene(Mesh):
         asked_for = {"kind": "supergroup", "title": "By request", "entry": "approval"}
         self.door = self.do(0, "supergroup.create", ADA, asked_for, "d").args.chat
         self.do(0, "request.ask", DAN, {"chat": self.door})
+        later = {"to": self.group, "text": "later", "at_ms": self.now_ms + 3_600_000}
+        self.later = self.do(0, "message.schedule", ADA, later, "l").args.scheduled
         self.settle()
         self.lost = self.do(0, "user.update", ADA, {"name": "lost"}).id
         self.kept = self.do(1, "user.update", ADA, {"name": "kept"}).id
@@ -69,6 +72,7 @@ class Scene(Mesh):
                 name: getattr(self, name)
                 for name in (
                     *("group", "supergroup", "session", "message", "draft", "lost", "kept", "door", "invite", "link"),
+                    "later",
                 )
             }
         )

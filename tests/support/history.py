@@ -13,6 +13,7 @@ from core.actions.undo import UNDONE
 from core.contacts import contacts
 from core.errors import PlanBError
 from core.rivalry import Write, conflicts
+from core.scheduled import key_of
 from core.tables import canonical
 from stores.entry_view import invite_of
 from tests.support.mesh import ACTIONS, LINKS, Mesh, run
@@ -40,7 +41,7 @@ class Step(NamedTuple):
     wait_ms: int
 
 
-STEP_MAX = Step(op=40, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
+STEP_MAX = Step(op=42, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
 
 
 def random_steps(seed: int, count: int) -> list[Step]:
@@ -193,6 +194,12 @@ class History:
                 self._write(step, "device.register", who, push)
             case 35:
                 self._write(step, "device.forget", who, {"device": f"d{step.what % 2}"})
+            case 41:
+                at_ms = self.mesh.now_ms + 1 + step.wait_ms
+                said = {"to": peer, "text": named, "at_ms": at_ms}
+                self._write(step, "message.schedule", who, said | ({"mentions": [whom]} if step.lane else {}))
+            case 42:
+                self._scheduled(step)
             case 29:
                 self._write(step, "parked.drop", "sys", {"lane": step.lane, "seq": step.what + 1})
             case 37:
@@ -246,6 +253,23 @@ class History:
             name = ("request.approve", "request.reject")[step.what % 2]
             request = {"chat": one["chat"], "user": one["user"]}
             self._write(step, name, self._boss(step, one["chat"]), request)
+
+    def _scheduled(self, step: Step) -> None:
+        """What is done with one: by its sender, or by a datacenter."""
+        rows = self.mesh.dcs[step.dc].state.rows("scheduled", {})
+        if not rows:
+            return
+        one = rows[step.whom % len(rows)]
+        place = {"user": one["user"], "scheduled": one["scheduled"]}
+        match step.what % 4:
+            case 0:
+                self._write(step, "message.unschedule", one["user"], {"scheduled": one["scheduled"]})
+            case 1:
+                self._write(step, "schedule.take", "sys", place)
+            case 2:
+                self._write(step, "schedule.fail", "sys", {**place, "code": "gone", "detail": f"{step.what}"})
+            case _ if one["made"]:
+                self._write(step, "message.send", one["user"], one["message"], key_of(one["scheduled"]))
 
     def _draft(self, step: Step, who: str, peer: str, text: str) -> None:
         if step.what % 4:

@@ -16,6 +16,7 @@ from core.membership import Membership, Roll
 from core.messages import Message, Row, fold
 from core.ownership import owner_of
 from core.rivalry import Write
+from core.scheduled import Scheduled
 from core.tables import canonical
 from stores import registers
 from stores.adapters.message_rows import shown
@@ -133,6 +134,14 @@ class StateView:
     async def push_owner(self, token: str) -> tuple[tuple[str, str], int]:
         row = self._one("push_tokens", token=token)
         return (tuple(row["owner"]), row["owner_at"]) if row else (("", ""), 0)
+
+    async def scheduled(self, user: str, scheduled: str) -> Scheduled | None:
+        row = self._one("scheduled", user=user, scheduled=scheduled)
+        return registers.scheduled(row) if row and row["made"] else None
+
+    async def scheduled_of(self, user: str) -> list[Scheduled]:
+        rows = self.state.rows("scheduled", {"user": user, "gone": 0})
+        return sorted((registers.scheduled(row) for row in rows if row["made"]), key=lambda one: one.at_ms)
 
     async def handle(self, handle: str) -> list[HandleRow]:
         rows = self.state.rows("handles", {"handle": handle})

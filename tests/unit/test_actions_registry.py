@@ -27,7 +27,7 @@ ROWS = {
     "conflict.undo",
     "device.register", "device.forget", "handle.claim", "handle.release", "chat.owner", "invite.create",
     "invite.revoke", "invite.accept", "request.ask", "request.withdraw", "request.approve", "request.reject",
-    "chat.ban", "chat.unban",
+    "chat.ban", "chat.unban", "message.schedule", "message.unschedule", "schedule.take", "schedule.fail",
 }  # fmt: skip
 """The rows of the table of write primitives that there are so far, as the design names them."""
 
@@ -39,7 +39,7 @@ REMOTE = {"member.kick", "session.revoke", "invite.revoke", "chat.ban"}
 
 UPDATES = {
     "message", "hidden", "chat", "member", "dialog", "user", "session", "block", "contact", "dnd", "device", "handle",
-    "invite", "request", "ban",
+    "invite", "request", "ban", "scheduled",
 }  # fmt: skip
 """The types of updates that clients know."""
 
@@ -52,6 +52,7 @@ PATH_EXAMPLES = {
     "emoji": "👍",
     "peer": "Ugrace",
     "invite": "i1",
+    "scheduled": "S1",
 }
 
 

@@ -1,10 +1,10 @@
 """What of the API is about my own account, and concerns my own devices: part of the client."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 from urllib.parse import quote
 
-from planb_sdk.model import Contact, Profile, PushDevice, Receipt
+from planb_sdk.model import Contact, Profile, PushDevice, Receipt, ScheduledMessage
 from planb_sdk.options import Options
 from planb_sdk.transport import Transport
 
@@ -103,6 +103,35 @@ class Account:
     async def set_dnd(self, until_ms: int | None, schedule: Json | None = None, *, key: str = "") -> Receipt:
         """`schedule`: {"zone", "from", "to", "days"?}, times as HH:MM, days from 1 for Monday. Both None: nothing."""
         return await self._write("PUT", "/v1/me/dnd", {"until_ms": until_ms, "schedule": schedule}, key=key)
+
+    # -- messages that are to be sent later
+
+    async def schedule(
+        self,
+        to: str,
+        text: str = "",
+        *,
+        at_ms: int,
+        content: Json | None = None,
+        mentions: Iterable[str] = (),
+        reply_to: str | None = None,
+        draft: str | None = None,
+        key: str = "",
+    ) -> Receipt:
+        """As `send`, at a time in milliseconds since 1970. The answer's `scheduled` is for `unschedule`."""
+        fields = {"text": text or None, "content": content, "mentions": list(mentions) or None}
+        fields |= {"reply_to": reply_to, "draft": draft}
+        body = {"to": to, "at_ms": at_ms} | {name: value for name, value in fields.items() if value is not None}
+        return await self._write("POST", "/v1/scheduled", body, key=key)
+
+    async def unschedule(self, scheduled: str, *, key: str = "") -> Receipt:
+        """It is not sent, or not shown any more if it was not. `gone`: it was sent."""
+        return await self._write("DELETE", f"/v1/scheduled/{part(scheduled)}", key=key)
+
+    async def scheduled(self) -> list[ScheduledMessage]:
+        """What waits, and what was not sent, the first that is due first."""
+        found = (await self._transport.call("GET", "/v1/scheduled")).body["scheduled"]
+        return [ScheduledMessage.of(one) for one in found]
 
     # -- devices
 

@@ -96,6 +96,8 @@ def about(update: Json) -> Key:
         return (kind, update["chat"], update["user"])
     if kind == "invite":
         return (kind, update["chat"], update["invite"])
+    if kind == "scheduled":
+        return (kind, update["scheduled"])
     if kind in ("request", "ban"):
         return (kind, update["chat"], update["user"])
     if kind == "session":

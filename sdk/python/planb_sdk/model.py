@@ -275,6 +275,22 @@ class KeptDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduledMessage:
+    """A message of mine that waits to be sent, or was not sent."""
+
+    scheduled: str
+    at_ms: int
+    message: Json
+    """As it was given: `to`, and what it says."""
+    failure: Json | None
+    """{"code", "detail"}: why it was not sent; None while it waits."""
+
+    @classmethod
+    def of(cls, body: Json) -> "ScheduledMessage":
+        return cls(body["scheduled"], body["at_ms"], body["message"], body["failure"])
+
+
+@dataclass(frozen=True, slots=True)
 class PushDevice:
     device: str
     provider: str
@@ -352,6 +368,7 @@ class Update:
     dnd      {"dnd"}                     device   {"device", "registered"}
     handle   {"handle", "user"}           invite   {"chat", "invite", "revoked"}
     request  {"chat", "user", "pending"}  ban      {"chat", "user", "banned"}
+    scheduled {"scheduled", "state", "message"}
     reset    {}: more was trimmed than updates can tell; load again
     """
 
