@@ -51,6 +51,10 @@ class _Class:
         }
 
 
+SENDS = ("message.send", "message.schedule", "message.unschedule")
+"""Of what is about messages, what is not about one that is there."""
+
+
 class Oracle:
     def __init__(self, events: Iterable[Event]) -> None:
         self._events = sorted(events, key=lambda event: event.id)
@@ -74,7 +78,7 @@ class Oracle:
                 of_id[event.id] = one
         for event in self._events:
             args: Any = event.args
-            if event.action.startswith(("message.", "reaction.")) and event.action != "message.send":
+            if event.action.startswith(("message.", "reaction.")) and event.action not in SENDS:
                 # Of a message that went with its datacenter nothing is shown.
                 if (about := of_id.get(args.message)) is not None:
                     _act(about, event)

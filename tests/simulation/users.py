@@ -268,7 +268,9 @@ class User:
     def _mute(self) -> Any:
         """Or another setting of a dialog."""
         peer = self._dialog()
-        match self.random.randrange(5):
+        match self.random.randrange(6):
+            case 5:
+                return self._later(peer)
             case 0 | 1:
                 return self.client.mute(peer, self.random.choice((None, 10**12, 2 * 10**12)))
             case 2:
@@ -277,6 +279,21 @@ class User:
                 return self.client.clear_draft(peer)
             case _:
                 return self._drafted(peer)
+
+    async def _later(self, peer: str) -> Receipt:
+        """Something that is to be sent soon, and at times not after all, or from elsewhere."""
+        at_ms = self.world.wall_ms() + self.random.randrange(1_000, 30_000)
+        made = await self.client.schedule(peer, f"later {self.random.randrange(10**6)}", at_ms=at_ms)
+        if self.random.random() < 0.3:
+            await self.client.unschedule(made.answer["scheduled"])
+        elif self.random.random() < 0.4:
+            world, place = self.world, {"user": self.name, "scheduled": made.answer["scheduled"]}
+            home = self.random.choice(list(world.homes.values()))
+            await world.asked(home, "POST", "/sys/v1/scheduled/take", place)
+            if self.random.random() < 0.2:
+                why = {"code": "forbidden", "detail": "for a test"}
+                await world.asked(home, "POST", "/sys/v1/scheduled/fail", place | why)
+        return made
 
     async def _drafted(self, peer: str) -> Receipt:
         """Begun to write, and at times sent."""
