@@ -42,6 +42,8 @@ Role = Literal["owner", "admin", "member"]
 class Answer(pydantic.BaseModel):
     """Base of all that is answered."""
 
+    model_config = pydantic.ConfigDict(defer_build=True)
+
 
 class Position(Answer):
     """Where the cursor beside it stands, in clear."""
