@@ -313,7 +313,7 @@ class Story:
 
 
 def _figures(stats: Stats) -> dict[str, int]:
-    return {name: getattr(stats, name) for name in ("received", "doubled", "holes", "resumes", "resets", "reconnects")}
+    return {name: getattr(stats, name) for name in ("received", "repeated", "holes", "resumes", "resets", "reconnects")}
 
 
 async def _history(client: Client, peer: str) -> list[tuple[str, str, str | None]]:

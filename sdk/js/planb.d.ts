@@ -285,7 +285,7 @@ export interface Position {
 
 /** What a client went through; `missed` is never anything but 0. */
 export type Stats = Record<
-  | "received" | "doubled" | "missed" | "holes" | "fetched" | "fetches" | "resumes" | "resets" | "reconnects" | "switches"
+  | "received" | "repeated" | "missed" | "holes" | "fetched" | "fetches" | "resumes" | "resets" | "reconnects" | "switches"
   | "retries" | "resent" | "refused" | "evicted",
   number
 >;

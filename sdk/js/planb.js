@@ -1019,7 +1019,7 @@ class Follower {
     if (this.state) for (const { update } of items) this.state.fold(update);
     const fresh = this.doubles.fresh(items);
     this.got += items.length;
-    this.stats.doubled += items.length - fresh.length;
+    this.stats.repeated += items.length - fresh.length;
     this.stats.received += fresh.length;
     for (const [item, first] of fresh) this.#handOn(item, first);
   }
@@ -1112,7 +1112,7 @@ class Follower {
       const { channel = null, pts } = item;
       const known = this.#known(channel);
       if (pts <= known) {
-        this.stats.doubled += 1;
+        this.stats.repeated += 1;
       } else if (pts === known + 1) {
         const { channels } = this.position;
         this.position = { ...this.position, ...(channel ? { channels: { ...channels, [channel]: pts } } : { pts }) };
@@ -1164,7 +1164,7 @@ const lifeOf = ({ dc, epoch }) => `${dc} ${epoch}`;
 // -- the client
 
 const STATS = {
-  received: 0, doubled: 0, missed: 0, holes: 0, fetched: 0, fetches: 0, resumes: 0, resets: 0, reconnects: 0, switches: 0,
+  received: 0, repeated: 0, missed: 0, holes: 0, fetched: 0, fetches: 0, resumes: 0, resets: 0, reconnects: 0, switches: 0,
   retries: 0, resent: 0, refused: 0, evicted: 0,
 };
 

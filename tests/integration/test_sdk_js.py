@@ -319,7 +319,7 @@ async def test_a_region_that_is_gone_is_left_without_a_gap_and_without_doubles(
     assert ada.firsts() == Counter({f"k{n}": 1 for n in range(4)})
     assert await ada.get("region") == syd.url
     stats = await ada.get("stats")
-    assert stats["switches"] == 1 and stats["missed"] == 0 and stats["doubled"] == 3
+    assert stats["switches"] == 1 and stats["missed"] == 0 and stats["repeated"] == 3
 
 
 async def test_an_event_that_shows_a_thing_anew_is_no_double(fra: FakeRegion, ada: NodeClient) -> None:
@@ -332,7 +332,7 @@ async def test_an_event_that_shows_a_thing_anew_is_no_double(fra: FakeRegion, ad
     await fra.say(fra.item(3) | {"pts": 4})
     await until(lambda: ada.texts() == ["old", "new", "old"])
     assert [one["first"] for one in ada.got] == [True, False, False]
-    assert (await ada.get("stats"))["doubled"] == 1
+    assert (await ada.get("stats"))["repeated"] == 1
 
 
 async def test_what_is_too_old_is_loaded_anew(node: Driver, fra: FakeRegion) -> None:

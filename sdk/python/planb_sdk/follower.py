@@ -189,7 +189,7 @@ class Follower:
         places = {id(item["update"]): item for item in items}
         fresh = self._doubles.fresh([item["update"] for item in items])
         self._came += len(items)
-        self._stats.doubled += len(items) - len(fresh)
+        self._stats.repeated += len(items) - len(fresh)
         self._stats.received += len(fresh)
         for update, first in fresh:
             item = places[id(update)]
@@ -295,7 +295,7 @@ class Follower:
             assert self.position is not None
             known = self.position.known(channel)
             if known is not None and pts <= known:
-                self._stats.doubled += 1
+                self._stats.repeated += 1
             elif known is not None and pts == known + 1:
                 self.position = self.position.moved(channel, pts)
                 self._ahead = True

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 @dataclass(slots=True)
 class Stats:
     received: int = 0
-    """Updates handed on, doubles not among them."""
-    doubled: int = 0
+    """Updates handed on, without those that came again."""
+    repeated: int = 0
     """Updates that came again and were dropped."""
     missed: int = 0
     """Holes that a fetch did not close. Never anything but 0."""
