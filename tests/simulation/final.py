@@ -34,6 +34,8 @@ from tests.simulation.poison import hopeless
 from tests.simulation.shown import everything
 from tests.simulation.watching import registry_effects
 
+LATER_S_MAX = 180
+"""Until the last scheduled message is due, and overdue where its home has lost it."""
 ROUNDS_MAX = 10
 """Of retries and drops, until nothing is parked."""
 
@@ -46,6 +48,7 @@ async def judge(world: Any) -> None:
     await world.until(world.even, "convergence after the upgrade")
     await _settle_clients(world)
     await world.until(world.even, "convergence after what was sent again")
+    await world.until(lambda: not _waiting(world) and world.even(), "the sending of what was scheduled", LATER_S_MAX)
     world.look()
     await _digests(world)
     await _promises(world)
@@ -57,6 +60,16 @@ async def judge(world: Any) -> None:
     await _regions(world)
     await _snapshots(world)
     world.look()
+
+
+def _waiting(world: Any) -> list[Any]:
+    """Scheduled messages of which some datacenter does not know what became."""
+    return [
+        key
+        for home in world.homes.values()
+        for key, cells in home.disks.relational._fold.tables.get("scheduled", {}).items()
+        if "made" in cells and "done" not in cells
+    ]
 
 
 def where(world: Any) -> dict[str, Any]:
