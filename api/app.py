@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from api import docs_page, health, openapi
+from api import docs_page, file_description, health, openapi
 from api.calls import Calls
 from api.clock_header import ClockHeader
 from api.cors import cors
 from api.cursors import Cursors
+from api.file_routes import FileRoutes
+from api.files import Files
 from api.front import Plain
 from api.guard import Guard, Handler
 from api.health import Check
@@ -56,6 +58,7 @@ class PublicDeps:
     lane_writer: LaneWriter
     view: StoreView
     hot: HotStore
+    files: Files
     progress: Progress
     clock: HybridClock
     epoch: Callable[[], int]
@@ -142,11 +145,14 @@ def create_public_app(deps: PublicDeps) -> web.Application:
     for read in reads:
         handlers[read.method, read.path] = read_routes.handler(read)
         body_bytes_max[read.method, read.path] = read.body_bytes_max
+    file_routes = FileRoutes(deps.actions["file.put"], deps.files, deps.view, writes, routes, calls, clock, deps.rates)
+    for place, (handler, most) in file_routes.handlers().items():
+        handlers[place], body_bytes_max[place] = handler, most
     for (method, path), handler in sorted(handlers.items(), key=lambda item: plain_first(item[0][1])):
         most = body_bytes_max.get((method, path), limits.REQUEST_BYTES_MAX)
         app.router.add_route(method, path, guard.bounded(f"{method} {path}", handler, most))
     health.add_routes(app, deps.metrics, deps.checks)
-    others = [*health.others(), *docs_page.others(), *deps.others]
+    others = [*health.others(), *docs_page.others(), *file_description.others(deps.actions["file.put"]), *deps.others]
 
     def describe() -> Schema:
         return openapi.document(deps.actions.values(), reads, others, deps.dc)

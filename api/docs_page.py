@@ -70,8 +70,11 @@ def _operation(openapi: Mapping[str, Any], method: str, path: str, operation: Ma
     parts += [prose(operation["description"], "p")] if "description" in operation else []
     parts.append(_parameters(openapi, operation))
     if "requestBody" in operation:
-        content = operation["requestBody"]["content"]["application/json"]
-        parts += ["<h4>Body</h4>", members(content["schema"]), *_examples(content)]
+        parts += ["<h4>Body</h4>"]
+        for media, content in operation["requestBody"]["content"].items():
+            of_json = media == "application/json"
+            shape = members(content["schema"]) if of_json else prose(operation["requestBody"]["description"], "p")
+            parts += [shape, *_examples(content)]
     errors = []
     for status, response in operation["responses"].items():
         if int(status) >= 400:

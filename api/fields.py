@@ -21,7 +21,7 @@ async def body_of(request: web.Request, who: str, bytes_max: int = limits.REQUES
     return decode_object(await raw_body_of(request, who, bytes_max))
 
 
-async def raw_body_of(request: web.Request, who: str, bytes_max: int) -> bytes:
+async def raw_body_of(request: web.Request, who: str, bytes_max: int, wait_ms: int = limits.BODY_WAIT_MS_MAX) -> bytes:
     """As it came; b"" for none. TooLarge beyond `bytes_max`, TooSlow when it does not arrive in time, Overloaded when
     too much has come for all or for `who`, Invalid for one that is compressed or cut off."""
     if not request.body_exists:
@@ -37,7 +37,7 @@ async def raw_body_of(request: web.Request, who: str, bytes_max: int) -> bytes:
         return request[BODY]
     with place.left():
         try:
-            async with asyncio.timeout(limits.BODY_WAIT_MS_MAX / 1000):
+            async with asyncio.timeout(wait_ms / 1000):
                 request[BODY] = await _counted(request, place, who, bytes_max)
         except TimeoutError as error:
             raise TooSlow from error

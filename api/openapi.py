@@ -68,7 +68,7 @@ def document(
     }
 
 
-def _failures(declared: Iterable[type[Exception]], *, token: bool, writes: bool) -> set[type[errors.PlanBError]]:
+def failures_of(declared: Iterable[type[Exception]], *, token: bool, writes: bool) -> set[type[errors.PlanBError]]:
     """Everything that such a call can answer besides what it is for."""
     found = {*_ALWAYS, *(_WITH_TOKEN if token else (errors.ClockAhead,)), *(_OF_WRITES if writes else ())}
     found |= {error for error in declared if issubclass(error, errors.PlanBError)}
@@ -95,7 +95,7 @@ def _writes(group: Sequence[type[Action]], answers: set[type[Answer]]) -> Schema
     requests = [schemas.of_request(action.Request) for action in group]
     models = {schemas.written(action).__name__: schemas.written(action) for action in group}
     answers |= set(models.values())
-    failures = _failures((error for action in group for error in action.errors), token=True, writes=True)
+    failures = failures_of((error for action in group for error in action.errors), token=True, writes=True)
     positioned = any(action.needs_position for action in group)
     shapes = [reference(name) for name in models]
     found: Schema = {
@@ -138,7 +138,7 @@ _EXAMPLE_MEMBERS = {
 
 
 def _batch(send: type[Action]) -> Schema:
-    failures = _failures((), token=True, writes=False)
+    failures = failures_of((), token=True, writes=False)
     example = {"messages": [{"key": "b7e1", **send.example}]}
     done = {"results": [{"id": _ID, "conversation": "D1234567890123456700", "durability": "local"}]}
     content = {"schema": schemas.batch(send), "example": example}
@@ -164,7 +164,7 @@ def _batch(send: type[Action]) -> Schema:
 
 def _read(read: Read) -> Schema:
     place, schema = place_of_read(read), schemas.of_request(read.Request)
-    failures = _failures(read.errors, token=not read.public, writes=read.writes)
+    failures = failures_of(read.errors, token=not read.public, writes=read.writes)
     found: Schema = {
         "operationId": read.name,
         "summary": read.summary,

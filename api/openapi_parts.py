@@ -23,6 +23,7 @@ _TAGS = {
     "member": "Who is in a chat",
     "reaction": "Reactions to messages",
     "user": "Profiles and presence; contacts, and whom one has blocked",
+    "file": "Bytes that messages name",
     "session": "Logging in and out, and devices that are pushed to",
     "updates": "What happened, by calls and over the websocket",
     "operation": "Of one process; without a token",

@@ -72,7 +72,7 @@ _CONCERNS = """
 Who is concerned gets an update in his own list (`POST /v1/updates`, the websocket), in each datacenter when it applies
 the event.
 
-- **nobody**: it is between the operators of the datacenters.
+- **nobody**: it is between the operators of the datacenters, or the caller has it in the answer.
 - **the caller**, and nobody else.
 - **the user** that the write is about, and nobody else.
 - **managers**: the owner and admins of a chat that the origin knew (50 of them at most), the caller, and the one that

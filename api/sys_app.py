@@ -14,6 +14,7 @@ from aiohttp import web
 from api import health
 from api.decoding import decode_object, refused
 from api.fields import BODY, query_of, raw_body_of
+from api.files import Files
 from api.guard import Guard, Handler
 from api.health import Check
 from api.inquiries import Inquiries
@@ -26,6 +27,7 @@ from api.sys_status import Status
 from api.sys_writes import SysWriteRoutes
 from core import limits
 from core.action import Action
+from core.actions.fields import is_sha256
 from core.errors import Conflict, Forbidden, Invalid, NotFound, NotYetHere, Undecodable
 from core.system import Clock, Entropy
 from replicator.service import Replicator
@@ -54,6 +56,7 @@ class SysDeps:
     applier: Applier
     relational: RelationalStore
     view: StoreView
+    files: Files
     writes: SysWriteRoutes
     actions: Mapping[str, type[Action]]
     digest: Callable[[], Awaitable[Mapping[str, Any]]]
@@ -148,6 +151,7 @@ class _Routes:
             ("GET", "/sys/v1/parked", self._parked),
             ("POST", "/sys/v1/parked/retry", self._retry_parked),
             ("POST", "/sys/v1/hot/rebuild", self._rebuild_hot),
+            ("GET", "/sys/v1/files/{sha256}", self._file),
             *Inquiries(self._deps).table(),
             *writes,
         ]
@@ -165,6 +169,14 @@ class _Routes:
             raise Forbidden("a pull is signed by the datacenter that it is for")
         answer = encode_answer(*await self._deps.replicator.pulls.answer(wanted))
         return web.Response(body=answer, content_type="application/octet-stream")
+
+    async def _file(self, request: web.Request) -> web.Response:
+        """The bytes of a file, if they are here; they are not looked for elsewhere."""
+        sha256 = request.match_info["sha256"]
+        data = await self._deps.files.held(sha256) if is_sha256(sha256) else None
+        if data is None:
+            raise NotFound("no such file is here")
+        return web.Response(body=data, content_type="application/octet-stream")
 
     async def _tops(self, request: web.Request) -> web.Response:
         """Every lane's end, and what is applied; hashes in base64."""

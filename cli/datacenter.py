@@ -17,6 +17,7 @@ from aiohttp import web
 
 from api.app import PARTS, PublicDeps
 from api.door import Door
+from api.files import Files
 from api.internal_auth import InternalAuth
 from api.operations import Other
 from api.scheduler import Scheduler
@@ -266,6 +267,7 @@ class Datacenter(Process):
             lane_writer=self.writer,
             view=self.view,
             hot=self.hot,
+            files=Files(self.objects, self.links, self.settings.names),
             progress=self.applier.progress,
             clock=self.clock,
             epoch=lambda: self.applier.epoch,

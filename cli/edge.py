@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 from api.app import PublicDeps
 from api.door import Door
+from api.files import Files
 from api.internal_auth import InternalAuth
 from api.line import SysLine
 from api.metrics import Metrics
-from cli import event_log, hot_state, public_side, stores
+from cli import event_log, hot_state, objects, public_side, stores
 from cli.edge_serving import EdgeServing
 from cli.line_clock import LineClock
 from cli.listeners import SHUTDOWN_S_MAX, open_front
@@ -29,7 +30,7 @@ from core.errors import ClockRefused, ConfigError, LeaseLost, StoreUnavailable
 from core.system import entropy, steady_clock_ms, wall_clock_ms
 from events.lane_writer import LaneWriter
 from events.record import Entry
-from replicator.link import open_session
+from replicator.link import HttpLink, open_session
 from replicator.names import DcNames
 from stores.read_elsewhere import ReadElsewhere
 from stores.tidings import Mirror, Pulse
@@ -74,11 +75,11 @@ class Edge(Process):
 
     async def _open_stores(self) -> None:
         """They are there: the process that applies made them."""
-        session = open_session()
+        session = self._session = open_session()
         self._closers.append(session.close)
         self.clocks = LineClock(wall_clock_ms)
         self.clock = HybridClock(self.clocks.trusted, self.clocks.doubt)
-        auth = InternalAuth(
+        auth = self._auth = InternalAuth(
             self._sys_key, self.settings.dc.name, self.clocks.trusted, entropy, steady_ms=steady_clock_ms
         )
         relational = await stores.relational(self.settings)
@@ -155,7 +156,17 @@ class ApiProcess(Edge):
     writer: LaneWriter
     _incarnation = -1
 
+    async def _open_files(self) -> None:
+        """Whoever runs the datacenter has made the place of the objects."""
+        store, close = await objects.opened(self.settings, create=False)
+        self._closers.append(close)
+        links = {
+            name: HttpLink(self._session, name, peer.sys_url, self._auth) for name, peer in self.settings.peers.items()
+        }
+        self._files = Files(store, links, self.settings.names)
+
     async def _open_lane(self) -> None:
+        await self._open_files()
         dc = self.settings.dc
         own_log = await event_log.opened(self.settings)
         self._closers.append(own_log.close)
@@ -182,6 +193,7 @@ class ApiProcess(Edge):
             lane_writer=self.writer,
             view=self.view,
             hot=self.hot,
+            files=self._files,
             progress=self.mirror.progress,
             clock=self.clock,
             epoch=lambda: self.view.epoch,

@@ -71,6 +71,7 @@ def build(
             applier=applier,
             relational=relational,
             view=public.view,
+            files=public.files,
             writes=SysWriteRoutes(parts.writes, calls, parts.cursors, clock, parts.tokens),
             actions=public.actions,
             digest=digest,

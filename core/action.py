@@ -29,7 +29,7 @@ class Route(NamedTuple):
     method: str
     path: str
     listener: str = "public"
-    """"public" (apisvc) or "sys" (syssvc)."""
+    """"public" (apisvc), "sys" (syssvc), or "bytes": a call of apisvc whose body is no JSON (api/file_routes.py)."""
     query: tuple[str, ...] = ()
     """Request fields that come from the query string."""
     when: tuple[tuple[str, str], ...] = ()
@@ -155,6 +155,18 @@ class DeviceView(NamedTuple):
     stamps: dict[str, int]
 
 
+class FileView(NamedTuple):
+    """That a user has put a file."""
+
+    sha256: str
+    user: str
+    bytes: int
+    type: str
+    name: str
+    made: int
+    """The first event that did it."""
+
+
 class SessionView(NamedTuple):
     session: str
     user: str
@@ -253,6 +265,10 @@ class View(Protocol):
 
     async def push_owner(self, token: str) -> tuple[tuple[str, str], int]:
         """(user, device) that the push token of this hash belongs to, and the stamp of that; 0: to nobody."""
+        ...
+
+    async def file(self, sha256: str, user: str) -> FileView | None:
+        """That this user has put it; None where he has not."""
         ...
 
     async def scheduled(self, user: str, scheduled: str) -> Scheduled | None: ...

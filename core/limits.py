@@ -451,6 +451,14 @@ CHUNK_BYTES_MAX = 8_388_608
 DISK_FREE_BYTES_MIN = 536_870_912
 """Left on the disk of a folder: below it an operator is told. Nothing else happens."""
 
+FILE_BYTES_MAX = 8_388_608
+"""Of one file: it is held whole while it is taken, fetched or given out."""
+FILE_WAIT_MS_MAX = 120_000
+"""How long a file may take to arrive, or to be taken by its reader."""
+FILE_FETCH_S_MAX = 30
+"""How long a datacenter may take to give another one a file."""
+FILES_MIB_OF_USER_DAY = 1_024
+"""Of files that one user puts in a day, each a whole MiB at least, per process."""
 OBJECT_BYTES_MAX = 268_435_456
 """Of one object; objects are read and written whole."""
 S3_THREADS = 8
@@ -580,6 +588,9 @@ assert 4 * SEGMENT_MERGED_BELOW == SEGMENT_RECORDS_MAX
 assert CHUNK_ROWS_MEAN < CHUNK_ROWS_MAX
 # There is time to act: a queue of segments or of rows does not use it up.
 assert 16 * SEGMENT_BYTES_MAX <= DISK_FREE_BYTES_MIN
+assert 2 * FILE_BYTES_MAX <= BODIES_BYTES_OF_ONE_MAX and FILE_BYTES_MAX <= OBJECT_BYTES_MAX
+# It fits an answer of a peer.
+assert FILE_BYTES_MAX <= PULL_BYTES_MAX + BODY_BYTES_MAX
 assert 2 * max(SEGMENT_BYTES_MAX, CHUNK_BYTES_MAX) <= OBJECT_BYTES_MAX
 # S3's own bounds: 5 MiB for a part that is not the last, 10,000 parts.
 assert 5 * 1_048_576 <= S3_PART_BYTES <= S3_WHOLE_BYTES_MAX

@@ -192,6 +192,15 @@ TABLES: dict[str, Table] = {
         },
         pages=(("home", "done", "at_ms"), ("done", "at_ms"), ("user", "gone", "at_ms")),
     ),
+    "files": Table(  # who has put which bytes; they are in object storage (api/files.py)
+        {"sha256": T, "user": T},
+        {
+            "bytes": Column(Law.INSERT, I),
+            "type": Column(Law.INSERT, T),
+            "name": Column(Law.INSERT, T),
+            "made": Column(Law.MIN, I),  # the first event that did it
+        },
+    ),
     "handles": Table(  # claims and releases, folded by their ids (core/handles.py)
         {"handle": T, "event": I},
         {"user": Column(Law.INSERT, T), "kind": Column(Law.INSERT, T)},  # "claim" | "release"

@@ -11,7 +11,7 @@ import msgspec
 
 from core import limits
 from core.cause import cause_of
-from core.errors import BadSignature, Corrupt, LaneForked, LaneGap, LinkFailed, OutOfTime, PlanBError
+from core.errors import BadSignature, Corrupt, LaneForked, LaneGap, LinkFailed, NotFound, OutOfTime, PlanBError
 from core.unreadable import UNREADABLE
 from events.record import Record, encode
 from replicator.wire import PullHeader, PullRequest, decode_answer, encode_request
@@ -45,6 +45,10 @@ class ClocksApart(LinkFailed):
         """`wall_ms`: its wall clock, by its signed answer."""
         super().__init__(detail)
         self.wall_ms = wall_ms
+
+
+class Lacks(LinkFailed):
+    """It answers that there is no such thing."""
 
 
 class PeerLink(Protocol):
@@ -105,6 +109,13 @@ class HttpLink:
         body = b"".join(map(encode, records))
         answer = await self._call("POST", "/sys/v1/replay", body, limits.REPLAY_TIMEOUT_MS / 1000, {"dc": dc})
         return _decode(answer, _Replayed).applied
+
+    async def file(self, sha256: str) -> bytes | None:
+        """What it has under this hash, unchecked; None where it has nothing. LinkFailed."""
+        try:
+            return await self._call("GET", f"/sys/v1/files/{sha256}", b"", limits.FILE_FETCH_S_MAX, {})
+        except Lacks:
+            return None
 
     async def _call(self, method: str, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str]) -> bytes:
         signed = self._credentials.sign(self._dc, method, path, body, headers)
@@ -179,6 +190,8 @@ def _problem(status: int, body: bytes) -> PlanBError:
         problem = _Problem()
     if problem.code == OutOfTime.code:
         return ClocksApart(problem.detail, wall_ms=problem.wall_ms)
+    if problem.code == NotFound.code:
+        return Lacks(problem.detail, private=f"status {status} {problem.code}")
     kind = _ERRORS.get(problem.code, LinkFailed)
     return kind(problem.detail or f"status {status}", private=f"status {status} {problem.code}")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from core import limits, mentions
-from core.action import DeviceView, DialogView, DraftView
+from core.action import DeviceView, DialogView, DraftView, FileView
 from core.contacts import Contact, contacts
 from core.handles import Row as HandleRow
 from core.handles import holder_of
@@ -153,6 +153,11 @@ class OwnView(CachedReads):
         """See core.action.View."""
         rows = await self._relational.rows("push_tokens", {"token": token})
         return (tuple(rows[0]["owner"]), rows[0]["owner_at"]) if rows else (("", ""), 0)
+
+    async def file(self, sha256: str, user: str) -> FileView | None:
+        """See core.action.View."""
+        rows = await self._relational.some("files", {"sha256": sha256}, "user", (user,))
+        return registers.file_view(rows[0]) if rows else None
 
     async def scheduled(self, user: str, scheduled: str) -> Scheduled | None:
         """See core.action.View. Part of one may be here before what made it."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from core.action import ChatView, DeviceView, DialogView, DraftView, SessionView, UserView
+from core.action import ChatView, DeviceView, DialogView, DraftView, FileView, SessionView, UserView
 from core.membership import Add, Membership
 from core.mentions import Row as Mention
 from core.scheduled import Scheduled
@@ -60,6 +60,10 @@ def dialog_view(row: Row) -> DialogView:
 def device_view(row: Row) -> DeviceView:
     push = row["push"] or {"provider": "", "token": ""}
     return DeviceView(row["device"], push["provider"], push["token"], row["home"], _stamps(row, ("push", "home")))
+
+
+def file_view(row: Row) -> FileView:
+    return FileView(row["sha256"], row["user"], row["bytes"], row["type"], row["name"], row["made"])
 
 
 def scheduled(row: Row) -> Scheduled:

@@ -1,7 +1,7 @@
 """What a message may hold besides its text. A message without is a plain text.
 
-A picture or file is named, not checked: its bytes may be anywhere, or nowhere. Whoever shows a message trusts none of
-what its sender says of it.
+A picture or file is named, not checked: its bytes may be anywhere, or nowhere. Whether its sender has put them is asked
+of whoever reads them by the message (api/file_routes.py). Whoever shows a message trusts none of what its sender says.
 """
 
 import math

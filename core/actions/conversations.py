@@ -173,6 +173,16 @@ async def readable(view: View, actor: str, message: int, conversation: str | Non
     raise NotFound(f"there is no message {message}")
 
 
+async def shown_to(view: View, actor: str, message: int) -> Message:
+    """As `readable`, and as this one may see it: who left a chat sees no later edit."""
+    found = await readable(view, actor, message)
+    if kind_of(found.conversation) != "direct":
+        membership = await view.membership(found.conversation, actor)
+        if membership.former:
+            return await view.message(found.id, membership.seen) or found
+    return found
+
+
 async def require_may_write(view: View, conversation: str, actor: str) -> None:
     """In a chat: Gone when dissolved, Forbidden for whoever is not a member now. In a direct: Forbidden for whom the
     other one has blocked."""

@@ -3,6 +3,7 @@
 A text that is too long raises TooLarge (413), everything else a pydantic error that names the field (400).
 """
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -70,6 +71,14 @@ def _id_range(text: str) -> str:
     return text
 
 
+def is_message_id(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 19 and 0 < int(text) <= ids.ID_MAX
+
+
+def is_sha256(text: str) -> bool:
+    return re.fullmatch(_SHA256, text) is not None
+
+
 UserId = Annotated[str, Field(pattern=r"^U[A-Za-z0-9._-]{1,63}$", description="User id")]
 ChatId = Annotated[str, Field(pattern=r"^[GC][0-9]{1,19}$", description="Group (G) or supergroup (C) id")]
 ConversationId = Annotated[
@@ -106,6 +115,10 @@ Entry = Annotated[
         "link or an add"
     ),
 ]
+MEDIA_TYPE = r"^[a-z0-9.+-]{1,63}/[a-z0-9.+-]{1,63}$"
+MediaType = Annotated[str, Field(pattern=MEDIA_TYPE, description="Media type, as its sender says")]
+_SHA256 = r"^[0-9a-f]{64}$"
+Sha256 = Annotated[str, Field(pattern=_SHA256, description="Of its bytes, in hex")]
 ScheduledId = Annotated[str, Field(pattern=r"^S[0-9]{1,19}$", description="Id of a message that is to be sent later")]
 Device = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The client's name for its device")]
 Handle = Annotated[

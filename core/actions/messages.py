@@ -24,6 +24,7 @@ from core.actions.conversations import (
     require_member,
     require_unblocked,
     require_users,
+    shown_to,
     standing,
 )
 from core.actions.fields import Caption, ConversationId, Mentions, MessageId, Peer, Revision, Text
@@ -250,12 +251,7 @@ async def _source(request: Send.Request, origin: Origin) -> Message:
         problem = {"field": "forward_of", "problem": "stands in place of text and content"}
         raise Invalid("forward_of stands in place of text and content", errors=[problem])
     assert request.forward_of is not None
-    view, actor = origin.view, origin.actor
-    source = await readable(view, actor, int(request.forward_of))
-    if kind_of(source.conversation) != "direct":
-        membership = await view.membership(source.conversation, actor)
-        if membership.former:
-            source = await view.message(source.id, membership.seen) or source
+    source = await shown_to(origin.view, origin.actor, int(request.forward_of))
     if source.recalled:
         raise Gone("the message was recalled")
     return source

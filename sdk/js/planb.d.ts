@@ -504,6 +504,11 @@ export class Client {
   /** Whose a handle is. */
   find(handle: string): Promise<Profile>;
 
+  /** The receipt's `answer.sha256` is for the `content` of a message. Put again, under the same key, what is Unreachable. */
+  putFile(data: Uint8Array, how?: { name?: string; type?: string; key?: string }): Promise<Receipt>;
+  /** One that I have put, or that this message names. */
+  file(sha256: string, of?: { message?: Id }): Promise<Uint8Array>;
+
   /** As `send`, at a time in milliseconds since 1970. The receipt's `answer.scheduled` is for `unschedule`. */
   schedule(to: Id, text: string, how: How & Omit<Draft, "to" | "text"> & { atMs: number; draft?: Id }): Promise<Receipt>;
   /** It is not sent, or not shown any more if it was not. `gone`: it was sent. */

@@ -230,11 +230,12 @@ class Transport {
     }
   }
 
-  async #once(method, path, { body, query, key, durability }) {
+  // `data` of media type `kind` stands in place of a body; `raw`: the answer is bytes.
+  async #once(method, path, { body, query, key, durability, data, kind, raw }) {
     const region = this.region;
     const headers = given({
       "Authorization": this.token ? `Bearer ${this.token}` : null,
-      "Content-Type": body ? "application/json" : null,
+      "Content-Type": body ? "application/json" : kind,
       "Idempotency-Key": key || null,
       "Prefer": durability ? `durability=${durability}` : null,
       "X-Clock": this.clock || null,
@@ -242,15 +243,16 @@ class Transport {
     const search = query && Object.keys(query).length ? `?${new URLSearchParams(query)}` : "";
     const trying = new AbortController();
     const end = () => trying.abort();
-    const timer = setTimeout(end, this.options.requestTimeoutMs);
+    const timer = setTimeout(end, data || raw ? this.options.giveUpMs : this.options.requestTimeoutMs);
     this.ending.signal.addEventListener("abort", end);
-    let response, found;
+    let response, found, bytes;
     try {
       response = await fetch(region + path + search, {
-        method, headers, body: body && JSON.stringify(body), signal: trying.signal,
+        method, headers, body: data ?? (body && JSON.stringify(body)), signal: trying.signal,
         cache: "no-store", credentials: "omit", redirect: "error",
       });
-      found = asObject(await response.text());
+      if (raw && response.ok) bytes = new Uint8Array(await response.arrayBuffer());
+      else found = asObject(await response.text());
     } catch (error) {
       this.failed(region);
       throw new Failed(`${region}: ${error?.cause?.message || error?.message || error}`);
@@ -259,9 +261,9 @@ class Transport {
       this.ending.signal.removeEventListener("abort", end);
     }
     this.see(response.headers.get("X-Clock") ?? "");
-    if (response.ok && found) {
+    if (response.ok && (found || bytes)) {
       this.answered(region);
-      return { body: found, headers: response.headers, region };
+      return { body: found, bytes, headers: response.headers, region };
     }
     throw this.#refusal(region, response, found ?? {});
   }
@@ -1370,6 +1372,21 @@ export class Client {
   claimHandle(handle, how) { return this.#write("PUT", "/v1/me/handle", { handle }, how); }
   releaseHandle(how) { return this.#write("DELETE", "/v1/me/handle", null, how); }
   async find(handle) { return (await this.#get(`/v1/handles/${part(handle)}`)).user; }
+
+  // -- files
+
+  // The bytes are not kept in the outbox: what is Unreachable is put again by the caller, under the same key.
+  async putFile(data, { name, type, key = newKey() } = {}) {
+    const kind = type || "application/octet-stream";
+    const answer = await this.#transport.call("POST", "/v1/files", { query: given({ name }), key, data, kind });
+    const replayed = answer.headers.get("Idempotency-Replayed") === "true";
+    return { id: answer.body.id, key, durability: "local", replayed, answer: answer.body };
+  }
+
+  async file(sha256, { message } = {}) {
+    const path = `/v1/files/${part(sha256)}`;
+    return (await this.#transport.call("GET", path, { query: given({ message }), raw: true })).bytes;
+  }
 
   // -- messages that are to be sent later
 

@@ -411,7 +411,7 @@ async def test_a_broken_wire_is_no_failure_of_ours(
 
 FILLED = {
     "peer": "Ugrace", "chat": "G1", "user": "Ugrace", "message": "123", "session": "s1", "emoji": "x",
-    "device": "phone", "handle": "nobodys", "invite": "i1", "scheduled": "S1",
+    "device": "phone", "handle": "nobodys", "invite": "i1", "scheduled": "S1", "sha256": f"{0:064x}",
 }  # fmt: skip
 
 
@@ -498,6 +498,8 @@ async def test_a_body_that_never_ends_is_cut_off(api: ApiDc, ada: User, monkeypa
 async def test_every_route_refuses_unknown_fields_and_bodies_that_are_not_objects(api: ApiDc, ada: User) -> None:
     before = await unchanged(api)
     for method, path, operation in await paths_of(ada):
+        if "/files" in path:  # their bodies may be anything: tests/integration/test_files.py
+            continue
         where = filled(path)
         if any(one.get("name") == "for" for one in operation["parameters"]):
             where += "?for=me"

@@ -89,6 +89,10 @@ class World:
         await ada.ok("PUT", "/v1/devices/phone", {"provider": "fcm", "token": f"{SECRET}-token"})
         await ada.ok("PUT", "/v1/me/handle", {"handle": "ada_l"})
         later = {"to": "Ugrace", "text": f"{SECRET} for later", "at_ms": 1_900_000_000_000}
+        path, headers = "/v1/files", {"Content_Type": "text/plain"}
+        sha256 = (await ada.call("POST", path, data=f"{SECRET} file".encode(), **headers)).body["sha256"]
+        of_file = {"to": "Ugrace", "text": f"{SECRET} for you", "content": {"kind": "file", "sha256": sha256}}
+        messages.append(str((await ada.ok("POST", "/v1/messages", of_file))["id"]))
         scheduled = (await ada.ok("POST", "/v1/scheduled", later))["scheduled"]
         for owner in (ada, grace):
             await owner.ok("PUT", f"/v1/blocks/{BLOCKED}")
@@ -114,6 +118,7 @@ class World:
             "session": [issued.args.session],
             "device": ["phone"],
             "scheduled": [scheduled],
+            "sha256": [sha256],
             "emoji": ["ok"],
             "handle": ["ada_l"],
             "for": ["me", "all"],

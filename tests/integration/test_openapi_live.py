@@ -118,6 +118,9 @@ async def people(ada: Caller, grace: Caller) -> None:
     await grace.call("GET", "/v1/handles/ada_l")
     await grace.call("PUT", "/v1/me/handle", {"handle": "ada_l"}, 409)
     await ada.call("DELETE", "/v1/me/handle")
+    kept = await ada.call("POST", "/v1/files?name=note.json", {"a": "file"})
+    await ada.call("GET", f"/v1/files/{kept['sha256']}")
+    await grace.call("GET", f"/v1/files/{kept['sha256']}", None, 404)
     later = {"to": "Ugrace", "text": "later", "at_ms": 1_900_000_000_000}
     made = await ada.call("POST", "/v1/scheduled", later)
     await ada.call("GET", "/v1/scheduled")

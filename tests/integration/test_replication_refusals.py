@@ -151,7 +151,8 @@ async def test_a_body_that_is_not_records_is_refused(fra: ReplicatedDc) -> None:
         ("GET", "/sys/v1/digest"), ("GET", "/sys/v1/parked"), ("POST", "/sys/v1/parked/retry"),
         ("POST", "/sys/v1/hot/rebuild"), ("GET", "/sys/v1/conflicts"), ("GET", "/sys/v1/events/7"),
         ("GET", "/sys/v1/conflicts/undo"), ("POST", "/sys/v1/conflicts/undo"), ("PUT", "/sys/v1/users/Uada"),
-        ("POST", "/sys/v1/tokens"), ("GET", "/sys/v1/none"),
+        ("POST", "/sys/v1/tokens"), ("GET", "/sys/v1/none"), ("GET", f"/sys/v1/files/{'0' * 64}"),
+        ("POST", "/sys/v1/scheduled/take"), ("POST", "/sys/v1/scheduled/fail"),
     ],
 )  # fmt: skip
 async def test_every_call_needs_a_signature(fra: ReplicatedDc, method: str, path: str) -> None:

@@ -18,6 +18,7 @@ CHAT, MEMBERS, MESSAGE, DIALOG = "the group", "members of the group", "a message
 PEOPLE, NEW_CHAT, LANES = "Ada and Ben", "a new chat", "a parked event"
 DOOR = "the door of a chat"
 LATER = "a scheduled message"
+FILE = "a file"
 
 
 PLAYED = tuple(name for name, action in ACTIONS.items() if action.__module__.startswith("core.actions."))
@@ -313,6 +314,11 @@ SAMPLES: dict[str, Sample] = {
         (MESSAGE, MEMBERS, DIALOG), "the message is there (sent by Cy, from the draft that was there)",
         lambda scene, side: {"to": scene.group, "text": side, "draft": str(scene.draft)},
         _text, lambda side: CY, key=lambda side: side,
+    ),
+    "file.put": Sample(
+        (FILE,), "it is kept as Ada's",
+        lambda scene, side: {"sha256": "ab" * 32, "bytes": 1, "name": side},
+        lambda seen, event: 0 < seen.row("files", sha256="ab" * 32, user=ADA).get("made", 0) <= event.id,
     ),
     "message.schedule": Sample(
         (LATER,), "it waits",

@@ -23,6 +23,7 @@ async def shown_to(users: Sequence[str], life: Life) -> dict[str, Any]:
             lane_writer=None,  # type: ignore[arg-type]  # nobody writes
             view=life.view,
             hot=life.hot,  # type: ignore[arg-type]
+            files=None,  # type: ignore[arg-type]  # nobody asks for one
             progress=life.applier.progress,
             clock=life.clock,
             epoch=lambda: life.applier.epoch,

@@ -9,7 +9,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import PARTS, PublicDeps, PublicParts, create_public_app
 from api.clock_header import ClockHeader
+from api.files import Files
 from core.system import entropy, wall_clock_ms
+from stores.adapters.memory_objects import MemoryObjects
 from tests.support.conformance import Conformance
 from tests.support.dc import ACTIONS, OneDc
 from tests.support.routes import DOCUMENT
@@ -57,6 +59,9 @@ class ApiDc:
     def __init__(self, dc: OneDc, **deps: Any) -> None:
         self.dc = dc
         self.remote = Remote()
+        self.links: dict[str, Any] = {}
+        """Other datacenters, as places to fetch files from."""
+        self.files = Files(MemoryObjects(), self.links, {1: "fra", 2: "ams"})
         self.app = create_public_app(
             PublicDeps(
                 dc=dc.name,
@@ -65,6 +70,7 @@ class ApiDc:
                 lane_writer=dc.writer,
                 view=dc.view,
                 hot=dc.hot,
+                files=self.files,
                 progress=dc.applier.progress,
                 clock=dc.clock,
                 epoch=lambda: dc.applier.epoch,

@@ -41,7 +41,7 @@ class Step(NamedTuple):
     wait_ms: int
 
 
-STEP_MAX = Step(op=42, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
+STEP_MAX = Step(op=43, dc=2, lane=1, who=3, whom=3, what=11, wait_ms=40)
 
 
 def random_steps(seed: int, count: int) -> list[Step]:
@@ -200,6 +200,9 @@ class History:
                 self._write(step, "message.schedule", who, said | ({"mentions": [whom]} if step.lane else {}))
             case 42:
                 self._scheduled(step)
+            case 43:
+                fields = {"sha256": f"{step.what:064x}", "bytes": step.what, "name": named if step.lane else None}
+                self._write(step, "file.put", who, fields)
             case 29:
                 self._write(step, "parked.drop", "sys", {"lane": step.lane, "seq": step.what + 1})
             case 37:

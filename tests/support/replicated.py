@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from api.calls import Calls
 from api.clock_header import ClockHeader
 from api.cursors import Cursors
+from api.files import Files
 from api.internal_auth import InternalAuth
 from api.replay import Replay
 from api.sys_app import SysDeps, create_sys_app
@@ -148,6 +149,7 @@ class ReplicatedDc:
         self.session = aiohttp.ClientSession(connector=self.connector)
         self.auth = InternalAuth(KEY, name, wall_clock_ms)
         self.archive: Any = None
+        self.objects = MemoryObjects()
         self.wrap_link: Callable[[HttpLink], Any] = lambda link: link
         self.conflicts: list[tuple[int, str]] = []
         self.port = 0
@@ -195,6 +197,7 @@ class ReplicatedDc:
             entropy=random.Random(self.number).randbytes,
         )
         self.remote = RemoteDurability(self.replicator.board)
+        self.files = Files(self.objects, self.links, {number: name for name, number in NUMBERS.items()})
         self._runner = web.AppRunner(self._app(), shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
@@ -249,6 +252,7 @@ class ReplicatedDc:
                 applier=self.one.applier,
                 relational=self.disks.relational,
                 view=self.one.view,
+                files=self.files,
                 writes=SysWriteRoutes(writes, calls, cursors, clock, tokens),
                 actions=ACTIONS,
                 digest=digest_now,

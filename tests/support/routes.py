@@ -25,6 +25,7 @@ def public() -> tuple[dict[str, Any], set[Route]]:
         "lane_writer",
         "view",
         "hot",
+        "files",
         "epoch",
         "remote",
         "wall",

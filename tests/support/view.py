@@ -3,7 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from core.action import ChatView, DeviceView, DialogView, DraftView, Parking, Position, SessionView, UserView, registry
+from core.action import (
+    ChatView,
+    DeviceView,
+    DialogView,
+    DraftView,
+    FileView,
+    Parking,
+    Position,
+    SessionView,
+    UserView,
+    registry,
+)
 from core.contacts import Contact, contacts
 from core.drops import dropped
 from core.event import Event
@@ -134,6 +145,10 @@ class StateView:
     async def push_owner(self, token: str) -> tuple[tuple[str, str], int]:
         row = self._one("push_tokens", token=token)
         return (tuple(row["owner"]), row["owner_at"]) if row else (("", ""), 0)
+
+    async def file(self, sha256: str, user: str) -> FileView | None:
+        row = self._one("files", sha256=sha256, user=user)
+        return registers.file_view(row) if row else None
 
     async def scheduled(self, user: str, scheduled: str) -> Scheduled | None:
         row = self._one("scheduled", user=user, scheduled=scheduled)

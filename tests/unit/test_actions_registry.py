@@ -28,11 +28,12 @@ ROWS = {
     "device.register", "device.forget", "handle.claim", "handle.release", "chat.owner", "invite.create",
     "invite.revoke", "invite.accept", "request.ask", "request.withdraw", "request.approve", "request.reject",
     "chat.ban", "chat.unban", "message.schedule", "message.unschedule", "schedule.take", "schedule.fail",
+    "file.put",
 }  # fmt: skip
 """The rows of the table of write primitives that there are so far, as the design names them."""
 
-OPERATORS = {"parked.drop"}
-"""They concern no user."""
+OPERATORS = {"parked.drop", "file.put"}
+"""They concern no user, or nobody but the one who does it and has the answer."""
 
 REMOTE = {"member.kick", "session.revoke", "invite.revoke", "chat.ban"}
 """They take something away from somebody."""

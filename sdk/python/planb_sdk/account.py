@@ -35,6 +35,9 @@ class Account:
     ) -> Receipt:
         raise NotImplementedError
 
+    def _key(self) -> str:
+        raise NotImplementedError
+
     # -- dialogs
 
     async def mark_unread(self, peer: str, on: bool = True, *, key: str = "") -> Receipt:

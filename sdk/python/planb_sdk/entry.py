@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncGenerator
 
-from planb_sdk.account import Account, Json, part
+from planb_sdk.account import Json, part
+from planb_sdk.files import Files
 from planb_sdk.model import Invite, JoinRequest, Profile, Receipt
 
 
-class Entry(Account):
+class Entry(Files):
     """A part of Client."""
 
     async def create_invite(

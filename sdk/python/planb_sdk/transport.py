@@ -26,6 +26,8 @@ class Answer:
     body: Json
     headers: Mapping[str, str]
     region: str
+    data: bytes = b""
+    """What a call answers that answers no JSON."""
 
 
 class _Failed(Exception):
@@ -105,12 +107,17 @@ class Transport:
         query: Mapping[str, str] | None = None,
         key: str = "",
         durability: str = "",
+        data: bytes | None = None,
+        kind: str = "application/json",
+        raw: bool = False,
     ) -> Answer:
         """The answer to a request that may safely be repeated: a read, or a write with a key.
 
         Repeated with pauses on connection loss, timeouts, 429, 503 and 409 not_yet_here, for `give_up_s` in all.
-        Raises ApiError for a refusal, Unreachable when time is up.
+        Raises ApiError for a refusal, Unreachable when time is up. `data` of this media type stands in place of a body;
+        `raw`: the answer is bytes.
         """
+        sent = data if body is None else json.dumps(body).encode()
         loop = asyncio.get_running_loop()
         until = loop.time() + self.options.give_up_s
         backoff = self.backoff()
@@ -118,7 +125,7 @@ class Transport:
             if self.closed:
                 raise Closed("the client was closed")
             try:
-                return await self._once(method, path, body, query, key, durability)
+                return await self._once(method, path, sent, kind, query, key, durability, raw)
             except _Failed as failed:
                 pause_s = backoff.pause_s(failed.retry_after_s)
                 if loop.time() + pause_s > until:
@@ -129,8 +136,18 @@ class Transport:
                 await asyncio.sleep(pause_s)
 
     async def _once(
-        self, method: str, path: str, body: Json | None, query: Mapping[str, str] | None, key: str, durability: str
+        self,
+        method: str,
+        path: str,
+        sent: bytes | None,
+        kind: str,
+        query: Mapping[str, str] | None,
+        key: str,
+        durability: str,
+        raw: bool,
     ) -> Answer:
+        options = self.options
+        bytes_only = raw or kind != "application/json"
         region = self.region
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         if key:
@@ -143,10 +160,10 @@ class Transport:
             async with self.session.request(
                 method,
                 region + path,
-                data=None if body is None else json.dumps(body).encode(),
+                data=sent,
                 params=query,
-                headers=headers | ({"Content-Type": "application/json"} if body is not None else {}),
-                timeout=aiohttp.ClientTimeout(total=self.options.request_timeout_s),
+                headers=headers | ({"Content-Type": kind} if sent is not None else {}),
+                timeout=aiohttp.ClientTimeout(total=options.give_up_s if bytes_only else options.request_timeout_s),
                 allow_redirects=False,
             ) as response:
                 text = await response.read()
@@ -155,6 +172,9 @@ class Transport:
             self.failed(region)
             raise _Failed(f"{region}: {error or type(error).__name__}", 0, True, None) from error
         self.see(answered.get("X-Clock", ""))
+        if raw and status == 200:
+            self.answered(region)
+            return Answer({}, answered, region, text)
         found = _object(text)
         if 200 <= status < 300 and found is not None:
             self.answered(region)
