@@ -7,6 +7,7 @@ and written the same whosever lane it is:
     pulsar_lane.py     who may write, and what became of what was sent
     pulsar_topic.py    the end, the beginning, pages
     pulsar_wire.py     the driver, on threads
+    pulsar_parts.py    what is open of it
     pulsar_admin.py    the admin API
 
 Broker and bookies must sync their journal (`journalSyncData=true`, the default): they do not tell us.

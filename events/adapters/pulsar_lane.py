@@ -15,8 +15,9 @@ from core.errors import Corrupt, Forked, LaneLost, LogUnavailable, OutcomeUnknow
 from core.limits import PULSAR_MESSAGE_BYTES_MAX
 from events.adapters.pulsar_admin import Admin
 from events.adapters.pulsar_frame import State, encode_frame
+from events.adapters.pulsar_parts import Producer, Sent
 from events.adapters.pulsar_topic import Head, Topic
-from events.adapters.pulsar_wire import Producer, Sent, Wire
+from events.adapters.pulsar_wire import Wire
 from events.ports import Top, Trimmed
 from events.record import Record
 
@@ -142,13 +143,13 @@ class Lane:
                 term = State(self.state.term + 1, owner, retired, end)
                 sent = await self._answered(producer.send(encode_frame(self.topic.lane, term)))
                 if sent.place is None:
-                    await producer.close()
+                    await self._wire.end(producer)
                     return sent.why or "no answer"
                 await self.topic.read_on(sent.place)
                 if self.state == term:
                     break  # else something of the former term came before the marker
         except BaseException:
-            await producer.close()
+            await self._wire.end(producer)
             raise
         self.topic.stop_tail()
         self._producer = producer
@@ -161,7 +162,7 @@ class Lane:
         if self._pending is not None:
             self._pending, self._doubt = None, True
         if producer is not None:
-            await producer.close()
+            await self._wire.end(producer)
 
     async def _take_again(self) -> None:
         """Our own lane, whose producer broke."""

@@ -1,6 +1,5 @@
 """A lane's topic, read: its end, its beginning, and pages of it."""
 
-import asyncio
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -8,8 +7,9 @@ from core.errors import Corrupt
 from core.limits import PULSAR_END_MESSAGES, PULSAR_READERS_MAX, PULSAR_SEARCH_MESSAGES
 from events.adapters.pulsar_admin import Admin
 from events.adapters.pulsar_frame import NEW, Frame, State, decode_frame
+from events.adapters.pulsar_parts import Scan
 from events.adapters.pulsar_places import Place, Places
-from events.adapters.pulsar_wire import Scan, Wire
+from events.adapters.pulsar_wire import Wire
 from events.ports import Trimmed
 from events.record import Record
 
@@ -112,11 +112,10 @@ class Topic:
             if start is None and through is None:
                 return
             scan = await self._wire.scan(self.url, start)
-        reading = asyncio.ensure_future(self._wire.run(self._drain, scan, through))
         try:
-            heads = await asyncio.shield(reading)
+            heads = await self._wire.run(self._drain, scan, through)
         except BaseException:
-            self._wire.discard(scan, reading)
+            self._wire.discard(scan)
             raise
         try:
             if begun and self.at is not None and (not heads or heads[0].place != self.at):
@@ -155,11 +154,10 @@ class Topic:
         self.stop_tail()
         scan = await self._wire.scan(self.url, before)
         self._tail = None
-        reading = asyncio.ensure_future(self._wire.run(self._drain, scan, place))
         try:
-            heads = await asyncio.shield(reading)
+            heads = await self._wire.run(self._drain, scan, place)
         finally:
-            self._wire.discard(scan, reading)
+            self._wire.discard(scan)
         if not heads or heads[0].place != before:
             raise Corrupt(f"the log has lost the end of lane {self.lane}")
         for head in heads:
@@ -202,11 +200,10 @@ class Topic:
                     break
             return None
 
-        reading = asyncio.ensure_future(self._wire.run(look))
         try:
-            head = await asyncio.shield(reading)
+            head = await self._wire.run(look)
         finally:
-            self._wire.discard(scan, reading)
+            self._wire.discard(scan)
         if head is None:
             return 0
         self.places.add(head.first, head.place)
@@ -236,11 +233,10 @@ class Topic:
         page = self._pages.take(self.lane, after + 1)
         if page is None:
             page = Page(self.lane, await self._wire.scan(self.url, await self._find(after + 1)))
-        reading = asyncio.ensure_future(self._wire.run(page.read, after, upto))
         try:
-            records, heads = await asyncio.shield(reading)
+            records, heads = await self._wire.run(page.read, after, upto)
         except BaseException:
-            self._wire.discard(page.scan, reading)
+            self._wire.discard(page.scan)
             raise
         for head in heads:
             if head.first >= first:

@@ -2,6 +2,8 @@
 asynchronous ones. Its exceptions end here: LogUnavailable.
 
 Reconnecting is the driver's business, but its pauses grow to a minute, so whoever is in a hurry makes a new producer.
+
+What is open (pulsar_parts.py) is closed before the client, and no call is cut off: docs/servers.md tells why.
 """
 
 import asyncio
@@ -9,8 +11,8 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pulsar
@@ -18,80 +20,16 @@ import pulsar
 from core.errors import LogUnavailable
 from core.limits import PULSAR_AHEAD_MESSAGES, PULSAR_QUEUE_MESSAGES, PULSAR_THREADS
 from events.adapters.pulsar_admin import reachable
+from events.adapters.pulsar_parts import Part, Producer, Scan
 from events.adapters.pulsar_places import Place
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+_P = TypeVar("_P", bound="Part")
 _BUSY_AGAIN_S = 0.05
-
-
-class Sent(NamedTuple):
-    """How a send ended."""
-
-    place: Place | None
-    """Where the message stands, synced; None: perhaps nowhere."""
-    why: str = ""
-
-
-class Producer:
-    """An exclusive producer of one topic: when another one is made, this one can send no more."""
-
-    def __init__(self, wire: "Wire", producer: Any) -> None:
-        self._wire = wire
-        self._producer = producer
-
-    @property
-    def connected(self) -> bool:
-        return bool(self._producer.is_connected())
-
-    def send(self, data: bytes) -> "asyncio.Future[Sent]":
-        """Begins to send; the future never fails. A message that nobody answered for may still come to stand, as long
-        as this producer is open."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Sent] = loop.create_future()
-
-        def settle(sent: Sent) -> None:
-            if not future.done():
-                future.set_result(sent)
-
-        def answered(result: Any, id: Any) -> None:
-            # A message that the broker dropped as a double is answered with Ok, and stands at no place.
-            kept = result == pulsar.Result.Ok and id.ledger_id() >= 0
-            sent = Sent(Place(id.ledger_id(), id.entry_id()) if kept else None, str(result))
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
-                loop.call_soon_threadsafe(settle, sent)
-
-        try:
-            self._producer.send_async(data, answered)
-        except pulsar.PulsarException as error:
-            settle(Sent(None, str(error)))
-        return future
-
-    async def close(self) -> None:
-        """What is under way then either stands already or never will."""
-        await self._wire.quietly(self._producer.close)
-
-
-class Scan:
-    """Reads a topic onwards. Its methods block: call them by `Wire.run`, one at a time."""
-
-    def __init__(self, reader: Any, answer_ms: int) -> None:
-        self._reader = reader
-        self._answer_ms = answer_ms
-
-    def more(self) -> bool:
-        """Whether the topic goes on, asked of the broker."""
-        return bool(self._reader.has_message_available())
-
-    def next(self) -> tuple[Place, bytes]:
-        """The next message; waits for it."""
-        message = self._reader.read_next(self._answer_ms)
-        id = message.message_id()
-        return Place(id.ledger_id(), id.entry_id()), message.data()
-
-    def close(self) -> None:
-        self._reader.close()
+_CLOSE_ANSWERS_MAX = 3
+"""A call of the driver is a few questions, one after the other: none runs for longer than that many answers take."""
 
 
 def client_of(url: str, token: str, *, connect_s: float, answer_s: float) -> Any:
@@ -109,15 +47,23 @@ def client_of(url: str, token: str, *, connect_s: float, answer_s: float) -> Any
 class Wire:
     """One process's client of one cluster."""
 
-    def __init__(self, url: str, *, token: str = "", connect_s: float, answer_s: float) -> None:
-        """`answer_s` bounds each answer, `connect_s` the look whether anybody listens (seconds)."""
+    def __init__(
+        self, url: str, *, token: str = "", connect_s: float, answer_s: float, threads: int = PULSAR_THREADS
+    ) -> None:
+        """`answer_s` bounds each answer, `connect_s` the look whether anybody listens (seconds); `threads`: of calls
+        that wait at a time."""
         parts = urlsplit(url)
         hosts = [urlsplit(f"//{host}") for host in parts.netloc.split(",")]
         self._hosts = [(host.hostname or "", host.port or (6651 if "ssl" in parts.scheme else 6650)) for host in hosts]
         self._connect_s = connect_s
         self._answer_s = answer_s
-        self._threads = ThreadPoolExecutor(PULSAR_THREADS, thread_name_prefix="pulsar")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="pulsar")
         self._client = client_of(url, token, connect_s=connect_s, answer_s=answer_s)
+        self._closing = False
+        self._jobs: set[Future[Any]] = set()
+        """What is on the threads."""
+        self._parts: set[Part] = set()
+        """Those that are open."""
 
     async def check(self) -> None:
         """LogUnavailable at once where nobody listens: the driver would try for a while."""
@@ -128,12 +74,10 @@ class Wire:
 
     async def produce(self, topic: str, name: str) -> Producer:
         """Takes a topic from whoever writes it."""
-        await self.check()
-        deadline = asyncio.get_running_loop().time() + self._answer_s
-        while True:
-            try:
-                made = await self._call(
-                    self._client.create_producer,
+
+        def make(client: Any) -> Producer:
+            return Producer(
+                client.create_producer(
                     topic,
                     producer_name=name,
                     access_mode=pulsar.ProducerAccessMode.ExclusiveWithFencing,
@@ -142,60 +86,145 @@ class Wire:
                     max_pending_messages=PULSAR_QUEUE_MESSAGES,
                     send_timeout_millis=0,  # the driver's timeout says nothing about what stands
                 )
+            )
+
+        await self.check()
+        deadline = asyncio.get_running_loop().time() + self._answer_s
+        while True:
+            try:
+                return await self._made(make)
             except (pulsar.ProducerBusy, pulsar.ProducerFenced) as error:  # two who take it at once
                 if asyncio.get_running_loop().time() > deadline:
                     raise LogUnavailable(private=f"{topic} is taken without an end: {error}") from error
                 await asyncio.sleep(_BUSY_AGAIN_S)
             except pulsar.PulsarException as error:
                 raise LogUnavailable(private=f"{topic}: {error}") from error
-            else:
-                return Producer(self, made)
 
     async def scan(self, topic: str, start: Place | None) -> Scan:
         """Reads from that message on, it included; None: from the first that is there."""
         await self.check()
         id = pulsar.MessageId(-1, *start, -1) if start else pulsar.MessageId.earliest
 
-        def make() -> Scan:
-            reader = self._client.create_reader(
+        def make(client: Any) -> Scan:
+            reader = client.create_reader(
                 topic, id, start_message_id_inclusive=True, receiver_queue_size=PULSAR_AHEAD_MESSAGES
             )
             return Scan(reader, max(1, round(self._answer_s * 1000)))
 
-        return await self.run(make)
+        return await self.make(make)
 
-    async def run(self, work: Callable[..., _T], *args: Any) -> _T:
-        """`work` on a thread."""
+    async def make(self, make: Callable[[Any], _P]) -> _P:
+        """What `make` makes of the driver's client, on a thread. Open until it is discarded, or the wire is closed."""
         try:
-            return await self._call(work, *args)
+            return await self._made(make)
         except pulsar.PulsarException as error:
             raise LogUnavailable("The event log is not reachable", private=str(error)) from error
 
-    def discard(self, scan: Scan, busy: "asyncio.Future[Any] | None" = None) -> None:
-        """Closes it some time, after what still runs on it."""
-        if busy is not None and not busy.done():
-            busy.add_done_callback(lambda _: self.discard(scan))
-        else:
-            with contextlib.suppress(RuntimeError):  # the threads have ended, and the client with all it had
-                self._threads.submit(self._closed, scan.close)
-
-    async def quietly(self, close: Callable[[], None]) -> None:
-        """Closes something that may be broken already."""
-        await self._call(self._closed, close)
-
-    def _closed(self, close: Callable[[], None]) -> None:
+    async def run(self, work: Callable[..., _T], *args: Any) -> _T:
+        """`work` on a thread. Who is cancelled meanwhile discards what it works on, and it ends soon."""
         try:
-            close()
+            return await asyncio.wrap_future(self._submit(work, *args))
+        except pulsar.PulsarException as error:
+            raise LogUnavailable("The event log is not reachable", private=str(error)) from error
+
+    def discard(self, part: Part) -> None:
+        """Closes it some time, after what still runs on it."""
+        if not self._closing:
+            self._job(self._leave, part)
+
+    async def end(self, part: Part) -> None:
+        """Closes it. What a producer has under way then either stands already or never will."""
+        if not self._closing:
+            await asyncio.shield(asyncio.wrap_future(self._job(self._leave, part)))
+
+    async def close(self) -> None:
+        """Takes no more work, waits for what there is, and closes one thing after the other, the client last. Where a
+        call does not end within its time nothing is closed under it: this process had better end."""
+        if self._closing:
+            return
+        self._closing = True
+        self._job(self._leave_all)
+        ended = await self._rests()
+        if ended:
+            self._job(self._end)
+            ended = await self._rests()
+        if not ended:
+            log.error("the Pulsar driver does not answer: its client is left open")
+        self._threads.shutdown(wait=False)
+
+    async def _rests(self) -> bool:
+        """Is nothing on the threads any more, within the time that a call may take?"""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + _CLOSE_ANSWERS_MAX * self._answer_s
+        while (jobs := list(self._jobs)) and (left_s := until_s - loop.time()) > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_end_of(jobs[0]), left_s)
+        return not jobs
+
+    async def _made(self, make: Callable[[Any], _P]) -> _P:
+        def made() -> _P:
+            part = make(self._client)
+            if self._closing:
+                part.leave()
+                raise LogUnavailable(private="the log was closed")
+            self._parts.add(part)
+            return part
+
+        job = self._submit(made)
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            job.add_done_callback(self._unwanted)
+            raise
+
+    def _unwanted(self, job: "Future[Any]") -> None:
+        if not job.cancelled() and job.exception() is None:
+            self.discard(job.result())
+
+    def _submit(self, work: Callable[..., _T], *args: Any) -> "Future[_T]":
+        def unless_closing() -> _T:
+            if self._closing:
+                raise LogUnavailable(private="the log was closed")
+            return work(*args)
+
+        if self._closing:
+            raise LogUnavailable(private="the log was closed")
+        return self._job(unless_closing)
+
+    def _job(self, work: Callable[..., _T], *args: Any) -> "Future[_T]":
+        job = self._threads.submit(work, *args)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        return job
+
+    def _leave(self, part: Part) -> None:
+        self._parts.discard(part)
+        part.leave()
+
+    def _leave_all(self) -> None:
+        """Before the client is closed: what it closes it counts on several threads, and may never come to an end. Only
+        where the broker does not answer it is left to it, which then waits for all of them at once."""
+        while self._parts and self._parts.pop().leave():
+            pass
+
+    def _end(self) -> None:
+        client, self._client = self._client, None
+        try:
+            client.close()  # `shutdown` would keep Python's lock, and cut off what waits for an answer
         except pulsar.PulsarException as error:
             log.debug("while closing: %s", error)
 
-    async def _call(self, work: Callable[..., _T], *args: Any, **named: Any) -> _T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: work(*args, **named))
 
-    async def close(self) -> None:
-        await self.quietly(self._client.shutdown)
-        self._threads.shutdown(wait=False)
+async def _end_of(job: "Future[Any]") -> None:
+    """However it ends."""
+    ended, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def tell(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+            loop.call_soon_threadsafe(ended.set)
+
+    job.add_done_callback(tell)
+    await ended.wait()
 
 
 async def answers(url: str, token: str, topic: str) -> str:
@@ -203,7 +232,7 @@ async def answers(url: str, token: str, topic: str) -> str:
     wire = Wire(url, token=token, connect_s=2.0, answer_s=3.0)
     try:
         await wire.check()
-        await wire._call(wire._client.get_topic_partitions, topic)
+        await asyncio.wrap_future(wire._submit(wire._client.get_topic_partitions, topic))
     except LogUnavailable as error:
         return error.private
     except (pulsar.TopicNotFound, pulsar.AuthorizationError) as error:

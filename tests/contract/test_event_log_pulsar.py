@@ -1,7 +1,10 @@
 """The event log's contract over Pulsar, a real one, and what only a server can do to us."""
 
 import asyncio
+import itertools
+import os
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TypeVar
 
@@ -44,6 +47,21 @@ def tenant() -> str:
 Connect = Callable[[], "asyncio.Future[PulsarLog]"]
 
 
+def native_threads() -> int:
+    """Those of this process that Python did not begin: the driver's."""
+    return len(os.listdir("/proc/self/task")) - threading.active_count()
+
+
+async def nothing_left(before: int) -> None:
+    """Nothing of a test runs on in the next one: neither our threads nor the driver's."""
+
+    async def gone() -> bool:
+        ours = [thread.name for thread in threading.enumerate() if thread.name.startswith("pulsar")]
+        return not ours and native_threads() <= before
+
+    assert await until(gone, 10), (before, native_threads(), threading.enumerate())
+
+
 @pytest.fixture
 async def connect(server: Pulsar, tenant: str) -> AsyncIterator[Connect]:
     """`await connect()`: another process's view of the same log."""
@@ -53,9 +71,11 @@ async def connect(server: Pulsar, tenant: str) -> AsyncIterator[Connect]:
         made.append(await PulsarLog.connect(server.broker_url, server.admin_url, DC, tenant=tenant, answer_s=1.0))
         return made[-1]
 
+    before = native_threads()
     yield lambda: asyncio.ensure_future(one())
     for log in made:
         await log.close()
+    await nothing_left(before)
 
 
 @pytest.fixture
@@ -226,6 +246,7 @@ async def test_what_the_former_owner_still_got_in_is_before_the_marker_that_coun
         f"persistent://{tenant}/dc-1/lane-{LANE}", driver.MessageId(-1, *last, -1), start_message_id_inclusive=True
     )
     told = decode_frame(LANE, reader.read_next(5_000).data()).state
+    reader.close()  # else it and its client keep each other
     client.close()
     assert (told.owner, told.top) == (NEXT_OWNER, Top.of(records[-1]))
 
@@ -256,6 +277,48 @@ async def test_what_another_process_writes_is_followed(connect: Connect) -> None
     assert await soon(grown) == {LANE: Top.of(records[-1])}
     records += await appended(other, records[-1], 2)
     assert await soon(grown) == {LANE: Top.of(records[-1])}
+
+
+# -- closing
+
+
+async def test_closing_ends_whatever_is_under_way_and_holds_up_nobody(connect: Connect) -> None:
+    """The driver never answers a call whose client is closed meanwhile."""
+    log = await connect()
+    opens, longest = 0, 0.0
+
+    async def takes(lane: int) -> None:
+        nonlocal opens
+        for turn in itertools.count():
+            try:
+                top = await log.open(lane, b"%d/%d" % (lane, turn))
+                await log.append(lane, b"%d/%d" % (lane, turn), records_after(top, lane, 1))
+                await log.read(lane, 0, 5)
+            except (LogUnavailable, OutcomeUnknown):
+                return
+            opens += 1
+
+    async def beats() -> None:
+        nonlocal longest
+        loop = asyncio.get_running_loop()
+        while True:
+            begun_s = loop.time()
+            await asyncio.sleep(0.01)
+            longest = max(longest, loop.time() - begun_s)
+
+    async def at_work() -> bool:
+        return opens > 16
+
+    taking = [asyncio.ensure_future(takes(lane)) for lane in range(8)]
+    assert await until(at_work, 30)
+    beating = asyncio.ensure_future(beats())
+    async with asyncio.timeout(20):
+        await log.close()
+        await asyncio.gather(*taking)
+    beating.cancel()
+    assert longest < 1, "others went on meanwhile"
+    with pytest.raises(LogUnavailable):
+        await log.open(LANE, OWNER)
 
 
 # -- trimming

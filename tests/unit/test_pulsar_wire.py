@@ -1,13 +1,15 @@
 """What the driver's callbacks mean: a broker does not drop a message at will."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pulsar
 import pytest
 
+from events.adapters.pulsar_parts import Producer, Scan
 from events.adapters.pulsar_places import Place
-from events.adapters.pulsar_wire import Producer, Wire
 
 
 class Answering:
@@ -32,7 +34,7 @@ class Answering:
     ],
 )
 async def test_only_a_place_says_that_a_message_stands(result: pulsar.Result, ledger: int, place: Place | None) -> None:
-    producer = Producer(cast("Wire", None), Answering(result, ledger, 7))
+    producer = Producer(Answering(result, ledger, 7))
     sent = await producer.send(b"message")
     assert sent.place == place
     assert place or sent.why
@@ -42,5 +44,38 @@ async def test_a_send_that_the_driver_refuses_is_answered() -> None:
     def refuse(*_: Any) -> None:
         raise pulsar.AlreadyClosed
 
-    producer = Producer(cast("Wire", None), SimpleNamespace(send_async=refuse))
+    producer = Producer(SimpleNamespace(send_async=refuse))
     assert (await producer.send(b"message")).place is None
+
+
+class Slow:
+    """A driver's reader that is asked until it is let go, and says if it is closed meanwhile."""
+
+    def __init__(self) -> None:
+        self.asked, self.go = threading.Event(), threading.Event()
+        self.closed_under = False
+        self.closes = 0
+
+    def has_message_available(self) -> bool:
+        self.asked.set()
+        self.go.wait(10)
+        self.closed_under = self.closes > 0
+        return False
+
+    def close(self) -> None:
+        self.closes += 1
+
+
+def test_a_scan_that_is_left_in_the_midst_of_a_call_is_closed_behind_it() -> None:
+    reader = Slow()
+    scan = Scan(reader, 1)
+    with ThreadPoolExecutor(2) as threads:
+        asked = threads.submit(scan.more)
+        assert reader.asked.wait(10)
+        left = threads.submit(scan.leave)
+        reader.go.set()
+        assert asked.result(10) is False
+        assert left.result(10)
+    assert (reader.closes, reader.closed_under) == (1, False)
+    with pytest.raises(pulsar.AlreadyClosed):
+        scan.more()
