@@ -11,6 +11,8 @@ from tests.support.shared import CassandraNode, PulsarCluster, folder_of, shared
 from tests.support.valkey import ValkeyFactory, binary, servers
 from tests.support.valkey_cluster import CALM_NODE_TIMEOUT_MS, ValkeyCluster, cluster
 
+pytest_plugins = ("tests.support.driver_crash",)
+
 if TYPE_CHECKING:
     from deploy.local.etcd import Etcd
     from deploy.local.mariadb import MariaDB
