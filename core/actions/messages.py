@@ -433,26 +433,35 @@ class Recall(AboutMessage):
 class Hide(action.OwnAction):
     name = "message.hide"
     summary = "Remove a message from my own view"
-    consistency = "Hidden for (user, message) is set once and never unset: a late copy does not bring it back."
+    consistency = (
+        "Hidden for (user, message) is set once and never unset: a late copy does not bring it back. A hidden message "
+        "that mentions the caller is none that he has not read."
+    )
     route = Route("DELETE", "/v1/messages/{message}", query=("for",), when=(("for", "me"),))
     errors = (NotFound,)
-    Args = MessageArgs
+
+    class Args(MessageArgs, frozen=True, kw_only=True):
+        mentioned: bool = False
+        """It may be one of the mentions that he has not read."""
 
     class Request(action.Request):
         message: MessageId
         for_: Literal["me"] = Field(alias="for")
 
     @staticmethod
-    async def resolve(request: "Hide.Request", origin: Origin) -> MessageArgs:
+    async def resolve(request: "Hide.Request", origin: Origin) -> "Hide.Args":
         message = await readable(origin.view, origin.actor, int(request.message))
-        return MessageArgs(conversation=message.conversation, message=message.id)
+        mentioned = not {origin.actor, ALL}.isdisjoint(message.mentions)
+        return Hide.Args(conversation=message.conversation, message=message.id, mentioned=mentioned)
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
-        args: MessageArgs = event.args
+        args: Hide.Args = event.args
         columns = {"conversation": args.conversation, "hidden": 1}
         return (Effect("hidden", (event.actor, args.message), columns),)
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
-        return (Touch("hidden", (event.args.conversation, event.args.message)),)
+        args: Hide.Args = event.args
+        hidden = Touch("hidden", (args.conversation, args.message))
+        return (hidden, Touch("dialog", (args.conversation,))) if args.mentioned else (hidden,)

@@ -189,6 +189,10 @@ export interface DialogSettings {
   muted_until_ms: number | null;
   marked_unread: boolean;
   draft: KeptDraft | null;
+  /** Messages that name me and that I have not read. */
+  unread_mentions: number;
+  /** There may be others. */
+  unread_mentions_more: boolean;
   /** Lane -> the greatest id read. */
   read: Record<string, Id>;
   cleared: Record<string, Id>;
@@ -205,9 +209,6 @@ export interface Dialog extends DialogSettings {
   top_more: boolean;
   unread: number;
   unread_more: boolean;
-  unread_mentions: number;
-  /** There may be others. */
-  unread_mentions_more: boolean;
 }
 
 /** A message of mine that waits to be sent, or was not sent. */
@@ -329,6 +330,8 @@ export class State {
   loadDialog(entry: Dialog): void;
   /** The newest messages of a conversation, in place of what was known of it. */
   loadHistory(conversation: Id, messages: Message[]): void;
+  /** How many messages of a conversation name me and are not read. */
+  loadMentions(conversation: Id, count: number, more: boolean): void;
 }
 
 /** What `saved()` tells: plain JSON, for the next `Client`. */

@@ -637,7 +637,10 @@ function hash(text, [k0, k1]) {
 
 // -- what a client knows
 
-const NOTHING_SET = { pin: null, muted_until_ms: null, marked_unread: false, draft: null, read: {}, cleared: {} };
+const NOTHING_SET = {
+  pin: null, muted_until_ms: null, marked_unread: false, draft: null, unread_mentions: 0, unread_mentions_more: false,
+  read: {}, cleared: {},
+};
 
 const byId = (a, b) => a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
 
@@ -658,7 +661,7 @@ export class State {
     this.contacts = new Map(); // user -> "contact", "asked", "asks" or "none", as far as updates told
     this.blocked = new Map(); // user -> have I blocked him, as far as updates told
     this.hidden = new Map(); // ids and names of messages that I hid: a copy that comes late stays hidden
-    this.stale = new Set(); // conversations to be loaded again: my membership changed, so what I may read did
+    this.stale = new Set(); // conversations to be loaded again: my membership changed, so what of them I may read did
   }
 
   // What two clients with equal knowledge have equal. Without chats that I am not in any more: a fetch shows what became
@@ -704,6 +707,12 @@ export class State {
     this.stale.delete(conversation);
     this.messages.set(conversation, new Map(messages.map((message) => [message.id, message])));
     this.#bound(conversation);
+  }
+
+  // How many messages of a conversation name me and are not read, as GET /v1/dialogs/{peer}/mentions has it.
+  loadMentions(conversation, count, more) {
+    const known = this.dialogs.get(conversation) ?? NOTHING_SET;
+    this.dialogs.set(conversation, { ...known, unread_mentions: count, unread_mentions_more: more });
   }
 
   #message({ event, message }) {
@@ -818,19 +827,36 @@ async function loadAll(transport, state) {
   const found = await allDialogs(transport);
   state.clear();
   for (const entry of found) state.loadDialog(entry);
-  await loadSome(transport, state, found.map((entry) => entry.conversation));
+  for (const { conversation } of found) await loadHistory(transport, state, conversation);
   state.loaded = true;
 }
 
+// The histories of these conversations anew, and what of them names the user.
 async function loadSome(transport, state, conversations) {
   for (const conversation of conversations) {
-    const found = [];
-    try {
-      for await (const message of backwards(transport, conversation)) if (found.push(message) >= state.historyMax) break;
-    } catch (error) {
-      if (error.status !== 403 && error.status !== 404) throw error; // it is none of mine any more
-    }
-    state.loadHistory(conversation, found);
+    await loadHistory(transport, state, conversation);
+    const path = `/v1/dialogs/${part(conversation)}/mentions`;
+    const { count, more } = await ofMine(
+      async () => (await transport.call("GET", path, { query: { limit: "1" } })).body, { count: 0, more: false });
+    state.loadMentions(conversation, count, more);
+  }
+}
+
+async function loadHistory(transport, state, conversation) {
+  const found = [];
+  await ofMine(async () => {
+    for await (const message of backwards(transport, conversation)) if (found.push(message) >= state.historyMax) break;
+  });
+  state.loadHistory(conversation, found);
+}
+
+// What `read` brings; `otherwise` where the conversation is none of mine any more.
+async function ofMine(read, otherwise) {
+  try {
+    return await read();
+  } catch (error) {
+    if (error.status !== 403 && error.status !== 404) throw error;
+    return otherwise;
   }
 }
 

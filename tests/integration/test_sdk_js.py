@@ -30,6 +30,8 @@ DIALOG = {
     "muted_until_ms": None,
     "marked_unread": False,
     "draft": None,
+    "unread_mentions": 0,
+    "unread_mentions_more": False,
     "read": {},
     "cleared": {},
 }

@@ -73,6 +73,7 @@ class FakeRegion:
         app.router.add_get("/v1/state", self._state)
         app.router.add_get("/v1/dialogs", self._dialogs)
         app.router.add_get("/v1/dialogs/{peer}/messages", self._history)
+        app.router.add_get("/v1/dialogs/{peer}/mentions", self._mentions)
         app.router.add_post("/v1/dialogs/{peer}/read", self._read)
         app.router.add_post("/v1/updates", self._updates)
         app.router.add_get("/v1/stream", self._stream)
@@ -204,6 +205,9 @@ class FakeRegion:
     async def _history(self, request: web.Request) -> web.Response:
         messages = [one["message"] for one in self.fed]
         return self._answer({"conversation": "D1", "messages": messages, "next_before": None, "next_after": None})
+
+    async def _mentions(self, request: web.Request) -> web.Response:
+        return self._answer({"conversation": "D1", "messages": [], "count": 0, "more": False, "next_after": None})
 
     async def _read(self, request: web.Request) -> web.Response:
         assert json.loads((await request.json())["cursor"])["dc"] == self.dc

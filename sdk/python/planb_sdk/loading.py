@@ -104,14 +104,27 @@ async def load_all(transport: Transport, state: State) -> None:
     state.stale.clear()
     for entry in found:
         state.load_dialog(entry)
-    await load_some(transport, state, [entry["conversation"] for entry in found])
+    for entry in found:
+        conversation = entry["conversation"]
+        state.load_history(conversation, await _newest(transport, conversation, state.history_max))
     state.loaded = True
 
 
 async def load_some(transport: Transport, state: State, conversations: Iterable[str]) -> None:
-    """The histories of these conversations anew."""
+    """The histories of these conversations anew, and what of them names the user."""
     for conversation in list(conversations):
         state.load_history(conversation, await _newest(transport, conversation, state.history_max))
+        state.load_mentions(conversation, *await _unread_mentions(transport, conversation))
+
+
+async def _unread_mentions(transport: Transport, conversation: str) -> tuple[int, bool]:
+    try:
+        page = (await transport.call("GET", f"/v1/dialogs/{quote(conversation)}/mentions", query={"limit": "1"})).body
+    except ApiError as error:
+        if error.status not in (403, 404):  # it is none of mine any more
+            raise
+        return 0, False
+    return page["count"], page["more"]
 
 
 async def _newest(transport: Transport, conversation: str, count: int) -> list[Json]:

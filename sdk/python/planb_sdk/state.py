@@ -19,7 +19,8 @@ class State:
     """conversation -> message id -> message."""
     chats: dict[str, Json] = field(default_factory=dict)
     dialogs: dict[str, Json] = field(default_factory=dict)
-    """conversation -> {pin, muted_until_ms, marked_unread, draft, read, cleared}."""
+    """conversation -> {pin, muted_until_ms, marked_unread, draft, unread_mentions, unread_mentions_more, read,
+    cleared}."""
     members: dict[str, dict[str, str]] = field(default_factory=dict)
     """chat -> user -> role, as far as updates told; "" for one without a role."""
     left: set[str] = field(default_factory=set)
@@ -34,7 +35,7 @@ class State:
     hidden: dict[str | Key, None] = field(default_factory=dict)
     """Ids and classes of messages that I hid since: a copy that comes late stays hidden."""
     stale: dict[str, None] = field(default_factory=dict)
-    """Conversations to be loaded again: my membership changed, so what I may read did."""
+    """Conversations to be loaded again: my membership changed, so what I may read, and what of it names me, did."""
 
     def fold(self, update: Json) -> None:
         """Takes one update in. Any update may come again."""
@@ -67,6 +68,11 @@ class State:
         self.stale.pop(conversation, None)
         self.messages[conversation] = {message["id"]: message for message in messages}
         self._bound(conversation)
+
+    def load_mentions(self, conversation: str, count: int, more: bool) -> None:
+        """How many messages of a conversation name me and are not read, as GET /v1/dialogs/{peer}/mentions has it."""
+        known = self.dialogs.get(conversation, NOTHING_SET)
+        self.dialogs[conversation] = known | {"unread_mentions": count, "unread_mentions_more": more}
 
     def snapshot(self) -> Json:
         """What two clients with equal knowledge have equal: messages, chats and settings of dialogs.
@@ -182,6 +188,8 @@ NOTHING_SET: Json = {
     "muted_until_ms": None,
     "marked_unread": False,
     "draft": None,
+    "unread_mentions": 0,
+    "unread_mentions_more": False,
     "read": {},
     "cleared": {},
 }
