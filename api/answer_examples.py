@@ -119,6 +119,7 @@ EXAMPLES: dict[type[Answer], dict[str, Any]] = {
     answers.History: {
         "conversation": "D1234567890123456700",
         "messages": [_MESSAGE],
+        "replies": {"1234567890123456789": {"count": 1, "more": False, "newest": "1234567890123457045"}},
         "next_before": "1234567890123456789",
         "next_after": None,
     },
@@ -147,6 +148,7 @@ EXAMPLES: dict[type[Answer], dict[str, Any]] = {
         ],
         "count": 1,
         "count_more": False,
+        "next_before": None,
         "next_after": None,
     },
     answers.Dialogs: {

@@ -318,9 +318,18 @@ class MissingMessage(Answer):
     missing: Literal[True]
 
 
+class Replies(Answer):
+    count: Annotated[Count, Field(description="Of the newest ones: not recalled, nor hidden or cleared by me")]
+    more: Annotated[bool, Field(description="There are older ones than were counted")]
+    newest: Annotated[AnyMessageId | None, Field(description="The newest of those that count; null for none")]
+
+
 class History(Answer):
     conversation: ConversationId
     messages: Annotated[list[Message], Field(description="Oldest first", max_length=limits.PAGE_MAX)]
+    replies: Annotated[
+        dict[str, Replies], Field(description="Message id -> its replies, for each message here that has any")
+    ]
     next_before: Annotated[AnyMessageId | None, Field(description="Goes on towards older ones; null at the end")]
     next_after: Annotated[AnyMessageId | None, Field(description="Goes on towards newer ones; null at the end")]
 
@@ -331,6 +340,7 @@ class Thread(Answer):
     replies: Annotated[list[Message], Field(description="Oldest first", max_length=limits.PAGE_MAX)]
     count: Annotated[int, Field(ge=0, description="Replies that were not recalled, those I have hidden among them")]
     count_more: Annotated[bool, Field(description="There are more than were counted")]
+    next_before: Annotated[AnyMessageId | None, Field(description="Goes on towards older ones; null at the end")]
     next_after: Annotated[AnyMessageId | None, Field(description="Goes on towards newer ones; null at the end")]
 
 

@@ -86,6 +86,7 @@ SESSIONS_OF_USER_MAX = 100
 overshoot together, and the next one takes back so much of it:"""
 SESSIONS_ENDED_MAX = 20
 EMOJI_CHARS_MAX = 32
+"""Code points of one reaction; the longest emoji that is in use has 10 (a kiss of two with colours of skin)."""
 EMOJI_PER_MESSAGE_MAX = 20
 """Different emoji on one message."""
 REACTIONS_PER_USER_MAX = 5
@@ -417,6 +418,8 @@ SCAN_MESSAGES_MAX = 1_000
 """Messages looked at for one page of a history."""
 REPLIES_COUNTED_MAX = 1_000
 """Replies of a thread that are counted: each is a row."""
+REPLIES_SHOWN_MAX = 100
+"""Replies that are counted of a message in a history: the newest ones. Each is a row, for each message of a page."""
 SCAN_DIALOGS_MAX = 1_000
 """Messages looked at for one page of dialogs, beside the newest of each: where that is cleared, hidden or not for who
 asks, an older one is looked for. The dialogs share them."""
@@ -628,4 +631,5 @@ assert MESSAGE_BYTES_MAX < HISTORY_BYTES_MAX
 # Escaped; what is read for nothing is no more than a page.
 assert 6 * MESSAGE_BYTES_MAX < UPDATES_BYTES_MAX
 assert READ_TOGETHER * MESSAGE_BYTES_MAX <= UPDATES_BYTES_MAX
+assert REPLIES_SHOWN_MAX <= REPLIES_COUNTED_MAX
 assert SERIES_BATCH_MAX <= SERIES_WAITING_MAX

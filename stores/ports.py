@@ -68,6 +68,8 @@ class Scan(NamedTuple):
     limit: int
     beyond: Any = None
     """Only those with `by` > this."""
+    below: Any = None
+    """Only those with `by` < this."""
     newest_first: bool = False
     """In the opposite order."""
     known: Mapping[int, int] | None = None
@@ -102,6 +104,13 @@ class RelationalStore(Protocol):
     async def page(self, table: str, where: Mapping[str, Any], scan: Scan) -> list[dict[str, Any]]:
         """Up to `scan.limit` of the rows that `rows` would give for `where`, in an order that is kept as an index:
         `where` and `scan.by` are one of the table's `pages`, or the first parts of its key."""
+        ...
+
+    async def pages(
+        self, table: str, part: str, values: Collection[Any], scan: Scan
+    ) -> dict[Any, list[dict[str, Any]]]:
+        """value -> what `page(table, {part: value}, scan)` would give, for each that has any; at most PAGE_MAX values,
+        in one query."""
         ...
 
     async def result(self, actor: str, key: str) -> Result | None:

@@ -13,6 +13,7 @@ from core.event import Event
 from core.membership import Membership, Roll
 from core.messages import Message, Row, fold
 from core.ownership import owner_of
+from core.replies import Row as Reply
 from core.rivalry import Write
 from core.tables import Effect, canonical
 from stores import crowd, registers
@@ -228,10 +229,22 @@ class StoreView(OwnView, EntryView):
         above it first); with `known` (lane -> id) only those at or below known[their lane]."""
         return await self._messages.page(conversation, before=before, after=after, limit=limit, known=known)
 
-    async def replies(self, thread: int, after: int, limit: int) -> list[int]:
-        """Ids of the first `limit` replies above `after` in the thread of this class."""
-        rows = await self._relational.page("replies", {"thread": thread}, Scan("message", limit, beyond=after))
+    async def replies(
+        self, thread: int, *, before: int | None = None, after: int | None = None, limit: int
+    ) -> list[int]:
+        """Ids of up to `limit` replies in the thread of this class, as `page` has those of a conversation."""
+        scan = Scan("message", limit, beyond=after, below=before, newest_first=before is not None)
+        rows = await self._relational.page("replies", {"thread": thread}, scan)
         return [row["message"] for row in rows]
+
+    async def newest_replies(self, threads: Collection[int], known: Mapping[int, int] | None) -> dict[int, list[Reply]]:
+        """The newest REPLIES_SHOWN_MAX replies of these threads, by their classes, the newest first, and one more where
+        there is one; with `known` (lane -> id) of those at or below known[their lane]."""
+        scan = Scan("message", limits.REPLIES_SHOWN_MAX + 1, newest_first=True, known=known)
+        found = await self._relational.pages("replies", "thread", threads, scan)
+        return {
+            thread: [Reply(row["message"], bool(row["recalled"])) for row in rows] for thread, rows in found.items()
+        }
 
     async def reply_count(self, thread: int, known: Mapping[int, int] | None) -> tuple[int, bool]:
         """How many of its first REPLIES_COUNTED_MAX replies were not recalled, and whether it has more; with `known`

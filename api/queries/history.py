@@ -45,7 +45,8 @@ class History:
                 "takes its place among those that were shown before: updates bring it, a history does not repeat it. A "
                 f"page ends early with the message that brings its texts and reactions to {limits.HISTORY_BYTES_MAX:,} "
                 f"bytes, and after {limits.SCAN_MESSAGES_MAX:,} messages of which the caller is shown none: go on from "
-                "`next_before` or `next_after`.",
+                "`next_before` or `next_after`. `replies` has each of its messages that begins a thread: how many of "
+                f"the newest {limits.REPLIES_SHOWN_MAX} replies the caller may see, and the newest of them.",
                 self.messages,
                 answers.History,
                 HistoryRequest,
@@ -65,9 +66,12 @@ class History:
             newer = await reader.after(middle, request.limit // 2, budget) if request.limit > 1 else newer
         else:
             older = await reader.before(int(request.before or ids.ID_MAX), request.limit, budget)
+        messages = [*older.messages, *newer.messages]
+        replies = await reader.replies_to(messages)
         return {
             "conversation": reader.conversation,
-            "messages": [message.shown() for message in (*older.messages, *newer.messages)],
+            "messages": [message.shown() for message in messages],
+            "replies": {str(id): told.shown() for id, told in replies.items()},
             "next_before": str(older.next) if older.next else None,
             "next_after": str(newer.next) if newer.next else None,
         }

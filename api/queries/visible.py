@@ -11,6 +11,7 @@ from core.access import kind_of, may_read
 from core.actions.conversations import conversation_of
 from core.membership import Membership
 from core.messages import Message
+from core.replies import Replies, counted
 from core.tables import canonical
 from stores.view import StoreView
 
@@ -105,6 +106,16 @@ class Reader:
                 return Page(_in_order(found), wanted[-1 - rest])
             id = page[-1] if page else id
         return Page(_in_order(found), id if more else 0)
+
+    async def replies_to(self, messages: Sequence[Message]) -> dict[int, Replies]:
+        """id -> what there is of replies to it, for each of these messages that begins a thread. One query for all."""
+        begun = {message.class_: message.id for message in messages if not message.thread}
+        known = self.membership.seen if self.membership.former else None
+        rows = await self._view.newest_replies(begun.keys(), known) if begun else {}
+        hidden = await self._view.hidden(self.user, [row.message for some in rows.values() for row in some])
+        most = limits.REPLIES_SHOWN_MAX
+        told = {begun[class_]: counted(some, most, self._cleared, hidden) for class_, some in rows.items()}
+        return {id: replies for id, replies in told.items() if replies is not None}
 
     async def one(self, id: int) -> Message | None:
         """The message that has this id; None where he is not shown it."""

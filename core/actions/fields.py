@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from core import ids, limits
+from core.emoji import may_react
 from core.errors import TooLarge
 
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -42,6 +43,12 @@ def _one_line(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be blank")
     return _no_controls(text)
+
+
+def _emoji(text: str) -> str:
+    if not may_react(text):
+        raise ValueError("must be one emoji, or a short name of small letters, digits, _, + and -")
+    return text
 
 
 def _lines(text: str) -> str:
@@ -166,8 +173,12 @@ Mentions = Annotated[
 ]
 Emoji = Annotated[
     str,
-    Field(min_length=1, max_length=limits.EMOJI_CHARS_MAX, description="An emoji or a short name of one"),
-    AfterValidator(_one_line),
+    Field(
+        min_length=1,
+        max_length=limits.EMOJI_CHARS_MAX,
+        description="One emoji, in code points, or a short name of a picture: small letters, digits, _ + -",
+    ),
+    AfterValidator(_emoji),
 ]
 Users = Annotated[list[UserId], Field(max_length=limits.SUPERGROUP_ADD_MAX, description="User ids; doubles count once")]
 Rank = Annotated[

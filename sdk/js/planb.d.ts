@@ -91,6 +91,17 @@ export interface Message {
   forwarded?: { from: Id; message: Id } | null;
   /** Further ids, if a retry through another datacenter made any. */
   copies?: Id[];
+  /** In a history, of a message that has any: as they were when the page was read. */
+  replies?: Replies;
+}
+
+/** To one message, as far as I may see them. */
+export interface Replies {
+  /** Of the newest ones, without those that were recalled, and those that I have hidden or cleared. */
+  count: number;
+  /** There are older ones than were counted. */
+  more: boolean;
+  newest: Id | null;
 }
 
 /** A message and the replies to it and to one another. */
@@ -426,6 +437,9 @@ export class Client {
   thread(message: Id): Promise<Thread>;
   /** The replies in the thread of a message, the oldest first. */
   replies(message: Id, from?: { after?: Id }): AsyncGenerator<Message, void, void>;
+
+  /** The same, the newest first. */
+  repliesBefore(message: Id, from?: { before?: Id }): AsyncGenerator<Message, void, void>;
 
   /** Pinned ones first, then by the newest message. One that moves up while they are read may be passed over. */
   dialogs(): AsyncGenerator<Dialog, void, void>;

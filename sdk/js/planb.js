@@ -71,6 +71,7 @@ const BATCH_MAX = 100;
 const KEPT_MAX = 1_000;
 const ALIASES_MAX = 1_000;
 const HIDDEN_MAX = 10_000;
+const NEWEST = String((1n << 63n) - 1n); // the greatest id that there can be
 const OPEN_MS = 10_000;
 const RETRY_AFTER_S_MAX = 60;
 const AGAIN = new Set([408, 425, 429, 502, 503, 504]);
@@ -786,12 +787,12 @@ export class State {
   }
 }
 
-// Everything of one `path`, page by page: `what` names the list in the answer, `next` what goes on, as which query.
+// Everything of one `path`, page by page: `what` names the list in the answer, or makes it, `next` what goes on, as which query.
 async function* pages(transport, path, what, query = {}, next = "after", as = "after") {
   query = { limit: String(transport.options.page), ...query };
   for (;;) {
     const { body } = await transport.call("GET", path, { query });
-    yield body[what];
+    yield typeof what === "function" ? what(body) : body[what];
     if (!body[next]) return;
     query = { ...query, [as]: body[next] };
   }
@@ -803,9 +804,12 @@ async function* each(found) {
 
 const messagesOf = (peer) => `/v1/dialogs/${part(peer)}/messages`;
 
-async function* backwards(transport, peer, before) {
-  for await (const page of pages(transport, messagesOf(peer), "messages", given({ before }), "next_before", "before"))
-    yield* page.reverse();
+// The messages of a page, with what is known of replies to them.
+const withReplies = ({ messages, replies }) =>
+  messages.map((message) => (replies[message.id] ? { ...message, replies: replies[message.id] } : message));
+
+async function* backwards(transport, path, what, before) {
+  for await (const page of pages(transport, path, what, given({ before }), "next_before", "before")) yield* page.reverse();
 }
 
 // Read again until nothing new is seen: what moved up while pages were read stands in none of them.
@@ -845,7 +849,8 @@ async function loadSome(transport, state, conversations) {
 async function loadHistory(transport, state, conversation) {
   const found = [];
   await ofMine(async () => {
-    for await (const message of backwards(transport, conversation)) if (found.push(message) >= state.historyMax) break;
+    for await (const message of backwards(transport, messagesOf(conversation), "messages"))
+      if (found.push(message) >= state.historyMax) break;
   });
   state.loadHistory(conversation, found);
 }
@@ -1298,12 +1303,12 @@ export class Client {
 
   async *history(peer, { before } = {}) {
     await this.#follower.beforeLoading();
-    yield* backwards(this.#transport, peer, before);
+    yield* backwards(this.#transport, messagesOf(peer), withReplies, before);
   }
 
   async *historyAfter(peer, after) {
     await this.#follower.beforeLoading();
-    yield* each(pages(this.#transport, messagesOf(peer), "messages", { after }, "next_after"));
+    yield* each(pages(this.#transport, messagesOf(peer), withReplies, { after }, "next_after"));
   }
 
   async *mentions(peer) {
@@ -1314,6 +1319,11 @@ export class Client {
   async thread(message) {
     await this.#follower.beforeLoading();
     return this.#get(`/v1/messages/${part(message)}/replies`);
+  }
+
+  async *repliesBefore(message, { before = NEWEST } = {}) {
+    await this.#follower.beforeLoading();
+    yield* backwards(this.#transport, `/v1/messages/${part(message)}/replies`, "replies", before);
   }
 
   async *replies(message, { after } = {}) {

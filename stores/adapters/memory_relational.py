@@ -70,10 +70,18 @@ class MemoryRelationalStore:
             row
             for row in self._found(table, law, where)
             if (scan.beyond is None or row[by] > scan.beyond)
+            and (scan.below is None or row[by] < scan.below)
             and (scan.known is None or row[by] <= scan.known.get(ids.lane_of(row[by]), 0))
         ]
         found.sort(key=lambda row: (row[by], *(row[part] for part in law.key)), reverse=scan.newest_first)
         return found[: scan.limit]
+
+    async def pages(
+        self, table: str, part: str, values: Collection[Any], scan: Scan
+    ) -> dict[Any, list[dict[str, Any]]]:
+        assert len(values) <= limits.PAGE_MAX
+        found = {value: await self.page(table, {part: value}, scan) for value in values}
+        return {value: rows for value, rows in found.items() if rows}
 
     def _expired(self) -> int:
         """Results of smaller ids are kept no longer."""

@@ -100,13 +100,28 @@ class SqlRelationalStore:
         names, values = _exact(law, where)
         empty = tuple(name for name in names if unwritten(law, name, where[name]) and law.columns[name].law is Law.ONCE)
         values = [value for name, value in zip(names, values, strict=True) if name not in empty]
-        if scan.beyond is not None:
-            values.append(scan.beyond)
-        if scan.known is not None:
-            values.append(json_map(scan.known))
-        shape = (scan.by, scan.beyond is not None, scan.newest_first, scan.known is not None)
-        sql = statements.select_scan(self._dialect, table, names, empty, *shape)
-        return await self._engine.read(sql, [*values, scan.limit], READERS[table].shown)
+        sql = statements.select_scan(self._dialect, table, names, empty, statements.Shape.of(scan))
+        return await self._engine.read(sql, [*values, *_bounds(scan)], READERS[table].shown)
+
+    async def pages(
+        self, table: str, part: str, values: Collection[Any], scan: Scan
+    ) -> dict[Any, list[dict[str, Any]]]:
+        assert len(values) <= limits.PAGE_MAX
+        if not values:
+            return {}
+        law = order_of(table, dict.fromkeys((part,)), scan.by)
+        # Few statements for any number of values: a database need not read each anew. Nothing equals a null.
+        wanted = [_exact(law, {part: value})[1][0] for value in values]
+        wanted += [None] * ((1 << (len(wanted) - 1).bit_length()) - len(wanted))
+        sql = statements.select_scans(self._dialect, table, part, statements.Shape.of(scan), len(wanted))
+        bounds = _bounds(scan)
+        given = [one for value in wanted for one in (value, *bounds)]
+        found: dict[Any, list[dict[str, Any]]] = {}
+        for row in await self._engine.read(sql, given, READERS[table].shown):
+            found.setdefault(row[part], []).append(row)
+        for rows in found.values():  # a union promises no order
+            rows.sort(key=lambda row: (row[scan.by], *(row[name] for name in law.key)), reverse=scan.newest_first)
+        return found
 
     async def result(self, actor: str, key: str) -> Result | None:
         found = await self._engine.read(self._local.result, (actor, key, self._expired(), 1), _result)
@@ -187,6 +202,12 @@ def _exact(law: Table, where: Mapping[str, Any]) -> tuple[tuple[str, ...], list[
     names = tuple(sorted(where))
     kinds = (law.key[name] if name in law.key else law.columns[name].kind for name in names)
     return names, [stored(kind, where[name]) for name, kind in zip(names, kinds, strict=True)]
+
+
+def _bounds(scan: Scan) -> list[Any]:
+    """The parameters of a scan, as its statement takes them."""
+    known = [json_map(scan.known)] if scan.known is not None else []
+    return [*(bound for bound in (scan.beyond, scan.below) if bound is not None), *known, scan.limit]
 
 
 def _first(row: Sequence[Any]) -> Any:

@@ -5,7 +5,7 @@ They are compiled once and run by the driver: compiling or binding per call woul
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
@@ -13,6 +13,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from core.tables import Kind, Law
 from stores.adapters.cells import STORED
 from stores.adapters.sql_tables import FRONTIER, META, PARKED, REPLICATED, RESULTS
+from stores.ports import Scan
 
 Condition = ColumnElement[bool]
 
@@ -150,32 +151,58 @@ def select_some(dialect: Dialect, name: str, exact: tuple[str, ...], part: str) 
     return text(dialect, found, [*(f"where_{column}" for column in exact), "wanted"])
 
 
+class Shape(NamedTuple):
+    """What a statement for a scan depends on."""
+
+    by: str
+    beyond: bool
+    below: bool
+    known: bool
+    newest_first: bool
+
+    @classmethod
+    def of(cls, scan: Scan) -> "Shape":
+        bounds = (scan.beyond is not None, scan.below is not None, scan.known is not None)
+        return cls(scan.by, *bounds, scan.newest_first)
+
+
 @cache
-def select_scan(
-    dialect: Dialect,
-    name: str,
-    exact: tuple[str, ...],
-    empty: tuple[str, ...],
-    by: str,
-    bounded: bool,
-    newest_first: bool,
-    known: bool,
-) -> str:
-    """`RelationalStore.page`: rows where these equal their parameter, or were never written (`empty`), then the bound
+def select_scan(dialect: Dialect, name: str, exact: tuple[str, ...], empty: tuple[str, ...], shape: Shape) -> str:
+    """`RelationalStore.page`: rows where these equal their parameter, or were never written (`empty`), then the bounds
     of `by`, what is known, and the limit."""
+    return text(dialect, *_scan(dialect, name, exact, empty, shape))
+
+
+@cache
+def select_scans(dialect: Dialect, name: str, part: str, shape: Shape, count: int) -> str:
+    """`RelationalStore.pages` of so many values, one after the other with the bounds of each."""
+    arms = [_scan(dialect, name, (part,), (), shape, str(at)) for at in range(count)]
+    # A limit of its own, and with it an order, only a subquery may have.
+    selects = [sa.select(arm.subquery(f"arm{at}")) for at, (arm, _) in enumerate(arms)]
+    return text(dialect, sa.union_all(*selects), [parameter for _, parameters in arms for parameter in parameters])
+
+
+def _scan(
+    dialect: Dialect, name: str, exact: tuple[str, ...], empty: tuple[str, ...], shape: Shape, at: str = ""
+) -> tuple[Any, list[str]]:
+    """With its parameters, whose names end in `at`."""
     table = REPLICATED[name]
+    by = table.c[shape.by]
     given = [column for column in exact if column not in empty]
-    found = sa.select(table).where(*(table.c[column].is_(None) for column in empty), *_equal(table, given))
-    parameters = [f"where_{column}" for column in given]
-    if bounded:
-        found = found.where(table.c[by] > sa.bindparam("beyond"))
-        parameters.append("beyond")
-    if known:
-        found = found.where(dialect.within(table.c[by], sa.bindparam("known", type_=sa.Text())))
-        parameters.append("known")
-    order = [table.c[by], *(key for key in table.primary_key if key.name not in (by, *exact))]
-    found = found.order_by(*(sa.desc(column) if newest_first else column for column in order))
-    return text(dialect, _limited(found), [*parameters, "page"])
+    found = sa.select(table).where(*(table.c[column].is_(None) for column in empty), *_equal(table, given, at))
+    parameters = [f"where_{column}{at}" for column in given]
+    if shape.beyond:
+        found = found.where(by > sa.bindparam(f"beyond{at}"))
+        parameters.append(f"beyond{at}")
+    if shape.below:
+        found = found.where(by < sa.bindparam(f"below{at}"))
+        parameters.append(f"below{at}")
+    if shape.known:
+        found = found.where(dialect.within(by, sa.bindparam(f"known{at}", type_=sa.Text())))
+        parameters.append(f"known{at}")
+    order = [by, *(key for key in table.primary_key if key.name not in (shape.by, *exact))]
+    found = found.order_by(*(sa.desc(column) if shape.newest_first else column for column in order))
+    return _limited(found, at), [*parameters, f"page{at}"]
 
 
 @cache
@@ -241,10 +268,10 @@ class Local:
         self.forget_overwrites = sql(sa.delete(writes).where(writes.c["stamp"] <= sa.bindparam("last")), "last")
 
 
-def _equal(table: sa.Table, columns: Iterable[str]) -> list[Condition]:
-    return [table.c[column] == sa.bindparam(f"where_{column}") for column in columns]
+def _equal(table: sa.Table, columns: Iterable[str], at: str = "") -> list[Condition]:
+    return [table.c[column] == sa.bindparam(f"where_{column}{at}") for column in columns]
 
 
-def _limited(select: Any) -> Any:
+def _limited(select: Any, at: str = "") -> Any:
     # The offset as a literal: for SQLite, Core renders one in any case, as one more parameter.
-    return select.limit(sa.bindparam("page")).offset(sa.literal_column("0"))
+    return select.limit(sa.bindparam(f"page{at}")).offset(sa.literal_column("0"))

@@ -172,6 +172,31 @@ async def test_pages_come_in_the_order_asked_for(store: RelationalStore) -> None
     assert await page("dialogs", "conversation", Scan("pin", 2, beyond=""), user="Ua") == ["D2", "D1"]
     assert await page("member_adds", "user", Scan("knew_at", 2, beyond=2), chat="C1") == ["U6", "U5"]
     assert await page("member_adds", "user", Scan("user", 3, beyond="U4"), chat="C1") == ["U5", "U6", "U7"]
+    older = Scan("knew_at", 2, below=4, newest_first=True)
+    assert await page("member_adds", "user", older, chat="C1") == ["U6", "U7"]
+    assert await page("member_adds", "user", Scan("knew_at", 9, beyond=1, below=4), chat="C1") == ["U7", "U6"]
+
+
+async def test_a_page_of_each_of_some_values_is_what_each_has_by_itself(store: RelationalStore) -> None:
+    ids = [id_at(at, lane) for at in range(8) for lane in (1, 2)]
+    rows = [(thread, id) for thread in (7, -3, 1 << 62) for id in ids if id % 3 != thread % 3]
+    await store.apply(batch([write(id, "replies", (thread, id * 5 + thread), {"message": id}) for thread, id in rows]))
+    scans = (
+        Scan("message", 2, newest_first=True),
+        Scan("message", 3, beyond=ids[4], below=ids[-2]),
+        Scan("message", 9, newest_first=True, known={1: ids[6], 2: ids[3]}),
+        Scan("message", 9, known={}),
+    )
+    for scan in scans:
+        for threads in ([7], [5, 7], [1 << 62, 7, -3], [9], []):
+            alone = {thread: await store.page("replies", {"thread": thread}, scan) for thread in threads}
+            assert await store.pages("replies", "thread", threads, scan) == {
+                thread: found for thread, found in alone.items() if found
+            }
+    many = await store.pages("replies", "thread", range(-3, limits.PAGE_MAX - 3), Scan("message", 1))
+    assert [len(found) for found in many.values()] == [1, 1]
+    with pytest.raises(ValueError, match="replies"):
+        await store.pages("replies", "class_", [1], Scan("message", 1))
 
 
 async def test_of_a_vector_only_what_it_covers_is_in_a_page(store: RelationalStore) -> None:

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from cli.planet import Planet
 from cli.sys_client import SysClient
-from planb_sdk import ApiError, Client, Options, Receipt, Update
+from planb_sdk import ApiError, Client, Options, Receipt, Replies, Update
 from tests.support.node_client import Driver, NodeClient, Refused, driver
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -157,9 +157,15 @@ async def test_a_chat_is_handed_over_and_threads_and_forwards_are_read(three: li
         ("I", asked, asked), ("good", asked, first),
     ]  # fmt: skip
     assert [one.id async for one in ada.replies(asked, after=first)] == [second]
+    assert [one.id async for one in ada.replies_before(asked)] == [second, first]
+    assert [one.id async for one in ada.replies_before(asked, before=second)] == [first]
+    told = {one.id: one.replies async for one in bob.history(chat)}
+    assert told[asked] == Replies(2, False, second) and told[first] is None
+    after = {one.id: one.replies async for one in bob.history_after(chat, "1")}
+    assert after == told
     again = await bob.forward(first, eve.user)
-    [told] = [one async for one in eve.history(bob.user)]
-    assert (told.id, told.text, told.forwarded) == (again.id, "I", {"from": bob.user, "message": first})
+    [copy] = [one async for one in eve.history(bob.user)]
+    assert (copy.id, copy.text, copy.forwarded) == (again.id, "I", {"from": bob.user, "message": first})
 
 
 async def test_state_holds_how_many_mentions_are_unread_whatever_changes_them(three: list[Client]) -> None:
@@ -259,6 +265,11 @@ async def test_the_js_sdk_reads_threads_and_forwards(three_js: list[NodeClient])
     assert (thread["thread"], thread["root"]["text"], thread["count"]) == (asked, "who comes?", 2)
     assert [one["text"] for one in await ada.every("replies", asked)] == ["I", "good"]
     assert [one["id"] for one in await ada.every("replies", asked, {"after": first})] == [second]
+    assert [one["id"] for one in await ada.every("repliesBefore", asked)] == [second, first]
+    assert [one["id"] for one in await ada.every("repliesBefore", asked, {"before": second})] == [first]
+    for method, *more in (("history",), ("historyAfter", "1")):
+        told = {one["id"]: one.get("replies") for one in await ada.every(method, bob_id, *more)}
+        assert told == {asked: {"count": 2, "more": False, "newest": second}, first: None, second: None}
     await bob.call("forward", first, eve_id)
     [told] = await eve.every("history", bob_id)
     assert (told["text"], told["forwarded"]) == ("I", {"from": bob_id, "message": first})

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from core import limits
+from core.ids import ID_MAX
 from tests.support.api import ApiDc, User, api_dc
 
 PLACE = {"kind": "location", "latitude": 52.5, "longitude": -13.25}
@@ -149,6 +150,78 @@ async def test_a_former_member_sees_no_later_reply_nor_how_many(api: ApiDc, ada:
     assert (await grace.call("POST", "/v1/messages", {"to": chat, "text": "x", "reply_to": root})).status == 403
     assert (await api.user("Ulinus").get(f"/v1/messages/{root}/replies")).status == 404
     assert texts(await ada.ok("GET", f"/v1/messages/{root}/replies")) == ["before", "after"]
+
+
+async def test_a_thread_is_paged_from_its_end_too(ada: User, grace: User) -> None:
+    root = await ada.send("Ugrace", "root")
+    ids = [await reply(grace, "Uada", root, str(count)) for count in range(5)]
+    before, shown = str(ID_MAX), list[str | None]()
+    while before:
+        page = await ada.ok("GET", f"/v1/messages/{root}/replies?before={before}&limit=2")
+        assert page["next_after"] is None and page["root"]["text"] == "root"
+        shown = texts(page) + shown
+        before = page["next_before"]
+    assert shown == ["0", "1", "2", "3", "4"]
+    assert texts(await ada.ok("GET", f"/v1/messages/{ids[1]}/replies?before={ids[1]}")) == ["0"]
+    wrong = await ada.get(f"/v1/messages/{root}/replies?before={ids[1]}&after={ids[1]}")
+    assert (wrong.status, wrong.code) == (400, "invalid")
+
+
+async def counts(user: User, peer: str, query: str = "") -> dict[str, Any]:
+    page = await user.ok("GET", f"/v1/dialogs/{peer}/messages{query}")
+    return {id: (told["count"], told["more"], told["newest"]) for id, told in page["replies"].items()}
+
+
+async def test_a_history_tells_how_many_replies_its_reader_may_see(ada: User, grace: User) -> None:
+    root, other = await ada.send("Ugrace", "root"), await ada.send("Ugrace", "nobody answers")
+    assert await counts(ada, "Ugrace") == {}
+    replies = [await reply(grace, "Uada", root, text) for text in ("one", "two", "three")]
+    inner = await reply(ada, "Ugrace", replies[0], "a reply to a reply is one to the first")
+    for user, peer in ((ada, "Ugrace"), (grace, "Uada")):
+        assert await counts(user, peer) == {root: (4, False, inner)}
+    assert await counts(ada, "Ugrace", f"?before={other}") == {root: (4, False, inner)}
+    assert await counts(ada, "Ugrace", f"?after={root}") == {}
+    await ada.ok("DELETE", f"/v1/messages/{inner}?for=all")
+    await ada.ok("DELETE", f"/v1/messages/{replies[2]}?for=me")
+    assert await counts(ada, "Ugrace") == {root: (2, False, replies[1])}
+    assert await counts(grace, "Uada") == {root: (3, False, replies[2])}
+    await ada.ok("DELETE", f"/v1/messages/{root}?for=all")
+    assert await counts(grace, "Uada") == {root: (3, False, replies[2])}
+    state = await ada.ok("GET", "/v1/state")
+    body = {"message": replies[0], "cursor": state["cursor"], "at": state["position"]}
+    await ada.ok("POST", "/v1/dialogs/Ugrace/clear", body)
+    assert await counts(ada, "Ugrace") == {}, "the root is cleared as well"
+
+
+async def test_a_former_member_is_not_told_of_later_replies(ada: User, grace: User) -> None:
+    chat = (await ada.ok("POST", "/v1/chats", {"kind": "group", "title": "g", "users": ["Ugrace"]}))["chat"]
+    root = await ada.send(chat, "root")
+    known = await reply(ada, chat, root, "before")
+    await ada.ok("DELETE", f"/v1/chats/{chat}/members/Ugrace")
+    later = await reply(ada, chat, root, "after")
+    assert await counts(grace, chat) == {root: (1, False, known)}
+    assert await counts(ada, chat) == {root: (2, False, later)}
+
+
+async def test_the_replies_of_a_page_cost_one_query(
+    monkeypatch: pytest.MonkeyPatch, api: ApiDc, ada: User, grace: User
+) -> None:
+    monkeypatch.setattr(limits, "REPLIES_SHOWN_MAX", 2)
+    roots = [await ada.send("Ugrace", f"root {count}") for count in range(10)]
+    for root in roots[1:]:
+        newest = [await reply(grace, "Uada", root, "x") for _ in range(3)][-1]
+    asked: list[int] = []
+    pages = api.dc.relational.pages
+
+    async def looked(table: str, part: str, values: Any, scan: Any) -> Any:
+        found = await pages(table, part, values, scan)
+        asked.append(sum(map(len, found.values())))
+        return found
+
+    monkeypatch.setattr(api.dc.relational, "pages", looked)
+    found = await counts(ada, "Ugrace")
+    assert asked == [9 * 3], "rows of each thread are bounded"
+    assert found.keys() == set(roots[1:]) and found[roots[-1]] == (2, True, newest)
 
 
 async def test_more_replies_than_are_counted(monkeypatch: pytest.MonkeyPatch, ada: User, grace: User) -> None:

@@ -7,12 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.messages import Message, Row
+from core.replies import Replies, counted
+from core.replies import Row as Reply
 from stores.view import folded
-from tests.support.history import STEP_MAX, History, Step
+from tests.support.history import STEP_MAX, USERS, History, Step
 from tests.support.mesh import Mesh
 from tests.support.rules import A, B, World
 
 STEPS = st.lists(st.builds(Step, *(st.integers(0, most) for most in STEP_MAX)), min_size=1, max_size=80)
+
+MOST = 2
+"""Replies that are counted."""
 
 
 def wanted(rows: Iterable[Row]) -> dict[tuple[int, int], tuple[int, bool]]:
@@ -33,6 +38,44 @@ def test_a_thread_holds_each_reply_once_in_every_datacenter(steps: list[Step]) -
     mesh.settle()
     for dc, there in enumerate(mesh.dcs):
         assert kept(mesh, dc) == wanted(there.state.message_rows())
+
+
+def counts(mesh: Mesh, dc: int, hidden: set[int]) -> dict[int, Replies]:
+    """Thread -> what is told of it, as the view does it."""
+    rows: dict[int, list[Reply]] = {}
+    for row in mesh.dcs[dc].state.rows("replies", {}):
+        rows.setdefault(row["thread"], []).append(Reply(row["message"], bool(row["recalled"])))
+    found = {thread: counted(sorted(some, reverse=True)[: MOST + 1], MOST, {}, hidden) for thread, some in rows.items()}
+    return {thread: told for thread, told in found.items() if told is not None}
+
+
+@settings(max_examples=40, deadline=None)
+@given(STEPS)
+def test_replies_are_counted_alike_in_every_datacenter_and_as_the_messages_say(steps: list[Step]) -> None:
+    mesh = History(Mesh()).play(steps).mesh
+    mesh.settle()
+    for dc, there in enumerate(mesh.dcs):
+        hidden = {row["message"] for row in there.state.rows("hidden", {"user": USERS[0]})}
+        threads: dict[int, list[Message]] = {}
+        for message in folded(there.state.message_rows()):
+            if message.thread:
+                threads.setdefault(message.thread_class, []).append(message)
+        wanted = {}
+        for thread, messages in threads.items():
+            shown = [one.id for one in messages[-MOST:] if not one.recalled and one.id not in hidden]
+            if shown or len(messages) > MOST:
+                wanted[thread] = Replies(len(shown), len(messages) > MOST, max(shown, default=0))
+        assert counts(mesh, dc, hidden) == wanted
+    assert counts(mesh, 0, set()) == counts(mesh, 1, set())
+
+
+def test_what_is_recalled_cleared_or_hidden_is_no_reply_that_counts() -> None:
+    rows = [Reply(9 << 16 | 1, False), Reply(8 << 16 | 2, True), Reply(7 << 16 | 2, False), Reply(5 << 16 | 1, False)]
+    assert counted(rows, 4, {}, ()) == Replies(3, False, 9 << 16 | 1)
+    assert counted(rows, 3, {}, {9 << 16 | 1}) == Replies(1, True, 7 << 16 | 2)
+    assert counted(rows, 4, {2: 7 << 16 | 2, 1: 5 << 16 | 1}, ()) == Replies(1, False, 9 << 16 | 1), "by the lane"
+    assert counted(rows[1:2], 4, {}, ()) is None
+    assert counted(rows[1:2] * 2, 1, {}, ()) == Replies(0, True, 0)
 
 
 def replies(world: World, root: Message, dc: int) -> list[tuple[int, bool]]:

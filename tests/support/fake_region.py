@@ -204,7 +204,9 @@ class FakeRegion:
 
     async def _history(self, request: web.Request) -> web.Response:
         messages = [one["message"] for one in self.fed]
-        return self._answer({"conversation": "D1", "messages": messages, "next_before": None, "next_after": None})
+        return self._answer(
+            {"conversation": "D1", "messages": messages, "replies": {}, "next_before": None, "next_after": None}
+        )
 
     async def _mentions(self, request: web.Request) -> web.Response:
         return self._answer({"conversation": "D1", "messages": [], "count": 0, "more": False, "next_after": None})

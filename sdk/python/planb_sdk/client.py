@@ -254,24 +254,30 @@ class Client(Entry):
     async def history(self, peer: str, *, before: str | None = None) -> AsyncGenerator[Message, None]:
         """Messages of a dialog, the newest first."""
         await self._follower.before_loading()
-        async for message in loading.history(self._transport, peer, before):
-            yield Message.of(message)
+        async for message, replies in loading.history(self._transport, peer, before):
+            yield Message.of(message, replies)
 
     async def history_after(self, peer: str, after: str) -> AsyncGenerator[Message, None]:
         """Messages of a dialog above an id, the oldest first."""
         await self._follower.before_loading()
-        async for message in loading.history_after(self._transport, peer, after):
-            yield Message.of(message)
+        async for message, replies in loading.history_after(self._transport, peer, after):
+            yield Message.of(message, replies)
 
     async def thread(self, message: str) -> Thread:
         """The thread that a message is in, or begins."""
         await self._follower.before_loading()
-        return Thread.of((await loading.thread(self._transport, message, None)).body)
+        return Thread.of((await loading.thread(self._transport, message, {})).body)
 
     async def replies(self, message: str, *, after: str | None = None) -> AsyncGenerator[Message, None]:
         """The replies in the thread of a message, the oldest first."""
         await self._follower.before_loading()
         async for reply in loading.replies(self._transport, message, after):
+            yield Message.of(reply)
+
+    async def replies_before(self, message: str, *, before: str = loading.NEWEST) -> AsyncGenerator[Message, None]:
+        """The replies in the thread of a message, the newest first."""
+        await self._follower.before_loading()
+        async for reply in loading.replies_before(self._transport, message, before):
             yield Message.of(reply)
 
     async def mentions(self, peer: str) -> AsyncGenerator[Message, None]:

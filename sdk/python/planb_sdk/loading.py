@@ -9,6 +9,8 @@ from planb_sdk.state import State
 from planb_sdk.transport import Answer, Transport
 
 Json = dict[str, Any]
+NEWEST = str((1 << 63) - 1)
+"""The greatest id that there can be."""
 
 
 async def dialogs(transport: Transport) -> AsyncGenerator[Json, None]:
@@ -41,45 +43,58 @@ async def _all_dialogs(transport: Transport) -> list[Json]:
             return list(found.values())
 
 
-async def history(transport: Transport, peer: str, before: str | None = None) -> AsyncGenerator[Json, None]:
+Told = tuple[Json, Json | None]
+"""A message, and what is known of replies to it."""
+
+
+async def history(transport: Transport, peer: str, before: str | None = None) -> AsyncGenerator[Told, None]:
     """Messages below `before`, the newest first."""
     query = {"limit": str(transport.options.page)} | ({"before": before} if before else {})
     while True:
         page = (await transport.call("GET", f"/v1/dialogs/{quote(peer)}/messages", query=query)).body
         for message in reversed(page["messages"]):
-            yield message
+            yield message, page["replies"].get(message["id"])
         if not page["next_before"]:
             return
         query["before"] = page["next_before"]
 
 
-async def history_after(transport: Transport, peer: str, after: str) -> AsyncGenerator[Json, None]:
+async def history_after(transport: Transport, peer: str, after: str) -> AsyncGenerator[Told, None]:
     """Messages above `after`, the oldest first."""
     query = {"limit": str(transport.options.page), "after": after}
     while True:
         page = (await transport.call("GET", f"/v1/dialogs/{quote(peer)}/messages", query=query)).body
         for message in page["messages"]:
-            yield message
+            yield message, page["replies"].get(message["id"])
         if not page["next_after"]:
             return
         query["after"] = page["next_after"]
 
 
-async def thread(transport: Transport, message: str, after: str | None) -> Answer:
+async def thread(transport: Transport, message: str, only: dict[str, str]) -> Answer:
     """A page of the thread of a message."""
-    query = {"limit": str(transport.options.page)} | ({"after": after} if after else {})
+    query = {"limit": str(transport.options.page)} | only
     return await transport.call("GET", f"/v1/messages/{quote(message)}/replies", query=query)
 
 
 async def replies(transport: Transport, message: str, after: str | None = None) -> AsyncGenerator[Json, None]:
     """The replies in the thread of a message above `after`, the oldest first."""
     while True:
-        page = (await thread(transport, message, after)).body
+        page = (await thread(transport, message, {"after": after} if after else {})).body
         for reply in page["replies"]:
             yield reply
         after = page["next_after"]
         if not after:
             return
+
+
+async def replies_before(transport: Transport, message: str, before: str) -> AsyncGenerator[Json, None]:
+    """Those below `before`, the newest first."""
+    while before:
+        page = (await thread(transport, message, {"before": before})).body
+        for reply in reversed(page["replies"]):
+            yield reply
+        before = page["next_before"]
 
 
 async def mentions(transport: Transport, peer: str) -> AsyncGenerator[Json, None]:
@@ -130,7 +145,7 @@ async def _unread_mentions(transport: Transport, conversation: str) -> tuple[int
 async def _newest(transport: Transport, conversation: str, count: int) -> list[Json]:
     found: list[Json] = []
     try:
-        async for message in history(transport, conversation):
+        async for message, _ in history(transport, conversation):
             found.append(message)
             if len(found) >= count:
                 break

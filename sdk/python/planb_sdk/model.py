@@ -38,6 +38,21 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Replies:
+    """To one message, as far as I may see them."""
+
+    count: int
+    """Of the newest ones, without those that were recalled, and those that I have hidden or cleared."""
+    more: bool
+    """There are older ones than were counted."""
+    newest: str | None
+
+    @classmethod
+    def of(cls, body: Json) -> "Replies":
+        return cls(body["count"], body["more"], body["newest"])
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     id: str
     conversation: str
@@ -62,9 +77,11 @@ class Message:
     """Whom it names: users, or "all"."""
     forwarded: Json | None = None
     """What it repeats: {"from": user, "message": id}; None: nothing."""
+    replies: Replies | None = None
+    """In a history, of a message that has any: as they were when the page was read."""
 
     @classmethod
-    def of(cls, body: Json) -> "Message":
+    def of(cls, body: Json, replies: Json | None = None) -> "Message":
         return cls(
             body["id"],
             body["conversation"],
@@ -81,6 +98,7 @@ class Message:
             body.get("thread"),
             tuple(body.get("mentions", ())),
             body.get("forwarded"),
+            Replies.of(replies) if replies else None,
         )
 
 
