@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from core import ids
+from core import ids, verdicts
 from core.action import Action
+from core.contacts import Asking
 from core.drops import dropped
 from core.event import Event
 from core.messages import Row, fold
@@ -79,6 +80,7 @@ class Explainer:
         known["event"] = shown(event, effects)
         if state == "applied":
             known["fields"] = [field async for field in self._fields(event, effects)]
+            known["verdicts"] = [one async for one in self._verdicts(event, effects)]
             known["messages"] = [one async for one in self._messages(event, effects)]
         return known
 
@@ -112,6 +114,43 @@ class Explainer:
                 writes = await self._view.writes_of(effect.table, effect.key, name)
                 standing = standing_of(writes, event.id)
                 yield place | (_standing(standing) if standing else {"state": "forgotten"})
+
+    async def _verdicts(self, event: Event, effects: Iterable[Effect]) -> AsyncIterator[dict[str, str]]:
+        """What it came to where several events decide together: members, contacts, handles."""
+        told: set[tuple[str, ...]] = set()
+        for effect in effects:
+            says = await self._verdict(event, effect)
+            of = tuple(str(part) for part in effect.key[:2]) if effect.table != "handles" else (str(effect.key[0]),)
+            if says and (effect.table, *of) not in told:
+                told.add((effect.table, *of))
+                yield {"of": " ".join(of), "table": effect.table, "says": says}
+
+    async def _verdict(self, event: Event, effect: Effect) -> str:
+        """Empty for what is told otherwise."""
+        key, lane = effect.key, ids.lane_of(event.id)
+        first, second = str(key[0]), str(key[1]) if len(key) > 1 else ""
+        if effect.table == "handles":
+            return verdicts.of_handle(await self._view.handle(first), first, event.id)
+        if effect.table == "contacts":
+            mine, his = await self._asking(first, second), await self._asking(second, first)
+            if "asked" in effect.columns:
+                return verdicts.of_request(mine, his, first, second, lane, event.id)
+            return verdicts.of_deletion(mine, first, second)
+        if effect.table == "member_adds":
+            return verdicts.of_add(await self._view.membership(first, second), first, second, lane, event.id)
+        if effect.table == "member_kicked":
+            return verdicts.of_kick(await self._view.membership(first, second), first, second, lane, event.id)
+        if effect.table == "members" and "left_at" in effect.columns:
+            return verdicts.of_leave(await self._view.membership(first, second), first, second)
+        return ""
+
+    async def _asking(self, user: str, peer: str) -> Asking:
+        """One way, with what has ended."""
+        rows = await self._relational.rows("contacts", {"user": user, "peer": peer})
+        return Asking(
+            {row["lane"]: row["asked"] for row in rows if row["asked"]},
+            {row["lane"]: row["ended"] for row in rows if row["ended"]},
+        )
 
     async def _messages(self, event: Event, effects: Iterable[Effect]) -> AsyncIterator[dict[str, Any]]:
         """What became of the messages that it is about."""

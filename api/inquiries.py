@@ -56,7 +56,7 @@ class Inquiries:
     async def _conflicts(self, request: web.Request) -> web.Response:
         """Of the last 30 days (CONFLICTS_KEPT_S), the newest first; see api/lost_writes.py."""
         wanted = wanted_of(query_of(request, PARAMETERS), conflicts_since(self._deps.now_ms()))
-        return json_response(wanted.page(await self._deps.relational.conflicts(wanted.since)))
+        return json_response(await wanted.page(self._deps.relational, self._deps.view.event))
 
     async def _would_undo(self, request: web.Request) -> web.Response:
         """The arguments that `conflict.undo` would have now; refused as that would be."""

@@ -1,12 +1,18 @@
 """A page of the conflicts of this datacenter, the newest first: which are wanted, and how they are told."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from api.decoding import refused
 from core import ids, limits
+from core.event import Event
+from stores.lost_writes import Conflict, LostWrites
+from stores.ports import RelationalStore
 
-PARAMETERS = frozenset({"table", "of", "since_ms", "before", "limit"})
+FindEvent = Callable[[int], Awaitable[Event | None]]
+
+_LAST_MS = ids.time_ms_of(ids.ID_MAX)
+PARAMETERS = frozenset({"table", "of", "actor", "since_ms", "until_ms", "before", "limit"})
 
 
 class Wanted(NamedTuple):
@@ -19,21 +25,25 @@ class Wanted(NamedTuple):
     table: str
     of: str
     """An id that is part of the row's key: a user, a chat, a conversation."""
+    actor: str
+    """Who wrote what lost."""
     limit: int
 
-    def page(self, conflicts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-        """`more`: the `before` of the next page, null at the end. The conflicts of one event are never parted."""
-        found = sorted(filter(self._fits, conflicts), key=lambda one: (-one["stamp"], one["table"], one["column"]))
-        end = min(self.limit, len(found))
-        while 0 < end < len(found) and found[end]["stamp"] == found[end - 1]["stamp"]:
-            end += 1
-        more = str(found[end - 1]["stamp"]) if end < len(found) else None
-        return {"conflicts": [_digits(one) for one in found[:end]], "more": more}
+    async def page(self, relational: RelationalStore, event: FindEvent) -> dict[str, Any]:
+        """`more`: the `before` of the next page, null at the end. A page may have fewer than there are, and none, and
+        go on all the same: what one request looks at is bounded (stores/lost_writes.py)."""
 
-    def _fits(self, one: Mapping[str, Any]) -> bool:
-        return (
-            one["stamp"] < self.before and self.table in ("", one["table"]) and (not self.of or self.of in one["key"])
-        )
+        async def fits(one: Conflict) -> bool:
+            if self.table not in ("", one["table"]) or (self.of and self.of not in one["key"]):
+                return False
+            if not self.actor:
+                return True
+            found = await event(one["stamp"])
+            return found is not None and found.actor == self.actor
+
+        page = await LostWrites(relational, self.since, self.before, fits).page(self.limit)
+        more = str(page.more) if page.more else None
+        return {"conflicts": [_digits(one) for one in page.conflicts], "more": more}
 
 
 def wanted_of(query: Mapping[str, str], oldest: int) -> Wanted:
@@ -41,8 +51,11 @@ def wanted_of(query: Mapping[str, str], oldest: int) -> Wanted:
     since_ms = _number(query, "since_ms", 0, 0, (1 << 53) - 1)
     limit = _number(query, "limit", limits.PAGE_MAX, 1, limits.PAGE_MAX)
     before = id_of(query["before"], "before") if "before" in query else ids.ID_MAX + 1
+    if "until_ms" in query:
+        until_ms = _number(query, "until_ms", 0, ids.EPOCH_MS, (1 << 53) - 1)
+        before = min(before, ids.make_id(ids.tick_at(min(until_ms, _LAST_MS)), 0))
     since = max(oldest, ids.make_id(ids.tick_at(since_ms), 0) if since_ms else 0)
-    return Wanted(since, before, query.get("table", ""), query.get("of", ""), limit)
+    return Wanted(since, before, query.get("table", ""), query.get("of", ""), query.get("actor", ""), limit)
 
 
 def id_of(text: str, name: str) -> int:

@@ -156,6 +156,7 @@ def _outcome(one: Answer) -> Iterator[str]:
                 yield f"{where}: replaced, knowingly; now {value(field['winner_value'])}, of {field['winner']}"
         yield from (f"    won against {value(rival['value'])}, event {rival['id']}" for rival in field["won_against"])
         yield from (f"    lost against {value(rival['value'])}, event {rival['id']}" for rival in field["lost_against"])
+    yield from (f"  {verdict['of']}: {verdict['says']}" for verdict in one.get("verdicts", ()))
     for message in one.get("messages", ()):
         yield f"  message {message['message']}: {message['shown']}"
         yield from (f"    a copy of it: {copy}" for copy in message["copies"])

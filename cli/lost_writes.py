@@ -37,10 +37,12 @@ class _Command:
         """The newest first, page by page until there are `--limit`; `more`: the `--before` of what comes next."""
         if args.limit < 1:
             raise Invalid(f"--limit {args.limit}: at least 1")
-        query = {"table": args.table, "of": args.of}
+        query = {"table": args.table, "of": args.of, "actor": args.actor}
         query = {name: value for name, value in query.items() if value}
         if args.since:
             query["since_ms"] = str(max(0, wall_clock_ms() - span_ms(args.since)))
+        if args.until:
+            query["until_ms"] = str(max(ids.EPOCH_MS, wall_clock_ms() - span_ms(args.until)))
         before = str(event_id(args.before)) if args.before else ""
         found: list[Answer] = []
         while True:

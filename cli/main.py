@@ -285,6 +285,8 @@ def _conflicts_parser(commands: Any) -> None:
     listing.add_argument("--table", default="", metavar="TABLE", help="of one table: users, chats, dialogs …")
     listing.add_argument("--of", default="", metavar="ID", help="of one user, chat or conversation")
     listing.add_argument("--since", default="", metavar="SPAN", help="what was written so long ago at most (30d)")
+    listing.add_argument("--until", default="", metavar="SPAN", help="what was written longer ago than that")
+    listing.add_argument("--actor", default="", metavar="USER", help="what this user wrote and lost")
     listing.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many (100)")
     listing.add_argument("--before", default="", metavar="EVENT", help="goes on where another list ended")
     showing = _command(verbs, "show", "both values, who wrote them when and where, and the rule")

@@ -41,6 +41,13 @@ SUPERGROUPS_ADDED_MAX = 800
 """Supergroups up to which others may add him: whoever fills them does not keep him from joining more."""
 COLUMN_WRITES_MAX = 1_000
 """Writes of one field that are looked at to say how one of them stands among them; the newest."""
+LOST_READ_TOGETHER = 1_000
+"""Writes read in one go where those that lost are looked for."""
+LOST_LOOKS_MAX = 20_000
+"""Writes that are looked at for one page of what lost; it goes on with the next one. Of each field among them something
+is kept meanwhile."""
+LOST_ASKED_MAX = 200
+"""Writes that lost that are looked at for one page: of each, whoever asks for those of one actor has the event read."""
 TIMELINE_STEP_MS = 100
 """What is applied within so long of one lane counts as applied at one time, when an event is explained."""
 TIMELINE_POINTS_MAX = 4_096
@@ -632,4 +639,5 @@ assert MESSAGE_BYTES_MAX < HISTORY_BYTES_MAX
 assert 6 * MESSAGE_BYTES_MAX < UPDATES_BYTES_MAX
 assert READ_TOGETHER * MESSAGE_BYTES_MAX <= UPDATES_BYTES_MAX
 assert REPLIES_SHOWN_MAX <= REPLIES_COUNTED_MAX
+assert PAGE_MAX < LOST_ASKED_MAX <= LOST_READ_TOGETHER <= LOST_LOOKS_MAX
 assert SERIES_BATCH_MAX <= SERIES_WAITING_MAX

@@ -103,14 +103,13 @@ class RelationalStore(Protocol):
 
     async def page(self, table: str, where: Mapping[str, Any], scan: Scan) -> list[dict[str, Any]]:
         """Up to `scan.limit` of the rows that `rows` would give for `where`, in an order that is kept as an index:
-        `where` and `scan.by` are one of the table's `pages`, or the first parts of its key."""
+        `where` and `scan.by` are one of the table's `pages`, or the first parts of its key; or `where` is empty and
+        `scan.by` one of its `by`."""
         ...
 
-    async def pages(
-        self, table: str, part: str, values: Collection[Any], scan: Scan
-    ) -> dict[Any, list[dict[str, Any]]]:
-        """value -> what `page(table, {part: value}, scan)` would give, for each that has any; at most PAGE_MAX values,
-        in one query."""
+    async def pages(self, table: str, wheres: Sequence[Mapping[str, Any]], scan: Scan) -> list[list[dict[str, Any]]]:
+        """What `page(table, where, scan)` would give for each of these, at most PAGE_MAX, which name the same: in one
+        query."""
         ...
 
     async def result(self, actor: str, key: str) -> Result | None:

@@ -241,9 +241,10 @@ class StoreView(OwnView, EntryView):
         """The newest REPLIES_SHOWN_MAX replies of these threads, by their classes, the newest first, and one more where
         there is one; with `known` (lane -> id) of those at or below known[their lane]."""
         scan = Scan("message", limits.REPLIES_SHOWN_MAX + 1, newest_first=True, known=known)
-        found = await self._relational.pages("replies", "thread", threads, scan)
+        wheres = [{"thread": thread} for thread in threads]
+        found = zip(threads, await self._relational.pages("replies", wheres, scan), strict=True)
         return {
-            thread: [Reply(row["message"], bool(row["recalled"])) for row in rows] for thread, rows in found.items()
+            thread: [Reply(row["message"], bool(row["recalled"])) for row in rows] for thread, rows in found if rows
         }
 
     async def reply_count(self, thread: int, known: Mapping[int, int] | None) -> tuple[int, bool]:

@@ -231,6 +231,8 @@ def part_of_key(name: str, where: Mapping[str, Any], part: str) -> Table:
 def order_of(name: str, where: Mapping[str, Any], by: str) -> Table:
     """Checks what `RelationalStore.page` is asked. Raises ValueError, as `lookup`."""
     table = STORED[name]
+    if not where and by in table.by:
+        return table
     for order in (tuple(table.key), *table.pages):
         if where and set(order[: len(where)]) == set(where) and order[len(where) : len(where) + 1] == (by,):
             return table

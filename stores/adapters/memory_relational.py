@@ -76,21 +76,19 @@ class MemoryRelationalStore:
         found.sort(key=lambda row: (row[by], *(row[part] for part in law.key)), reverse=scan.newest_first)
         return found[: scan.limit]
 
-    async def pages(
-        self, table: str, part: str, values: Collection[Any], scan: Scan
-    ) -> dict[Any, list[dict[str, Any]]]:
-        assert len(values) <= limits.PAGE_MAX
-        found = {value: await self.page(table, {part: value}, scan) for value in values}
-        return {value: rows for value, rows in found.items() if rows}
+    async def pages(self, table: str, wheres: Sequence[Mapping[str, Any]], scan: Scan) -> list[list[dict[str, Any]]]:
+        assert len(wheres) <= limits.PAGE_MAX and len({frozenset(where) for where in wheres}) <= 1
+        return [await self.page(table, where, scan) for where in wheres]
 
     def _expired(self) -> int:
         """Results of smaller ids are kept no longer."""
         return ids.make_id(ids.tick_at(self._clock() - limits.RESULT_KEPT_S * 1000), 0)
 
     def _found(self, table: str, law: Table, where: Mapping[str, Any]) -> list[dict[str, Any]]:
-        by = next(name for name in (next(iter(law.key)), *_indexed(law)) if name in where)
+        by = next((name for name in (next(iter(law.key)), *_indexed(law)) if name in where), None)
+        keys = self._index.get((table, by, where[by]), ()) if by else self._fold.tables.get(table, ())
         found = []
-        for key in sorted(self._index.get((table, by, where[by]), ())):
+        for key in sorted(keys):
             row = shown(law, key, self._fold.tables[table][key])
             if all(row[name] == value for name, value in where.items()):
                 found.append(row)

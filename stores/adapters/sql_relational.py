@@ -103,25 +103,24 @@ class SqlRelationalStore:
         sql = statements.select_scan(self._dialect, table, names, empty, statements.Shape.of(scan))
         return await self._engine.read(sql, [*values, *_bounds(scan)], READERS[table].shown)
 
-    async def pages(
-        self, table: str, part: str, values: Collection[Any], scan: Scan
-    ) -> dict[Any, list[dict[str, Any]]]:
-        assert len(values) <= limits.PAGE_MAX
-        if not values:
-            return {}
-        law = order_of(table, dict.fromkeys((part,)), scan.by)
-        # Few statements for any number of values: a database need not read each anew. Nothing equals a null.
-        wanted = [_exact(law, {part: value})[1][0] for value in values]
-        wanted += [None] * ((1 << (len(wanted) - 1).bit_length()) - len(wanted))
-        sql = statements.select_scans(self._dialect, table, part, statements.Shape.of(scan), len(wanted))
+    async def pages(self, table: str, wheres: Sequence[Mapping[str, Any]], scan: Scan) -> list[list[dict[str, Any]]]:
+        assert len(wheres) <= limits.PAGE_MAX
+        if not wheres:
+            return []
+        law = order_of(table, wheres[0], scan.by)
+        names = tuple(sorted(wheres[0]))
+        wanted = [tuple(_exact(law, where)[1]) for where in wheres]
+        # Few statements for any number of them: a database need not read each anew. Nothing equals a null.
+        spare = (1 << (len(wanted) - 1).bit_length()) - len(wanted)
+        sql = statements.select_scans(self._dialect, table, names, statements.Shape.of(scan), len(wanted) + spare)
         bounds = _bounds(scan)
-        given = [one for value in wanted for one in (value, *bounds)]
-        found: dict[Any, list[dict[str, Any]]] = {}
+        given = [one for values in (*wanted, *[(None,) * len(names)] * spare) for one in (*values, *bounds)]
+        found: dict[tuple[Any, ...], list[dict[str, Any]]] = {values: [] for values in wanted}
         for row in await self._engine.read(sql, given, READERS[table].shown):
-            found.setdefault(row[part], []).append(row)
+            found[tuple(_exact(law, {name: row[name] for name in names})[1])].append(row)
         for rows in found.values():  # a union promises no order
             rows.sort(key=lambda row: (row[scan.by], *(row[name] for name in law.key)), reverse=scan.newest_first)
-        return found
+        return [found[values] for values in wanted]
 
     async def result(self, actor: str, key: str) -> Result | None:
         found = await self._engine.read(self._local.result, (actor, key, self._expired(), 1), _result)

@@ -174,9 +174,9 @@ def select_scan(dialect: Dialect, name: str, exact: tuple[str, ...], empty: tupl
 
 
 @cache
-def select_scans(dialect: Dialect, name: str, part: str, shape: Shape, count: int) -> str:
-    """`RelationalStore.pages` of so many values, one after the other with the bounds of each."""
-    arms = [_scan(dialect, name, (part,), (), shape, str(at)) for at in range(count)]
+def select_scans(dialect: Dialect, name: str, exact: tuple[str, ...], shape: Shape, count: int) -> str:
+    """`RelationalStore.pages` of so many, one after the other, each with its bounds."""
+    arms = [_scan(dialect, name, exact, (), shape, f"_{at}") for at in range(count)]
     # A limit of its own, and with it an order, only a subquery may have.
     selects = [sa.select(arm.subquery(f"arm{at}")) for at, (arm, _) in enumerate(arms)]
     return text(dialect, sa.union_all(*selects), [parameter for _, parameters in arms for parameter in parameters])

@@ -189,14 +189,26 @@ async def test_a_page_of_each_of_some_values_is_what_each_has_by_itself(store: R
     )
     for scan in scans:
         for threads in ([7], [5, 7], [1 << 62, 7, -3], [9], []):
-            alone = {thread: await store.page("replies", {"thread": thread}, scan) for thread in threads}
-            assert await store.pages("replies", "thread", threads, scan) == {
-                thread: found for thread, found in alone.items() if found
-            }
-    many = await store.pages("replies", "thread", range(-3, limits.PAGE_MAX - 3), Scan("message", 1))
-    assert [len(found) for found in many.values()] == [1, 1]
+            wheres = [{"thread": thread} for thread in threads]
+            alone = [await store.page("replies", where, scan) for where in wheres]
+            assert await store.pages("replies", wheres, scan) == alone
+    many = await store.pages("replies", [{"thread": n - 3} for n in range(limits.PAGE_MAX)], Scan("message", 1))
+    assert [n - 3 for n, found in enumerate(many) if found] == [-3, 7]
     with pytest.raises(ValueError, match="replies"):
-        await store.pages("replies", "class_", [1], Scan("message", 1))
+        await store.pages("replies", [{"class_": 1}], Scan("message", 1))
+
+
+async def test_a_table_is_paged_by_what_its_rows_are_looked_up_by(store: RelationalStore) -> None:
+    writes = [write(n, "users", f"U{n % 3}", {"name": str(n), "about": "x"}) for n in range(1, 9)]
+    await store.apply(batch(writes))
+    newest = Scan("stamp", 5, newest_first=True, below=8, beyond=2)
+    found = await store.page("overwrites", {}, newest)
+    assert [(row["stamp"], row["column"]) for row in found] == [
+        (7, "name"), (7, "about"), (6, "name"), (6, "about"), (5, "name"),
+    ]  # fmt: skip
+    columns = [{"table": "users", "key": f'["U{n}"]', "column": "name"} for n in (2, 9, 1)]
+    found_of = await store.pages("overwrites", columns, Scan("stamp", 2, newest_first=True, below=8))
+    assert [[row["stamp"] for row in rows] for rows in found_of] == [[5, 2], [], [7, 4]]
 
 
 async def test_of_a_vector_only_what_it_covers_is_in_a_page(store: RelationalStore) -> None:

@@ -213,9 +213,9 @@ async def test_the_replies_of_a_page_cost_one_query(
     asked: list[int] = []
     pages = api.dc.relational.pages
 
-    async def looked(table: str, part: str, values: Any, scan: Any) -> Any:
-        found = await pages(table, part, values, scan)
-        asked.append(sum(map(len, found.values())))
+    async def looked(table: str, wheres: Any, scan: Any) -> Any:
+        found = await pages(table, wheres, scan)
+        asked.append(sum(map(len, found)))
         return found
 
     monkeypatch.setattr(api.dc.relational, "pages", looked)

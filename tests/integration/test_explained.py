@@ -225,10 +225,46 @@ async def test_the_list_of_conflicts_is_paged_newest_first_and_filtered() -> Non
             before = f"&before={page['more']}"
         assert paged == whole["conflicts"]
         assert await conflicts(fra, "?table=users&of=Ua") == whole
-        for query in ("?table=chats", "?of=Ub", f"?since_ms={wall_clock_ms() + 60_000}"):
+        assert await conflicts(fra, f"?actor=Ua&until_ms={wall_clock_ms() + 1_000}") == whole
+        nothing = (f"?since_ms={wall_clock_ms() + 60_000}", f"?until_ms={began - 60_000}", "?actor=Ub")
+        for query in ("?table=chats", "?of=Ub", *nothing):
             assert await conflicts(fra, query) == {"conflicts": [], "more": None}
         assert (await conflicts(fra, f"?since_ms={began - 1_000}")) == whole
         assert await conflicts(world["ams"]) == whole, "the same in every datacenter"
+
+
+async def test_what_members_contacts_and_handles_came_to_is_said_alike_everywhere() -> None:
+    async with World("fra", "ams") as world:
+        fra, ams = world["fra"], world["ams"]
+        for user in ("Ua", "Ub", "Uc"):
+            await fra.one.do("user.upsert", "sys", user=user, name=user)
+        made = await fra.one.do("group.create", "Ua", "g", kind="group", title="g", users=["Ub"])
+        chat = made.args.chat
+        await world.settled()
+        world.cut("fra", "ams")
+        kick = await fra.one.do("member.kick", "Ua", chat=chat, user="Ub")
+        leave = await ams.one.do("member.leave", "Ub", chat=chat)
+        join = await ams.one.do("member.join", "Ub", chat=chat)
+        claim = await fra.one.do("handle.claim", "Ub", handle="ada")
+        late = await ams.one.do("handle.claim", "Uc", handle="ada")
+        while late.id < claim.id:  # the wall clock has not moved
+            claim, late = late, claim
+        asks = await fra.one.do("contact.request", "Ua", user="Ub")
+        asked_back = await ams.one.do("contact.request", "Ub", user="Ua")
+        world.mend("fra", "ams")
+        await world.settled()
+        for dc in (fra, ams):
+
+            async def says(event: Event, dc: ReplicatedDc = dc) -> str:
+                [verdict] = (await asked(dc, event.id))["verdicts"]
+                return str(verdict["says"])
+
+            assert await says(kick) == f"holds: Ub is not in {chat}; it beats add {join.id}, which did not know it"
+            assert (await says(join)).startswith(f"lost against kick {kick.id}: a kick beats every add")
+            assert await says(leave) == f"holds: Ub is not in {chat}"
+            assert (await says(late)).startswith(f"lost against claim {claim.id} of {claim.actor}")
+            assert await says(claim) == f"holds: ada is {claim.actor}'s; it won against claim {late.id}"
+            assert await says(asks) == f"holds, as does request {asked_back.id} of Ub: the two are contacts"
 
 
 @pytest.mark.parametrize("by_way_of", ["fra", "ams"])
