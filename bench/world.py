@@ -14,7 +14,7 @@ from bench.load import Listener, Load, Loaded, Sender, run
 from cli.engines import Provider
 from cli.operate import equal_frontiers
 from cli.planet import Planet, Site
-from cli.sys_client import SysClient
+from cli.sys_client import CALL_S_MAX, SysClient
 
 SETTLE_S_MAX = 60.0
 AT_ONCE = 16
@@ -33,9 +33,10 @@ class World:
     def home(self) -> Site:
         return self.planet.sites[self.names[0]]
 
-    def sys(self, name: str) -> SysClient:
+    def sys(self, name: str, answer_s_max: float = CALL_S_MAX) -> SysClient:
         """The internal listener of a DC."""
-        return SysClient(name, f"http://127.0.0.1:{self.planet.site(name).ports.sys}", self.planet.sys_key)
+        url = f"http://127.0.0.1:{self.planet.site(name).ports.sys}"
+        return SysClient(name, url, self.planet.sys_key, answer_s_max=answer_s_max)
 
     def pids(self, names: Sequence[str] = ()) -> dict[str, int]:
         """ "<dc> api" / "<dc> log" / "<dc> hot", or what else it stands on -> process."""
