@@ -222,7 +222,7 @@ class LogClient(_Store):
             yield grown
 
 
-@_reads("frontier", "rows", "some", "page", "result", "results", "parked", "conflicts", "meta")
+@_reads("frontier", "rows", "some", "page", "pages", "result", "results", "parked", "conflicts", "meta")
 @_writes("apply", "set_meta", "load", "set_frontier", "collect")
 class RelationalClient(_Store):
     name = "relational"
