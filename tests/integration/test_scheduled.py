@@ -121,8 +121,12 @@ async def test_a_store_that_is_away_fails_no_message(two: Two, monkeypatch: pyte
     ada, fra = two.fra.user("Uada"), Later(two.fra)
     await schedule(ada, "Ugrace", "in the end")
 
-    async def away(*_: Any, **__: Any) -> None:
-        raise StoreUnavailable("away")
+    commit = two.fra.dc.writer.commit
+
+    async def away(action: str, *rest: Any) -> Any:
+        if action == "message.send":
+            raise StoreUnavailable("away")
+        return await commit(action, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(two.fra.dc.writer, "commit", away)
