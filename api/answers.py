@@ -21,6 +21,7 @@ from core.actions.fields import (
     SessionId,
     UserId,
 )
+from core.actions.lines import Told
 from core.scheduled import Stage
 
 EventId = Annotated[
@@ -287,6 +288,16 @@ class Forwarded(Answer):
     message: AnyMessageId
 
 
+class Line(Answer):
+    """What a line with `system` tells: what `from` did to the chat. A client finds the words."""
+
+    kind: Literal["system"]
+    what: Annotated[Told, Field(description="The write that it tells of")]
+    users: Annotated[list[UserId], Field(description="To whom it was done; absent: to the chat itself")] = []
+    old: Annotated[dict[str, str], Field(description="Of each field that it changed the value before")] = {}
+    new: Annotated[dict[str, str], Field(description="And the value after")] = {}
+
+
 class Message(Answer):
     id: AnyMessageId
     conversation: ConversationId
@@ -300,18 +311,19 @@ class Message(Answer):
     recalled: bool
     reactions: Annotated[dict[str, list[UserId]], Field(description="Emoji -> who")]
     reply_to: AnyMessageId | None
-    system: bool
+    system: Annotated[bool, Field(description="A line about the chat, which nobody wrote: `content` has what it tells")]
     copies: Annotated[list[AnyMessageId], Field(description="Its further ids, if a retry elsewhere made any")] = []
     forwarded: Annotated[Forwarded | None, Field(description="What it repeats, if it does")] = None
     mentions: Annotated[list[str], Field(description='Whom it names: users, or "all"')] = []
     thread: Annotated[
         AnyMessageId | None, Field(description="Of a reply: the first message of the thread that it is in")
     ] = None
-    content: Annotated[Content | None, Field(description="What it holds besides its text, if anything")] = None
+    content: Annotated[Content | Line | None, Field(description="What it holds besides its text, if anything")] = None
 
 
 class MissingMessage(Answer):
-    """An edit or reaction came before its message, which comes as an update of its own."""
+    """An edit or reaction came before its message, which comes as an update of its own. Or it is a line about a chat
+    from after the reader's end there: there is nothing to show."""
 
     id: AnyMessageId
     conversation: ConversationId

@@ -49,6 +49,9 @@ mean: applied at the origin.
   ended his membership had applied. He sees all of it as it was then: no later edit, reaction, title, picture or member,
   nor how much is written since. Two things that happened later reach him: a recall takes away what he was shown, and a
   chat is shown as dissolved.
+- What happens to a chat and who is in it is [a line in its history](client-protocol.md#lines-about-a-chat) too, under
+  the id of the event that does it: one in every datacenter, whatever comes twice. It tells what was done, also where a
+  concurrent write undoes that. A former member is shown those that his end knew.
 
 ## Laws of merging
 

@@ -11,6 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 
 from cli.called import Called
+from cli.lines_text import words_of
 from core.errors import Invalid, PlanBError, Unauthenticated, Unavailable
 from planb_sdk import ApiError, Client, Options, Update
 from planb_sdk import PlanBError as SdkError
@@ -88,7 +89,10 @@ async def _told(update: Update, called: Called) -> str:
         marks = " (edited)" if message.edited and not message.recalled else ""
         reactions = "".join(f" {emoji}×{len(users)}" for emoji, users in message.reactions.items())
         where = await called.conversation(message.conversation, message)
-        return f"{where}  {await called.user(message.sender)}: {text}{marks}{reactions}"
+        who = await called.user(message.sender)
+        if message.system:
+            return f"{where}  {who} {await words_of(message, called)}"
+        return f"{where}  {who}: {text}{marks}{reactions}"
     if update.type == "member":
         where, who = await called.conversation(body["chat"]), await called.user(body["user"])
         role = f", as {body['role']}" if body["role"] else ""

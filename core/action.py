@@ -54,7 +54,8 @@ class Args(msgspec.Struct, frozen=True, kw_only=True):
 class Touch(msgspec.Struct, frozen=True, gc=False):
     """What an update tells a client to look at again; it is rendered in its *present* state when sent.
 
-    `user`: it is for him alone, whoever else the event concerns, and whether or not it names him.
+    `user`: it is for him alone, whoever else the event concerns, and whether or not it names him. Or a supergroup: it
+    is in that one's updates alone.
 
     type       ref
     "message"  conversation id, message id

@@ -95,7 +95,8 @@ class Announcer:
         found: dict[int, set[str]] = {}
         for item in planned:
             chat = item.audience.conversation
-            if chat is None or item.event.id in sent:
+            row = sent.get(item.event.id)
+            if chat is None or (row is not None and not row.body.get("system")):
                 continue
             present = (await self._view.roll(chat)).present
             told = {str(touch.ref[1]) for touch in item.touches if touch.type == "member"}  # who hears of his end

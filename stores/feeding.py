@@ -50,7 +50,7 @@ async def feeds_of(planned: Sequence[Planned], view: StoreView, v: Mapping[int, 
     found = Feeds([], [])
     for item in planned:
         event, audience = item.event, item.audience
-        sends = event.action == "message.send"
+        sends = item.rows and item.rows[0].kind == "send"
         owners: Sequence[str] = audience.users
         if len(set(owners)) < len(owners):
             owners = tuple(dict.fromkeys(owners))

@@ -21,6 +21,8 @@ from stores.view import StoreView
 T = TypeVar("T")
 _PART = 1_000
 """Operations in one call to the hot store, and rows in one page of a store."""
+_WINDOWS_MAX = 3
+"""Further windows that are read of a conversation for as many messages as one has room for."""
 
 
 async def rebuild_hot(
@@ -119,28 +121,40 @@ async def _conversation(
     epoch: int, messages: MessageStore, view: StoreView, v: Mapping[int, int], conversation: str, top: int
 ) -> HotBatch:
     rows = await messages.recent(conversation, limits.RECENT_KEPT_MAX)
-    sends = [row for row in rows if row.kind == "send"]
+    newest = [row for row in rows if row.kind == "send"]
+    more = len({row.class_ for row in newest}) == limits.RECENT_KEPT_MAX
+    for _ in range(_WINDOWS_MAX):  # lines about the chat stand among them, which nobody has unread
+        short = limits.RECENT_KEPT_MAX - len({row.class_ for row in rows if _counts(row)})
+        if not (more and short):
+            break
+        before = min(row.message for row in rows if row.kind == "send")
+        page = await messages.recent(conversation, limits.RECENT_KEPT_MAX, before=before)
+        more = len({row.class_ for row in page if row.kind == "send"}) == limits.RECENT_KEPT_MAX
+        rows = [*rows, *page]
+    counting = [row for row in rows if _counts(row)]
+    channel = conversation.startswith("C")
     return HotBatch(
         epoch,
         {},
-        recents=[
-            Recent(conversation, row.message, row.actor, row.class_, not row.body.get("system", False)) for row in sends
-        ],
+        recents=[Recent(conversation, row.message, row.actor, row.class_, True) for row in counting],
         recalls=[(conversation, row.message) for row in rows if row.kind == "recall"],
-        channel_tops=[(conversation, top)] if conversation.startswith("C") else [],
-        tops=await _tops(conversation, sends, view, v),
-        window_floors=await _floors(conversation, sends, messages),
+        channel_tops=[(conversation, top)] if channel else [],
+        tops=[] if channel else await _tops(conversation, newest, view, v),
+        window_floors=await _floors(conversation, rows, messages) if more else [],
     )
 
 
-async def _floors(conversation: str, sends: Sequence[Row], messages: MessageStore) -> list[tuple[str, int, int]]:
+def _counts(row: Row) -> bool:
+    """Is it a message that somebody may have unread?"""
+    return row.kind == "send" and not row.body.get("system")
+
+
+async def _floors(conversation: str, rows: Sequence[Row], messages: MessageStore) -> list[tuple[str, int, int]]:
     """Per lane the greatest id below the window, as far back as one more window: what `unread_more` is told by."""
-    if len({row.class_ for row in sends}) < limits.RECENT_KEPT_MAX:
-        return []
-    oldest = min(row.message for row in sends)
+    oldest = min(row.message for row in rows if row.kind == "send")
     below: dict[int, int] = {}
     for row in await messages.recent(conversation, limits.RECENT_KEPT_MAX, before=oldest):
-        if row.kind == "send":
+        if _counts(row):
             lane = ids.lane_of(row.event)
             below[lane] = max(below.get(lane, 0), row.event)
     return [(conversation, lane, id) for lane, id in below.items()]

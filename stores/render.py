@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
+from core.access import kind_of, may_read
 from core.action import DraftView, Touch
 from core.contacts import Contact
 from core.handles import holder_of
 from core.invites import standing as waiting
 from core.membership import Membership
-from core.messages import Row
+from core.messages import Message, Row
 from stores.view import StoreView
 
 
@@ -52,8 +53,14 @@ async def render_all(view: StoreView, entries: Sequence[Entry], user: str) -> li
     former = await _former(view, entries, user) if user else {}
     wanted = {id for entry in entries if (id := entry.message()) is not None}
     messages = await view.messages(wanted, former) if wanted else {}
-    shown = {id: message.shown() for id, message in messages.items()}
+    shown = {id: message.shown() for id, message in messages.items() if _is_his(message, user, former)}
     return [await _render(view, entry, user, shown, former) for entry in entries]
+
+
+def _is_his(message: Message, user: str, former: Mapping[str, Membership]) -> bool:
+    """A line about a chat that was written where nobody knew yet of a former member's end is none of his."""
+    membership = former.get(message.conversation) if message.system else None
+    return membership is None or may_read(message, user, membership, kind_of(message.conversation))
 
 
 async def _former(view: StoreView, entries: Sequence[Entry], user: str) -> dict[str, Membership]:
@@ -69,7 +76,8 @@ async def _render(
     head: dict[str, Any] = {"event": str(entry.event), "type": entry.type}
     ref = [str(part) for part in entry.ref]
     if entry.type == "message":
-        # An edit, recall or reaction can come before its message; the message's own update will show it all.
+        # An edit, recall or reaction can come before its message; the message's own update will show it all. Or it is a
+        # line that is none of his.
         missing = {"id": ref[1], "conversation": ref[0], "missing": True}
         return head | {"message": messages.get(int(ref[1]), missing)}
     if entry.type == "hidden":

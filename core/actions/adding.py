@@ -9,6 +9,7 @@ from core import action, limits
 from core.access import kind_of
 from core.action import Audience, Origin, Touch
 from core.actions.conversations import ChatArgs, audience_of, reach_of, require_room, require_room_of, require_unbanned
+from core.actions.lines import line, line_touch
 from core.errors import Conflict
 from core.event import Event
 from core.ids import lane_of
@@ -66,6 +67,8 @@ class Adding(action.Action):
             basis = args.before.get(user, {}).get(lane, 0)
             yield Effect("member_adds", (args.chat, user, lane), {"knew": knew}, {"knew": basis})
         yield from ended(args.chat, args.ended)
+        if args.adds:
+            yield line(event, args.to, args.knew, users=args.adds)
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -76,7 +79,8 @@ class Adding(action.Action):
         """The chat (new to the added), then the members; beyond a group's worth the chat stands for all of them."""
         args: AddArgs = event.args
         members = tuple(Touch("member", (args.chat, user)) for user in args.adds)
-        return (Touch("chat", (args.chat,)), *(members if len(members) <= limits.GROUP_MEMBERS_MAX else ()))
+        told = members if len(members) <= limits.GROUP_MEMBERS_MAX else ()
+        return (Touch("chat", (args.chat,)), *told, line_touch(event))
 
 
 def ended(chat: str, requests: Mapping[int, str]) -> Iterable[Effect]:

@@ -17,6 +17,7 @@ from core.actions.conversations import (
     standing,
 )
 from core.actions.fields import ChatId, UserId
+from core.actions.lines import line, line_touch
 from core.actions.members import went
 from core.errors import ChatFull, Conflict, Forbidden, Gone, Invalid, NotFound
 from core.event import Event
@@ -96,6 +97,8 @@ class Ban(action.Action):
         if args.seen:
             yield from went(event, args.user, args.seen)
         yield from ended(args.chat, args.ended)
+        if args.seen:  # who was no member is not told of: he has no dialog of this chat
+            yield line(event, args.to, args.knew, users=(args.user,))
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -104,7 +107,8 @@ class Ban(action.Action):
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
         place = (event.args.chat, event.args.user)
-        return (Touch("member", place), Touch("ban", place))
+        told = (line_touch(event),) if event.args.seen else ()
+        return (Touch("member", place), Touch("ban", place), *told)
 
 
 class Unban(action.Action):

@@ -23,6 +23,7 @@ from core.actions.conversations import (
     standing,
 )
 from core.actions.fields import About, Avatar, ChatId, Entry, Name, Users
+from core.actions.lines import line, line_touch
 from core.errors import Conflict, Forbidden, Full, Gone, NotFound, UserFull
 from core.event import Event
 from core.ids import lane_of, time_ms_of
@@ -90,6 +91,8 @@ class _Create(action.Action):
         yield Effect("chats", (args.chat,), chat, dict.fromkeys(("owner", "title", "about", "avatar", "entry"), 0))
         for user in args.users:
             yield Effect("member_adds", (args.chat, user, lane_of(event.id)), {"knew": {}}, {"knew": 0})
+        others = [user for user in args.users if user != event.actor]
+        yield line(event, args.users, {}, users=others, new={"title": args.title})
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -102,7 +105,8 @@ class _Create(action.Action):
         again, and they have to hear of it."""
         args: _CreateArgs = event.args
         users = args.users if len(args.users) <= limits.GROUP_MEMBERS_MAX else (event.actor,)
-        return (Touch("chat", (args.chat,)), *(Touch("member", (args.chat, user)) for user in users))
+        members = (Touch("member", (args.chat, user)) for user in users)
+        return (Touch("chat", (args.chat,)), *members, line_touch(event))
 
     @staticmethod
     def result(event: Event) -> dict[str, Any]:
@@ -182,6 +186,8 @@ class Update(action.Action):
     class Args(ChatArgs, frozen=True, kw_only=True):
         fields: dict[str, str]
         basis: dict[str, int]
+        old: dict[str, str] = {}
+        """What the origin replaced, of the fields that a line tells of and that it changed."""
 
     @staticmethod
     async def resolve(request: "Update.Request", origin: Origin) -> "Update.Args":
@@ -190,12 +196,17 @@ class Update(action.Action):
         reach = await reach_of(origin.view, chat.chat)
         fields = request.model_dump(exclude={"chat"}, exclude_none=True)
         basis = {name: chat.stamps.get(name, 0) for name in fields}
-        return Update.Args(chat=chat.chat, to=reach.to, knew=reach.knew, fields=fields, basis=basis)
+        shown = {"title": chat.title, "avatar": chat.avatar, "entry": chat.entry or "open"}
+        old = {name: was for name, was in shown.items() if fields.get(name, was) != was}
+        return Update.Args(chat=chat.chat, to=reach.to, knew=reach.knew, fields=fields, basis=basis, old=old)
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
         args: Update.Args = event.args
-        return (Effect("chats", (args.chat,), args.fields, args.basis),)
+        yield Effect("chats", (args.chat,), args.fields, args.basis)
+        if args.old:
+            new = {name: args.fields[name] for name in args.old}
+            yield line(event, args.to, args.knew, old=args.old, new=new)
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -203,7 +214,8 @@ class Update(action.Action):
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
-        return (Touch("chat", (event.args.chat,)),)
+        chat = Touch("chat", (event.args.chat,))
+        return (chat, line_touch(event)) if event.args.old else (chat,)
 
 
 class Dissolve(action.Action):
@@ -231,7 +243,8 @@ class Dissolve(action.Action):
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
-        return (Effect("chats", (event.args.chat,), {"dissolved": 1}),)
+        yield Effect("chats", (event.args.chat,), {"dissolved": 1})
+        yield line(event, event.args.to, event.args.knew)
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -239,4 +252,4 @@ class Dissolve(action.Action):
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
-        return (Touch("chat", (event.args.chat,)),)
+        return (Touch("chat", (event.args.chat,)), line_touch(event))

@@ -214,6 +214,13 @@ async def require_takers(view: View, actor: str, users: Iterable[str]) -> None:
         await require_unblocked(view, actor, other)
 
 
+def require_written(message: Message) -> None:
+    """Forbidden for a line that tells what happened to a chat: nobody wrote it, so nobody changes, repeats, judges it
+    or takes it back."""
+    if message.system:
+        raise Forbidden("this line tells what happened to the chat: it may be hidden and replied to, nothing else")
+
+
 async def reach_about(view: View, message: Message) -> Reach:
     """The recipients of what happens to a message now."""
     if kind_of(message.conversation) == "direct":

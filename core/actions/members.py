@@ -24,6 +24,7 @@ from core.actions.conversations import (
     standing,
 )
 from core.actions.fields import ChatId, UserId, Users
+from core.actions.lines import line, line_touch
 from core.errors import Conflict, Forbidden, Full, Gone, Invalid, NotFound, UserFull
 from core.event import Event
 from core.ids import lane_of
@@ -119,6 +120,7 @@ class Leave(action.Action):
             yield Effect("member_left", (args.chat, event.actor, lane), {"left": add})
         yield Effect("members", (args.chat, event.actor), {"left_at": event.id})
         yield from went(event, event.actor, args.seen)
+        yield line(event, args.to, args.knew, users=(event.actor,))
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -126,7 +128,7 @@ class Leave(action.Action):
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
-        return (Touch("member", (event.args.chat, event.actor)),)
+        return (Touch("member", (event.args.chat, event.actor)), line_touch(event))
 
 
 def went(event: Event, user: str, seen: Mapping[int, int]) -> Iterable[Effect]:
@@ -186,6 +188,7 @@ class Kick(action.Action):
         args: Kick.Args = event.args
         yield Effect("member_kicked", (args.chat, args.user, lane_of(event.id)), {"kicked": event.id})
         yield from went(event, args.user, args.seen)
+        yield line(event, args.to, args.knew, users=(args.user,))
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -193,7 +196,7 @@ class Kick(action.Action):
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
-        return (Touch("member", (event.args.chat, event.args.user)),)
+        return (Touch("member", (event.args.chat, event.args.user)), line_touch(event))
 
 
 class Role(action.Action):
@@ -216,6 +219,8 @@ class Role(action.Action):
         user: str
         role: str
         basis: int
+        was: str = ""
+        """The role that the origin replaced; "" where it was this one: then there is nothing to tell."""
 
     @staticmethod
     async def resolve(request: "Role.Request", origin: Origin) -> "Role.Args":
@@ -225,6 +230,7 @@ class Role(action.Action):
         if await standing(origin.view, chat, request.user) == "owner":
             raise Forbidden("the owner has no other role")
         reach = await reach_of(origin.view, chat.chat)
+        was = membership.valid_role or "member"
         return Role.Args(
             chat=chat.chat,
             to=reach.to,
@@ -232,12 +238,16 @@ class Role(action.Action):
             user=request.user,
             role=request.role,
             basis=membership.role_at,
+            was=was if was != request.role else "",
         )
 
     @staticmethod
     def effects(event: Event) -> Iterable[Effect]:
         args: Role.Args = event.args
-        return (Effect("members", (args.chat, args.user), {"role": args.role}, {"role": args.basis}),)
+        yield Effect("members", (args.chat, args.user), {"role": args.role}, {"role": args.basis})
+        if args.was:
+            old, new = {"role": args.was}, {"role": args.role}
+            yield line(event, args.to, args.knew, users=(args.user,), old=old, new=new)
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -245,4 +255,5 @@ class Role(action.Action):
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
-        return (Touch("member", (event.args.chat, event.args.user)),)
+        member = Touch("member", (event.args.chat, event.args.user))
+        return (member, line_touch(event)) if event.args.was else (member,)

@@ -24,6 +24,7 @@ from core.actions.conversations import (
     require_member,
     require_unblocked,
     require_users,
+    require_written,
     shown_to,
     standing,
 )
@@ -252,6 +253,7 @@ async def _source(request: Send.Request, origin: Origin) -> Message:
         raise Invalid("forward_of stands in place of text and content", errors=[problem])
     assert request.forward_of is not None
     source = await shown_to(origin.view, origin.actor, int(request.forward_of))
+    require_written(source)
     if source.recalled:
         raise Gone("the message was recalled")
     return source
@@ -328,6 +330,7 @@ class Edit(AboutMessage):
         message = await readable(origin.view, origin.actor, int(request.message))
         if message.sender != origin.actor:
             raise Forbidden("only its sender may edit a message")
+        require_written(message)
         if message.forwarded:
             raise Forbidden("these are the words of another: forwarded messages are not edited")
         if message.recalled:
@@ -394,6 +397,7 @@ class Recall(AboutMessage):
     async def resolve(request: "Recall.Request", origin: Origin) -> "Recall.Args":
         view = origin.view
         message = await readable(view, origin.actor, int(request.message))
+        require_written(message)
         if message.sender != origin.actor:
             if kind_of(message.conversation) == "direct":
                 raise Forbidden("only its sender may recall a message")

@@ -8,6 +8,7 @@ from core import action
 from core.action import Audience, Origin, Route, Touch
 from core.actions.conversations import ChatArgs, audience_of, live_chat, reach_of, standing
 from core.actions.fields import ChatId, UserId
+from core.actions.lines import line, line_touch
 from core.errors import Conflict, Forbidden, Gone, NotFound
 from core.event import Event
 from core.tables import Effect
@@ -62,6 +63,8 @@ class Hand(action.Action):
         args: Hand.Args = event.args
         yield Effect("chats", (args.chat,), {"owner": args.user}, {"owner": args.basis})
         yield Effect("members", (args.chat, event.actor), {"role": "admin"}, {"role": args.role_basis})
+        old, new = {"owner": event.actor}, {"owner": args.user}
+        yield line(event, args.to, args.knew, users=(args.user,), old=old, new=new)
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -69,4 +72,4 @@ class Hand(action.Action):
 
     @staticmethod
     def touches(event: Event) -> tuple[Touch, ...]:
-        return (Touch("chat", (event.args.chat,)), Touch("member", (event.args.chat, event.actor)))
+        return (Touch("chat", (event.args.chat,)), Touch("member", (event.args.chat, event.actor)), line_touch(event))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from core import action, limits
 from core.action import Origin, Route
-from core.actions.conversations import reach_about, readable, require_may_write
+from core.actions.conversations import reach_about, readable, require_may_write, require_written
 from core.actions.fields import Emoji, MessageId
 from core.actions.messages import AboutMessage, MessageArgs, row
 from core.errors import Forbidden, Gone, MessageFull, NotFound
@@ -32,6 +32,7 @@ async def _resolve(request: _Request, origin: Origin, on: bool) -> ReactionArgs:
     message = await readable(origin.view, origin.actor, int(request.message))
     if message.recalled:
         raise Gone("the message was recalled")
+    require_written(message)
     await require_may_write(origin.view, message.conversation, origin.actor)
     _require_room(message, origin.actor, request.emoji, on)
     reach = await reach_about(origin.view, message)

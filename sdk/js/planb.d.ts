@@ -66,6 +66,15 @@ export interface Content {
   [name: string]: unknown;
 }
 
+/** Content of a message with `system`: what was done, to whom, and of each changed field the value before and after. */
+export interface Line extends Content {
+  kind: "system";
+  what: string;
+  users?: Id[];
+  old?: Record<string, string>;
+  new?: Record<string, string>;
+}
+
 export interface Message {
   id: Id;
   conversation: Id;
@@ -80,6 +89,7 @@ export interface Message {
   recalled: boolean;
   reactions: Record<string, Id[]>;
   reply_to: Id | null;
+  /** A line that tells what `from` did to the chat; nobody wrote it. Its content is a `Line`. */
   system: boolean;
   /** What it holds besides its text. */
   content?: Content | null;

@@ -23,7 +23,7 @@ async def ada(api: ApiDc) -> User:
 
 async def texts(user: User, peer: str, query: str = "") -> list[str]:
     found = await user.ok("GET", f"/v1/dialogs/{peer}/messages{query}")
-    return [message["text"] for message in found["messages"]]
+    return [message["text"] for message in found["messages"] if not message["system"]]
 
 
 async def chat_of(owner: User, kind: str, *users: str) -> str:
@@ -84,7 +84,8 @@ async def test_a_former_members_dialog_shows_the_last_message_that_he_may_read(a
     await ada.send(group, "after")
     api.dc.hot._state.dialogs["Ugrace"][group] = 1
     (found,) = await all_dialogs(grace, 10)
-    assert found["top"]["text"] == "before" and not found["present"]
+    assert found["top"]["content"] == {"kind": "system", "what": "member.kick", "users": ["Ugrace"]}
+    assert not found["present"]
 
 
 async def test_a_place_in_the_dialogs_of_another_is_refused(api: ApiDc, ada: User) -> None:
@@ -154,7 +155,7 @@ async def test_a_removed_member_keeps_the_dialog_up_to_his_end(api: ApiDc, ada: 
     assert await texts(grace, chat) == ["before"]
     assert (await grace.call("PUT", f"/v1/messages/{secret}/reactions/x")).status == 404
     (dialog,) = (await grace.ok("GET", "/v1/dialogs"))["dialogs"]
-    assert (dialog["present"], dialog["unread"], dialog["top"]["text"]) == (False, 0, "before")
+    assert (dialog["present"], dialog["unread"], dialog["top"]["content"]["what"]) == (False, 0, "member.kick")
     assert (await grace.ok("GET", f"/v1/chats/{chat}"))["me"] == {"present": False, "role": ""}
     await ada.ok("POST", f"/v1/chats/{chat}/members", {"users": ["Ugrace"]})
     assert await texts(grace, chat) == ["before", "after"]
@@ -166,7 +167,8 @@ async def test_a_dissolved_chat_stays_readable(api: ApiDc, ada: User) -> None:
     await ada.send(chat, "last")
     await ada.ok("DELETE", f"/v1/chats/{chat}")
     (dialog,) = (await grace.ok("GET", "/v1/dialogs"))["dialogs"]
-    assert dialog["peer"]["chat"]["dissolved"] and dialog["top"]["text"] == "last"
+    assert dialog["peer"]["chat"]["dissolved"] and dialog["top"]["content"]["what"] == "group.dissolve"
+    assert await texts(grace, chat) == ["last"]
     reply = await grace.call("POST", "/v1/messages", {"to": chat, "text": "x"})
     assert (reply.status, reply.code) == (410, "gone")
 
@@ -177,7 +179,7 @@ async def test_a_joiner_of_a_supergroup_has_nothing_unread(api: ApiDc, ada: User
     await ada.send(chat, "old")
     await grace.ok("POST", f"/v1/chats/{chat}/join")
     (dialog,) = (await grace.ok("GET", "/v1/dialogs"))["dialogs"]
-    assert (dialog["unread"], dialog["top"]["text"]) == (0, "old")
+    assert (dialog["unread"], dialog["top"]["content"]["what"]) == (0, "member.join")
     await ada.send(chat, "new")
     (dialog,) = (await grace.ok("GET", "/v1/dialogs"))["dialogs"]
     assert (dialog["unread"], dialog["top"]["text"]) == (1, "new")

@@ -36,7 +36,7 @@ async def test_nothing_is_missed_and_no_cursor_refused(api: ApiDc, room: int, mo
         for text in ("one", "two"):
             for place in places:
                 await ada.send(place, f"{text} to {place}")
-            for _ in range(40):
+            for _ in range(60):
                 page = await grace.ok("POST", "/v1/updates", {"cursor": cursor})
                 cursor, reset = page["cursor"], reset or page["reset"]
                 messages = [one["update"].get("message") for one in page["updates"]]

@@ -6,10 +6,10 @@ from typing import Any
 
 from core.event import Event
 from core.ids import lane_of
-from tests.simulation.rules import Chat, chats, ended
+from tests.simulation.rules import Chat, addressed, chats, ended, told
 
 Json = dict[str, Any]
-FIELDS = ("id", "from", "copies", "text", "edited", "recalled", "reactions")
+FIELDS = ("id", "from", "copies", "text", "edited", "recalled", "reactions", "system", "content")
 """Of a message."""
 
 
@@ -18,6 +18,7 @@ class _Class:
 
     def __init__(self, send: Event) -> None:
         self.sends = {send.id: send}
+        self.line = send.action != "message.send"
         self.edits: dict[int, str] = {}
         self.recalled = False
         self.votes: list[tuple[int, str, str, bool]] = []
@@ -39,7 +40,7 @@ class _Class:
     def shown(self, knows: Callable[[int], bool]) -> Json:
         """To one who hears of these events; of a recall everybody hears."""
         edited = max(filter(knows, self.edits), default=0)
-        text = self.edits[edited] if edited else self.first.args.text
+        text = "" if self.line else self.edits[edited] if edited else self.first.args.text
         return {
             "id": str(self.first.id),
             "from": self.first.actor,
@@ -48,6 +49,8 @@ class _Class:
             "edited": str(edited) if edited and not self.recalled else None,
             "recalled": self.recalled,
             "reactions": {} if self.recalled else self.reactions(knows),
+            "system": self.line,
+            "content": told(self.first) or [],
         }
 
 
@@ -65,15 +68,16 @@ class Oracle:
         self._read()
 
     def _read(self) -> None:
-        classes: dict[tuple[str, str, str], _Class] = {}
+        classes: dict[tuple[str, str, str, str], _Class] = {}
         of_id: dict[int, _Class] = {}
         for event in self._events:
-            if event.action == "message.send":
-                name = (event.actor, event.key or str(event.id), event.args.conversation)
+            if event.action == "message.send" or told(event):
+                where = event.args.conversation if event.action == "message.send" else event.args.chat
+                name = (event.actor, event.key or str(event.id), where, event.action)
                 one = classes.get(name)
                 if one is None:
                     one = classes[name] = _Class(event)
-                    self._conversations.setdefault(event.args.conversation, []).append(one)
+                    self._conversations.setdefault(where, []).append(one)
                 one.sends[event.id] = event
                 of_id[event.id] = one
         for event in self._events:
@@ -86,7 +90,7 @@ class Oracle:
                 marks = self._marks.setdefault((event.action, event.actor, args.conversation), {})
                 for lane, id in args.marks.items():
                     marks[lane] = max(id, marks.get(lane, 0))
-            elif who := ended(event):
+            if who := ended(event):
                 known = self._ends.setdefault((args.chat, who), {})
                 for lane, id in {**args.seen, lane_of(event.id): event.id}.items():
                     known[lane] = max(id, known.get(lane, 0))
@@ -111,6 +115,7 @@ class Oracle:
         done = [self._marks.get((f"dialog.{what}", user, conversation), {}) for what in ("read", "clear")]
         return sum(
             one.first.actor != user
+            and not one.line
             and not one.recalled
             and user not in one.hidden_for
             and all(id > max(joined, *(marks.get(lane_of(id), 0) for marks in done)) for id in one.sends)
@@ -126,7 +131,7 @@ class Oracle:
         return lambda id: id <= ended.get(lane_of(id), 0)
 
     def _may(self, user: str, conversation: str, one: _Class) -> bool:
-        if any(user == send.actor or user in send.args.to for send in one.sends.values()):
+        if any(user == send.actor or (user in addressed(send) and not one.line) for send in one.sends.values()):
             return True
         chat = self._chats.get(conversation)
         if chat is None:

@@ -7,6 +7,8 @@ from typing import Any
 from core.event import Event
 from core.ids import lane_of
 
+Json = dict[str, Any]
+
 
 class Chat:
     """What happened to one chat."""
@@ -41,6 +43,36 @@ def ended(event: Event) -> str:
     if event.action == "member.kick" or (event.action == "chat.ban" and event.args.seen):
         return str(event.args.user)
     return ""
+
+
+def addressed(event: Event) -> Iterable[str]:
+    """To whom a message or line was by its own word."""
+    args: Any = event.args
+    users: Iterable[str] = args.users if event.action.endswith(".create") else args.to
+    return users
+
+
+def told(event: Event) -> Json | None:
+    """What a line in the chat has to say of this event; None where nothing happened that there would be a line of."""
+    args: Any = event.args
+    users: list[str] = []
+    values: tuple[Json, Json] = ({}, {})
+    if event.action in ("group.create", "supergroup.create"):
+        users, values = [user for user in args.users if user != event.actor], ({}, {"title": args.title})
+    elif event.action in ("member.add", "member.join", "invite.accept", "request.approve") and args.adds:
+        users = list(args.adds)
+    elif ended(event):
+        users = [ended(event)]
+    elif event.action == "member.role" and args.was:
+        users, values = [args.user], ({"role": args.was}, {"role": args.role})
+    elif event.action == "chat.owner":
+        users, values = [args.user], ({"owner": event.actor}, {"owner": args.user})
+    elif event.action == "group.update" and args.old:
+        values = (args.old, {name: args.fields[name] for name in args.old})
+    elif event.action != "group.dissolve":
+        return None
+    found = {"users": sorted(users), "old": values[0], "new": values[1]}
+    return {"kind": "system", "what": event.action} | {name: value for name, value in found.items() if value}
 
 
 def chats(events: Iterable[Event]) -> dict[str, Chat]:

@@ -129,21 +129,21 @@ class Watching:
             self.world.ledger.broken(f"{user.name} was shown message {message['id']}, which no log ever held")
             return
         if not self._may(user.name, event):
-            self.world.ledger.broken(f"{user.name} was shown message {event.id} of {event.args.conversation}")
+            self.world.ledger.broken(f"{user.name} was shown message {event.id} of {message['conversation']}")
 
     def _may(self, user: str, event: Event) -> bool:
         """By what its origin decided: a recipient, or one whose add the origin did not know, or a former member whose
         membership ended when that was known. Of a supergroup: one who was in it."""
-        chat = event.args.conversation
+        chat = event.args.conversation if event.action == "message.send" else event.args.chat
         copies = [self.events[id] for id in self._copies(event)]
-        if any(user == copy.actor or user in copy.args.to for copy in copies):
+        if any(user == copy.actor or user in rules.addressed(copy) for copy in copies):
             return True
         if chat.startswith("D"):
             return False
         adds = self._adds.get((chat, user), [])
         if chat.startswith("C"):
             return bool(adds)
-        if any(id > copy.args.knew.get(ids.lane_of(id), 0) for id in adds for copy in copies):
+        if any(id > getattr(copy.args, "knew", {}).get(ids.lane_of(id), 0) for id in adds for copy in copies):
             return True
         ends = self._ends.get((chat, user), [])
         return bool(adds) and any(id <= knew.get(ids.lane_of(id), 0) for knew in ends for id in self._copies(event))

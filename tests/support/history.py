@@ -96,7 +96,9 @@ class History:
         return made.args
 
     def _messages(self, step: Step) -> list[int]:
-        return [row.message for row in self.mesh.dcs[step.dc].state.message_rows() if row.kind == "send"]
+        """Mostly what somebody wrote; a line about a chat may be hidden and replied to, the rest is refused."""
+        sends = [row for row in self.mesh.dcs[step.dc].state.message_rows() if row.kind == "send"]
+        return [row.message for row in sends if step.what == 7 or not row.body.get("system")]
 
     def _call(self, step: Step) -> None:
         who, whom = USERS[step.who], USERS[step.whom]

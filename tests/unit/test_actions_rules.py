@@ -10,6 +10,7 @@ from core.membership import Add, Membership
 from core.messages import Message
 from core.ownership import owner_of
 from core.passwords import hashed, matches
+from core.tables import MESSAGE_ROWS
 from tests.support.mesh import ACTIONS
 from tests.support.rules import A, B, C, D, World
 from tests.support.view import members_of
@@ -179,8 +180,8 @@ def test_an_add_names_the_add_of_its_lane_that_it_replaces(world: World) -> None
     world.do("member.leave", C, chat=world.group)
     again = world.do("member.join", C, chat=world.group)
     for event, basis in ((first, 0), (again, first.id)):
-        (effect,) = ACTIONS["member.join"].effects(event)
-        assert effect.basis == {"knew": basis}
+        add, line = ACTIONS["member.join"].effects(event)
+        assert (add.basis, line.table) == ({"knew": basis}, MESSAGE_ROWS)
 
 
 def test_a_leave_removes_only_what_it_had_seen_and_ends_reading_there(world: World) -> None:

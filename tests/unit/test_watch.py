@@ -129,3 +129,19 @@ async def test_who_waits_for_a_datacenter_that_is_down_is_told_for_what(
     with pytest.raises(Unavailable, match=re.escape("no answer from http://127.0.0.1:9. Does it run")):
         await watch.run(Namespace(urls=["http://127.0.0.1:9"], json=False))
     assert capsys.readouterr().err == "no answer from http://127.0.0.1:9 yet; it is asked for 1 s at most\n"
+
+
+async def test_a_line_about_a_chat_is_put_into_words(client: Any) -> None:
+    called = Called(client)
+    for content, words in (
+        ({"what": "member.add", "users": ["Ubob", "Ume"]}, "added Bob, you"),
+        ({"what": "member.leave", "users": ["Uada"]}, "left"),
+        ({"what": "group.create", "new": {"title": "Tea"}}, "created the group"),
+        ({"what": "group.update", "old": {"title": "A"}, "new": {"title": "B"}}, 'changed title from "A" to "B"'),
+        ({"what": "chat.owner", "users": ["Ubob"], "old": {"owner": "Uada"}, "new": {"owner": "Ubob"}},
+         "handed the chat over to Bob"),
+        ({"what": "chat.painted", "users": ["Ubob"]}, "chat.painted Bob"),
+    ):  # fmt: skip
+        update = message("G1", "Uada", "")
+        update.body["message"] |= {"system": True, "content": {"kind": "system"} | content, "reactions": {}}
+        assert await told(update, called) == f"message   “Lunch  [2J today”  Ada {words}"

@@ -68,8 +68,11 @@ class Message:
     reactions: dict[str, list[str]]
     reply_to: str | None
     system: bool
+    """A line that tells what `sender` did to the chat; nobody wrote it. `content` is then {"kind": "system", "what":
+    "member.add", "users": […], "old": {…}, "new": {…}}; "users", "old" and "new" where there are any."""
     content: Json | None = None
-    """What it holds besides its text: {"kind": "image" | "file" | "location" | "custom", …}; None: nothing."""
+    """What it holds besides its text: {"kind": "image" | "file" | "location" | "custom" | "system", …}; None:
+    nothing."""
 
     thread: str | None = None
     """Of a reply: the first message of the thread that it is in."""
