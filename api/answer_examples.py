@@ -46,8 +46,17 @@ _SETTINGS = {
     "cleared": {},
 }
 
+_REFRESHED = {
+    "token": "eyJhbGciOiJIUzI1NiIsImtpZCI6Ij….….…",
+    "token_life_s": 3_600,
+    "refresh_token": "PR1.5f0c….….…",
+    "session": "s1234",
+    "user": "Uada",
+}
+
 EXAMPLES: dict[type[Answer], dict[str, Any]] = {
-    answers.LoggedIn: {"token": "PB1.…", "session": "s1234", "user": "Uada", "expires_ms": 1_900_000_000_000},
+    answers.LoggedIn: _REFRESHED | {"expires_ms": 1_900_000_000_000},
+    answers.Refreshed: _REFRESHED,
     answers.LoggedOut: {"id": "1234567890123456789", "session": "s1234", "durability": "remote"},
     answers.PublicProfile: _PROFILE | {"handle": "grace"},
     answers.Handle: {"handle": "grace", "user": _PROFILE},

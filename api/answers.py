@@ -172,11 +172,16 @@ class Sessions(Answer):
     sessions: list[Session]
 
 
-class LoggedIn(Answer):
+class Refreshed(Answer):
     token: Annotated[str, Field(description="For the header Authorization, in every datacenter")]
+    token_life_s: Annotated[int, Field(ge=0, description="How long it is good from now on")]
+    refresh_token: Annotated[str, Field(description="For POST /v1/token/refresh, once. Keep it before you use it")]
     session: SessionId
     user: UserId
-    expires_ms: TimeMs
+
+
+class LoggedIn(Refreshed):
+    expires_ms: Annotated[TimeMs, Field(description="When the session ends, however often it is refreshed")]
 
 
 class LoggedOut(Answer):

@@ -24,13 +24,15 @@ from api.queries.history import History
 from api.queries.login import Login
 from api.queries.mentions import Mentions
 from api.queries.people import People
+from api.queries.refreshing import Refreshing
 from api.queries.standpoint import Standpoint
 from api.queries.threads import Threads
 from api.queries.updates import Updates
 from api.rates import UNLIMITED, Rates
 from api.reads import ReadRoutes
 from api.schemas import Schema
-from api.tokens import Tokens
+from api.token_keys import TokenKeys, derived
+from api.tokens import RULES, TokenRules, Tokens
 from api.write_routes import WriteRoutes, is_plain
 from api.writes import LaneWriter, RemoteDurability, Writes
 from core import limits
@@ -52,7 +54,7 @@ class PublicDeps:
     dc: str
     """This DC's name."""
     key: bytes
-    """Signs tokens and cursors, and tells retries apart; the same in all DCs."""
+    """Signs cursors, and tells retries apart; the same in all DCs."""
     actions: Mapping[str, type[Action]]
     """`core.action.registry()`."""
     lane_writer: LaneWriter
@@ -78,6 +80,9 @@ class PublicDeps:
     rates: Rates = UNLIMITED
     proxies: frozenset[str] = frozenset()
     """Addresses whose X-Forwarded-For is believed."""
+    token_keys: TokenKeys | None = None
+    """Those that sign tokens; the same in all DCs. Without them one that is made of `key`."""
+    token_rules: TokenRules = RULES
     cors_origins: frozenset[str] = frozenset()
     """Of the web pages that may call from a browser."""
 
@@ -102,7 +107,8 @@ PARTS = web.AppKey("parts", PublicParts)
 
 def create_public_app(deps: PublicDeps) -> web.Application:
     """The application; `app[PARTS]` has what others share. Routes may be added until it is started."""
-    tokens = Tokens(deps.key, deps.view, deps.wall)
+    keys = deps.token_keys or TokenKeys([derived(deps.key)])
+    tokens = Tokens(keys, deps.view, deps.wall, deps.token_rules)
     cursors = Cursors(deps.key)
     writes = Writes(
         dc=deps.dc,
@@ -165,7 +171,16 @@ def create_public_app(deps: PublicDeps) -> web.Application:
 def _reads(deps: PublicDeps, tokens: Tokens, cursors: Cursors, writes: Writes) -> list[Read]:
     standpoint = Standpoint(deps.dc, deps.view, deps.hot, deps.progress, deps.epoch)
     return [
-        *Login(deps.view, tokens, writes, deps.actions["token.issue"], deps.actions["session.revoke"]).reads(),
+        *Login(
+            deps.view,
+            tokens,
+            writes,
+            deps.actions["token.issue"],
+            deps.actions["session.revoke"],
+            deps.wall,
+            deps.entropy,
+        ).reads(),
+        *Refreshing(deps.view, tokens, writes, deps.actions["token.refresh"], deps.wall, deps.entropy).reads(),
         *Account(deps.view).reads(),
         *People(deps.view, deps.hot, deps.wall).reads(),
         *Entry(deps.view, writes.links, deps.wall).reads(),

@@ -24,7 +24,7 @@ _ALWAYS: tuple[type[errors.PlanBError], ...] = (
     errors.TooLarge,
     TooSlow,
 )
-_WITH_TOKEN = (errors.Unauthenticated, errors.ClockAhead, errors.TooMany)
+_WITH_TOKEN = (errors.Unauthenticated, errors.TokenExpired, errors.ClockAhead, errors.TooMany)
 _OF_WRITES = (
     errors.KeyReused,
     errors.LogUnavailable,
@@ -211,6 +211,7 @@ _TAGS = {
     "request": "member",
     "requests": "member",
     "sessions": "session",
+    "token": "session",
     "chat": "chat",
     "state": "updates",
 }

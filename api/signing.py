@@ -11,17 +11,18 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 MAC_BYTES = 16
 
 
-def _encode(data: bytes) -> str:
+def encode(data: bytes) -> str:
+    """base64url without padding."""
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _decode(text: str) -> bytes | None:
+def decode(text: str) -> bytes | None:
     """Strict: what doesn't encode back to the same text is refused, so a payload has one spelling."""
     try:
         data = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
     except (ValueError, binascii.Error):
         return None
-    return data if _encode(data) == text else None
+    return data if encode(data) == text else None
 
 
 class Signer:
@@ -36,14 +37,14 @@ class Signer:
         self._chars_max = chars_max
 
     def seal(self, payload: bytes) -> str:
-        return f"{self._head}{_encode(payload)}.{_encode(self._mac(payload))}"
+        return f"{self._head}{encode(payload)}.{encode(self._mac(payload))}"
 
     def open(self, text: str) -> bytes | None:
         """The payload; None for anything that was not sealed with this key and prefix."""
         if len(text) > self._chars_max or not text.startswith(self._head):
             return None
         body, dot, mac = text[len(self._head) :].partition(".")
-        payload, given = _decode(body), _decode(mac)
+        payload, given = decode(body), decode(mac)
         if not dot or payload is None or given is None:
             return None
         return payload if hmac.compare_digest(given, self._mac(payload)) else None

@@ -11,10 +11,11 @@ from api.calls import Call, Calls
 from api.clock_header import ClockHeader
 from api.cursors import Cursors
 from api.rates import UNLIMITED
-from api.tokens import Caller, Tokens
+from api.tokens import Caller, Tokens, first_refresh
 from api.write_routes import WriteRoutes
 from api.writes import Answer, Writes, validated
 from core.action import Action
+from core.system import Clock, Entropy
 
 SYSTEM = Caller("sys", "", 0)
 
@@ -28,11 +29,22 @@ class SysCalls(Calls):
 
 
 class SysWriteRoutes(WriteRoutes):
-    """Adds the token to the answer that opens a session: it is made from the row, also for a retry, never stored."""
+    """Adds tokens to the answer that opens a session: they are made from the row, also for a retry, never stored."""
 
-    def __init__(self, writes: Writes, calls: SysCalls, cursors: Cursors, clock: ClockHeader, tokens: Tokens) -> None:
+    def __init__(
+        self,
+        writes: Writes,
+        calls: SysCalls,
+        cursors: Cursors,
+        clock: ClockHeader,
+        tokens: Tokens,
+        wall: Clock,
+        entropy: Entropy,
+    ) -> None:
         super().__init__(writes, calls, cursors, clock, UNLIMITED)
         self._tokens = tokens
+        self._wall = wall
+        self._entropy = entropy
         self._system_writes = writes
 
     async def would_write(self, action: type[Action], fields: Mapping[str, Any]) -> Any:
@@ -44,6 +56,6 @@ class SysWriteRoutes(WriteRoutes):
         """The JSON answer."""
         body = answer.body
         if "expires_ms" in body:
-            token = self._tokens.issue(body["session"], body["user"], body["expires_ms"])
-            answer = replace(answer, body={**body, "token": token})
+            first = first_refresh(body["session"], body["user"], body["expires_ms"], self._wall(), self._entropy)
+            answer = replace(answer, body={**body, **self._tokens.grant(first)})
         return super().answer(answer, call)

@@ -1,4 +1,4 @@
-"""Access tokens: stateless and signed, `PB1.<[session, user, expires_ms]>.<mac>`.
+"""Access tokens, JSON Web Tokens that live shortly, and refresh tokens, which bring new ones.
 
 A session's row may not have arrived in this DC yet: a validly signed, unexpired token works all the same. Once a
 revocation is applied here the token is dead, whatever was cached.
@@ -10,11 +10,14 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from api.jwt import Claims, Jwt
 from api.signing import Signer
+from api.token_keys import TokenKeys
 from core import limits
 from core.action import SessionView
-from core.errors import Unauthenticated
-from core.system import Clock
+from core.errors import TokenExpired, Unauthenticated
+from core.refreshing import GENERATION_MAX, NUMBER_BITS, Refresh
+from core.system import Clock, Entropy
 from core.unreadable import UNREADABLE
 
 
@@ -34,27 +37,83 @@ class Caller(NamedTuple):
     expires_ms: int
 
 
-class _Payload(msgspec.Struct, array_like=True):
-    session: str
-    user: str
-    expires_ms: int
+_refreshes = msgspec.msgpack.Decoder(tuple[str, str, int, int, int, int])
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Payload)
+class TokenRules(NamedTuple):
+    """What all datacenters have alike, beside the keys."""
+
+    issuer: str = "planb"
+    life_s: int = limits.ACCESS_TOKEN_S
+
+
+RULES = TokenRules()
+
+
+def first_refresh(session: str, user: str, ends_ms: int, now_ms: int, entropy: Entropy) -> Refresh:
+    """Of a new session, which ends then."""
+    return next_refresh(Refresh(session, user, 0, 0, ends_ms, ends_ms), now_ms, entropy)
+
+
+def next_refresh(used: Refresh, now_ms: int, entropy: Entropy) -> Refresh:
+    """What comes of a use now. Unauthenticated where nothing may come of it."""
+    if used.generation >= GENERATION_MAX:
+        raise Unauthenticated("the session was refreshed too often")
+    number = int.from_bytes(entropy(NUMBER_BITS // 8))
+    expires_ms = min(used.ends_ms, now_ms + limits.REFRESH_DAYS * 86_400_000)
+    return used._replace(generation=used.generation + 1, number=number, expires_ms=expires_ms)
 
 
 class Tokens:
     """Issues and checks tokens. `clock` is the wall clock in ms."""
 
-    def __init__(self, key: bytes, sessions: Sessions, clock: Clock) -> None:
-        self._signer = Signer(key, "PB1", limits.TOKEN_CHARS_MAX)
+    def __init__(self, keys: TokenKeys, sessions: Sessions, clock: Clock, rules: TokenRules = RULES) -> None:
+        self._keys = keys
+        self._rules = rules
         self._sessions = sessions
         self._clock = clock
         self._verified: OrderedDict[str, Caller] = OrderedDict()
+        self._take_keys()
+        keys.on_change.append(self._take_keys)
+
+    def _take_keys(self) -> None:
+        """What was believed by a key that is gone is believed no more."""
+        self._verified.clear()
+        self._jwt = Jwt(self._keys.all)
+        self._refresh = [
+            Signer(key.secret, f"PR1.{key.name}", limits.REFRESH_TOKEN_CHARS_MAX) for key in self._keys.all
+        ]
 
     def issue(self, session: str, user: str, expires_ms: int) -> str:
-        return self._signer.seal(_encoder.encode(_Payload(session, user, expires_ms)))
+        """An access token, good until the session ends, and no longer than the rules allow."""
+        now_s = self._clock() // 1000
+        exp = min(expires_ms // 1000, now_s + self._rules.life_s)
+        return self._jwt.sign(Claims(self._rules.issuer, user, session, now_s, exp))
+
+    def grant(self, refresh: Refresh) -> dict[str, str | int]:
+        """What who logged in, or came with a refresh token, is answered: an access token and the next refresh token,
+        which is `refresh`."""
+        now_ms = self._clock()
+        token = self.issue(refresh.session, refresh.user, refresh.ends_ms)
+        life_s = max(0, min(self._rules.life_s, (refresh.ends_ms - now_ms) // 1000))
+        return {
+            "token": token,
+            "token_life_s": life_s,
+            "refresh_token": self._refresh[0].seal(msgspec.msgpack.encode(tuple(refresh))),
+        }
+
+    def refresh(self, text: str) -> Refresh:
+        """Who comes with it. Unauthenticated when it is forged or has expired."""
+        payload = next((found for one in self._refresh if (found := one.open(text)) is not None), None)
+        if payload is None:
+            raise Unauthenticated("the refresh token is not valid")
+        try:
+            came = Refresh(*_refreshes.decode(payload))
+        except UNREADABLE as error:
+            raise Unauthenticated("the refresh token is not valid", private=str(error)) from error
+        if came.expires_ms <= self._clock():
+            raise Unauthenticated("the refresh token has expired")
+        return came
 
     async def authenticate(self, token: str) -> Caller:
         """The caller. Unauthenticated when the token is forged, expired or revoked."""
@@ -81,18 +140,16 @@ class Tokens:
         else:
             verified.move_to_end(token)
         if caller.expires_ms <= now_ms:
-            raise Unauthenticated("the token has expired")
+            raise TokenExpired("the token has expired")
         return caller
 
     def _verify(self, token: str) -> Caller:
-        payload = self._signer.open(token)
-        if payload is None:
+        claims = self._jwt.read(token)
+        if claims is None or claims.iss != self._rules.issuer:
             raise Unauthenticated("the token is not valid")
-        try:
-            found = _decoder.decode(payload)
-        except UNREADABLE as error:
-            raise Unauthenticated("the token is not valid", private=str(error)) from error
-        return Caller(found.user, found.session, found.expires_ms)
+        if claims.iat * 1000 > self._clock() + limits.TOKEN_AHEAD_MS_MAX:
+            raise Unauthenticated("the token is of a time that has not come: a clock is wrong")
+        return Caller(claims.sub, claims.sid, claims.exp * 1000)
 
 
 def _bearer(authorization: str | None) -> str:

@@ -22,6 +22,7 @@ from api.front import Front, Wire, ok
 from api.guard import Guard
 from api.intentions import fingerprint, fingerprint_key
 from api.metrics import Metrics
+from api.token_keys import TokenKeys, derived
 from api.tokens import Caller, Tokens
 from api.writes import validated
 from bench import cpu
@@ -107,7 +108,7 @@ class Stages:
         self._clock = HybridClock(wall_clock_ms)
         self._progress = Progress()
         key = entropy(32)
-        self._tokens = Tokens(key, parts.view, wall_clock_ms)
+        self._tokens = Tokens(TokenKeys([derived(key)]), parts.view, wall_clock_ms)
         self._clock_header = ClockHeader(key, self._clock, wall_clock_ms, self._progress)
         expires_ms = wall_clock_ms() + 86_400_000
         self._bearers = [f"Bearer {self._tokens.issue(f's{i}', f'Ub{i}', expires_ms)}" for i in range(USERS)]

@@ -11,6 +11,7 @@ from core.errors import (
     Overloaded,
     PlanBError,
     StoreUnavailable,
+    TokenExpired,
     TooMany,
     Unauthenticated,
 )
@@ -24,7 +25,16 @@ _PTS: Json = {"type": "integer", "minimum": 0}
 _CHANNEL: Json = {"type": "string", "pattern": "^C[0-9]{1,19}$"}
 _CHANNELS: Json = {"type": "object", "additionalProperties": _PTS, "description": "Supergroup -> pts of its list"}
 _LIFE: Json = {"dc": _TEXT, "epoch": _PTS}
-_ERRORS = (PlanBError, ForbiddenHeader, Invalid, NotServing, Overloaded, StoreUnavailable, Unauthenticated)
+_ERRORS = (
+    PlanBError,
+    ForbiddenHeader,
+    Invalid,
+    NotServing,
+    Overloaded,
+    StoreUnavailable,
+    TokenExpired,
+    Unauthenticated,
+)
 _STREAM_ERRORS = (*_ERRORS, TooMany)
 
 

@@ -10,7 +10,7 @@ from enum import IntEnum
 import msgspec
 
 from core import limits
-from core.errors import Corrupt
+from core.errors import Corrupt, TokenExpired, Unauthenticated
 from core.unreadable import UNREADABLE
 
 
@@ -25,6 +25,12 @@ class Close(IntEnum):
     REPLACED = 4409
     TOO_MUCH = 4429
     UNAUTHENTICATED = 4401
+    EXPIRED = 4402
+
+
+def of_refusal(error: Unauthenticated) -> Close:
+    """How to close where a token is not good, or no longer."""
+    return Close.EXPIRED if isinstance(error, TokenExpired) else Close.UNAUTHENTICATED
 
 
 # -- what the appliers announce (stores/announce.py)

@@ -316,7 +316,7 @@ class Hub:
         try:
             await self._deps.verify_token(connection.token)
         except Unauthenticated as error:
-            connection.end(Close.UNAUTHENTICATED, error.detail)
+            connection.end(frames.of_refusal(error), error.detail)
 
     async def _lease(self, connection: Connection, ttl_s: int) -> None:
         try:
@@ -356,6 +356,7 @@ COUNTERS = (
     "closed_moved",
     "closed_refused",
     "closed_unauthenticated",
+    "closed_expired",
     "closed_flooding",
     "closed_replaced",
     "closed_other",
@@ -370,6 +371,7 @@ _ENDED = {
     Close.TOO_MUCH: "closed_flooding",
     Close.REPLACED: "closed_replaced",
     Close.UNAUTHENTICATED: "closed_unauthenticated",
+    Close.EXPIRED: "closed_expired",
 }
 
 

@@ -138,7 +138,7 @@ class _Stream:
             await socket.close(code=Close.TOO_MUCH, message=_reason(error))
             return
         except Unauthenticated as error:
-            await socket.close(code=Close.UNAUTHENTICATED, message=_reason(error))
+            await socket.close(code=frames.of_refusal(error), message=_reason(error))
             return
         except Invalid as error:
             await socket.close(code=Close.REFUSED, message=_reason(error))

@@ -263,6 +263,8 @@ class Datacenter(Process):
         deps = PublicDeps(
             dc=dc.name,
             key=self._token_key,
+            token_keys=self._token_keys,
+            token_rules=public_side.token_rules(self.settings),
             actions=registry(),
             lane_writer=self.writer,
             view=self.view,

@@ -189,6 +189,8 @@ class ApiProcess(Edge):
         deps = PublicDeps(
             dc=self.settings.dc.name,
             key=self._token_key,
+            token_keys=self._token_keys,
+            token_rules=public_side.token_rules(self.settings),
             actions=registry(),
             lane_writer=self.writer,
             view=self.view,
@@ -228,6 +230,8 @@ class BrokerProcess(Edge):
     def _build(self) -> Built:
         return public_side.build_broker(
             key=self._token_key,
+            token_keys=self._token_keys,
+            token_rules=public_side.token_rules(self.settings),
             view=self.view,
             hot=self.hot,
             listen=self.line.listen,

@@ -126,6 +126,12 @@ async def _rebuild(args: argparse.Namespace) -> Any:
     return await operate.rebuild(args)
 
 
+async def _token_keys(args: argparse.Namespace) -> Any:
+    from cli import token_key_file
+
+    return token_key_file.run(args.config, args.verb, args.name)
+
+
 async def _doctor(args: argparse.Namespace) -> Any:
     from cli import doctor
 
@@ -179,6 +185,13 @@ def parser() -> argparse.ArgumentParser:
     _config(serve)
     serve.add_argument("--port", type=int, metavar="N", help="api, broker: listen there, not where the settings say")
     serve.set_defaults(run=_serve, log_level_else="info")
+
+    keys = _command(commands, "token-keys", "list the keys that sign tokens, add one, let one sign, drop one")
+    keys.add_argument("verb", choices=("list", "new", "first", "drop"))
+    keys.add_argument("name", nargs="?", default="", metavar="NAME", help="of a key: first, drop")
+    _config(keys)
+    _output(keys)
+    keys.set_defaults(run=_token_keys)
 
     trying = _command(commands, "try", "lines to paste while a demo runs: a token, curl, the websocket")
     watch = _command(commands, "watch", "print what the websocket pushes to a user")

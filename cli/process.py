@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Protocol
 
 from aiohttp import web
 
+from api.token_keys import TokenKeys
 from cli import settings as configuration
+from cli import token_key_file
 from cli.file_limit import make_room
 from cli.listeners import runner_of
 from cli.membership import Membership
@@ -45,6 +47,7 @@ class Process:
         """`public_url`: as Membership."""
         self.settings = settings
         self._token_key = configuration.secret(settings.secrets.token_key_file)
+        self._token_keys = TokenKeys(token_key_file.present(settings))
         self._sys_key = configuration.secret(settings.secrets.sys_key_file)
         self._signer = Signer(configuration.secret(settings.secrets.signing_key_file))
         self.room = make_room()
@@ -85,6 +88,7 @@ class Process:
         """Returns when it serves. Whatever it raises, it is stopped then."""
         try:
             await self._start()
+            self._spawn("token keys", token_key_file.follow(self._token_keys, self.settings))
         except BaseException:
             await self.stop()
             raise

@@ -15,7 +15,8 @@ from api.guard import Guard
 from api.health import Check
 from api.metrics import Metrics
 from api.rates import Kind, Rates
-from api.tokens import Tokens
+from api.token_keys import TokenKeys
+from api.tokens import TokenRules, Tokens
 from broker.deps import BrokerDeps
 from broker.hub import Hub
 from broker.routes import STREAM_PATHS, add_routes
@@ -30,6 +31,11 @@ def rates(settings: Settings) -> Rates:
     """How fast one user may ask, by the settings."""
     asked = settings.public.rates
     return Rates({Kind.MESSAGES: asked.messages, Kind.WRITES: asked.writes, Kind.READS: asked.reads})
+
+
+def token_rules(settings: Settings) -> TokenRules:
+    """What the settings say of tokens."""
+    return TokenRules(settings.public.token_issuer, settings.public.access_token_s)
 
 
 class Built(NamedTuple):
@@ -70,6 +76,8 @@ def build_api(deps: PublicDeps, *, gate: Middleware) -> Built:
 def build_broker(
     *,
     key: bytes,
+    token_keys: TokenKeys,
+    token_rules: TokenRules,
     view: StoreView,
     hot: HotStore,
     listen: Callable[[], AsyncIterator[bytes]],
@@ -81,10 +89,10 @@ def build_broker(
     wall: Clock,
     cors_origins: Collection[str] = (),
 ) -> Built:
-    """Websockets alone. `key`: signs tokens and cursors. `listen`: everything that is announced."""
+    """Websockets alone. `key`: signs cursors. `listen`: everything that is announced."""
     guard = Guard(metrics, entropy)
     app = web.Application(middlewares=[*cors(cors_origins), guard.middleware])
-    tokens, cursors = Tokens(key, view, wall), Cursors(key)
+    tokens, cursors = Tokens(token_keys, view, wall, token_rules), Cursors(key)
     _add_streams(app, _broker_deps(tokens, cursors, view, hot, listen, streams_max, entropy, wall), metrics)
     health.add_routes(app, metrics, checks)
     app.middlewares.append(gate)

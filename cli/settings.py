@@ -55,6 +55,10 @@ class Public(Listen):
     )
     """Whose web pages may call from a browser, as it writes their origins."""
     rates: Rates = Rates()
+    access_token_s: int = pydantic.Field(limits.ACCESS_TOKEN_S, ge=60, le=limits.REFRESH_DAYS * 86_400)
+    """How long an access token lives."""
+    token_issuer: str = pydantic.Field("planb", pattern=r"^[!-~]{1,64}$")
+    """`iss` of tokens, the same in all datacenters: those of another issuer are refused."""
 
 
 class Broker(pydantic.BaseModel):
@@ -130,7 +134,9 @@ class Secrets(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid")
     token_key_file: Path = pydantic.Field(examples=["/etc/planb/token.key"])
-    """Shared by all datacenters: signs tokens, cursors and clocks. At least 32 bytes."""
+    """Shared by all datacenters: signs cursors, links, clocks; without `jwt_keys_file` tokens. At least 32 bytes."""
+    jwt_keys_file: Path | None = None
+    """Shared by all datacenters: keys of tokens, one a line, of which the first signs (`planb token-keys`)."""
     sys_key_file: Path = pydantic.Field(examples=["/etc/planb/sys.key"])
     """Shared by all datacenters: authenticates the internal listener. At least 32 bytes."""
     signing_key_file: Path = pydantic.Field(examples=["/etc/planb/fra.key"])

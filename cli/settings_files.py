@@ -13,7 +13,7 @@ from cli.settings_rules import Clash
 from events.signing import KEY_BYTES, Signer
 
 KEYS = ("token_key_file", "sys_key_file", "signing_key_file")
-_SECRETS = ("password_file", "token_file", "credentials_file", "key_file")
+_SECRETS = ("password_file", "token_file", "credentials_file", "key_file", "keys_file")
 """How the names of settings end whose files nobody else may read."""
 _RIGHT_FILE = "the path of the right file, one that this user may read"
 
@@ -57,6 +57,8 @@ def _file(key: str, path: Path) -> Iterator[Clash]:
 def _how_to_make(name: str, path: Path) -> str:
     """Only for what is not there: what is there may be somebody's."""
     made = f"(umask 077; head -c {KEY_BYTES} /dev/urandom > {path})"
+    if name == "jwt_keys_file":
+        return "a copy of another datacenter's, the same in all; for the first one: planb token-keys new"
     if name == "signing_key_file":
         return f"this datacenter's own, its public part for the others: {made}"
     if name in KEYS:

@@ -174,6 +174,8 @@ class SessionView(NamedTuple):
     device: str
     expires_ms: int
     revoked: bool
+    used: int = 0
+    """The last refresh token that was used (core/refreshing.py)."""
 
 
 class Parking(NamedTuple):

@@ -38,6 +38,14 @@ class Unauthenticated(PlanBError):
     )
 
 
+class TokenExpired(Unauthenticated):
+    code, title = "token_expired", "The access token has expired: POST /v1/token/refresh brings another"
+
+
+class RefreshReused(Unauthenticated):
+    code, title = "refresh_reused", "An old refresh token came again: its session was ended"
+
+
 class OutOfTime(Unauthenticated):
     code, title = "out_of_time", "The signature is out of time: a clock is wrong"
 

@@ -378,7 +378,19 @@ TICKETS_OF_USER_MAX = 8
 """The same of one user, so that nobody throws out the tickets of others."""
 KEPT_MAX = 1_000
 """Acknowledged event ids that a client may ask about in one POST /v1/updates."""
-TOKEN_DAYS = 30
+SESSION_DAYS = 365
+REFRESH_DAYS = 30
+"""A session that nobody refreshes for so long is over."""
+ACCESS_TOKEN_S = 3_600
+"""How long an access token lives, unless the settings say otherwise (public.access_token_s)."""
+TOKEN_AHEAD_MS_MAX = 60_000
+"""How far in the future a token may have been made, by the clock of another machine."""
+REFRESHES_OF_SESSION = 20
+"""Refreshes of one session at once, in one process; then one every REFRESH_REFILL_S."""
+REFRESH_REFILL_S = 15
+REFRESHES_REMEMBERED_MAX = 50_000
+"""Sessions whose refreshes are counted."""
+REFRESH_TOKEN_CHARS_MAX = 512
 
 REQUESTS_IN_FLIGHT_MAX = 2_000
 """Requests one API process works on at a time, those whose body is still coming left out; beyond it 503 with
@@ -399,8 +411,10 @@ CURSOR_CHARS_MAX = 32_768
 """A cursor in a body; one in a header is bounded by the 8,190 bytes of a header line."""
 DURABILITY_WAIT_MS_MAX = 2_000
 """How long a write waits for another DC before it answers `durability=local`."""
+PASSWORD_MEMORY_KIB, PASSWORD_PASSES = 19_456, 2
+"""What a password hash costs: those that OWASP recommends for Argon2id on one lane."""
 PASSWORD_CHECKS_MAX = 4
-"""Password hashes computed at a time (16 MiB and about 50 ms each)."""
+"""Password hashes computed at a time (19 MiB and some 50 ms each)."""
 PASSWORD_WAITING_MAX = 64
 """Logins that wait for one of them; beyond it 503."""
 PASSWORD_WAITING_OF_ADDRESS_MAX = 16
@@ -631,6 +645,9 @@ assert ROW_KEY_BYTES_MAX >= 2 * (64 + 3) + 6 + 2 and KEY_CHARS_MAX <= ROW_KEY_BY
 # One row of an event, every byte of it escaped.
 assert SQL_STATEMENT_BYTES_MAX + 2 * LANE_BATCH_BYTES_MAX <= SQL_PACKET_BYTES_MIN
 assert SQL_TRIES_MAX * SQL_LOCK_WAIT_S <= SQL_ANSWER_S_MAX < SQL_MIGRATE_S_MAX < SQL_IDLE_S_MAX
+assert ACCESS_TOKEN_S < 86_400 * REFRESH_DAYS < 86_400 * SESSION_DAYS
+# Clocks that are wrong within what is borne elsewhere are no reason to refuse a token.
+assert LANE_AHEAD_MS_MAX + CLOCK_SKEW_MS_MAX < TOKEN_AHEAD_MS_MAX < 1_000 * ACCESS_TOKEN_S
 assert SESSIONS_ENDED_MAX < SESSIONS_OF_USER_MAX <= PAGE_MAX
 # A page of dialogs that are all to be searched: each looks at some.
 assert 10 * PAGE_MAX <= SCAN_DIALOGS_MAX

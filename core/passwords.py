@@ -1,26 +1,36 @@
-"""Salted password hashes (scrypt, RFC 7914), as they are kept in `users.password`: `scrypt$<salt>$<hash>`, hex."""
+"""Salted password hashes (Argon2id, RFC 9106), as they are kept in `users.password`: a PHC string."""
 
-import hashlib
-import hmac
+from cryptography.exceptions import InvalidKey
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from core import limits
 
 SALT_BYTES = 16
-_COST, _BLOCK, _PARALLEL = 1 << 14, 8, 1
-"""16 MiB and some 40 ms of CPU per hash."""
+_HASH_BYTES = 32
+_HEAD = f"$argon2id$v=19$m={limits.PASSWORD_MEMORY_KIB},t={limits.PASSWORD_PASSES},p=1$"
+NOBODYS = f"{_HEAD}{'A' * 22}${'A' * 43}"
+"""Costs as much to compare as a real one."""
 
 
 def hashed(password: str, salt: bytes) -> str:
     """What is stored in place of a password."""
-    return f"scrypt${salt.hex()}${_digest(password, salt).hex()}"
+    found = Argon2id(
+        salt=salt,
+        length=_HASH_BYTES,
+        iterations=limits.PASSWORD_PASSES,
+        lanes=1,
+        memory_cost=limits.PASSWORD_MEMORY_KIB,
+    ).derive_phc_encoded(password.encode())
+    return found
 
 
 def matches(password: str, stored: str) -> bool:
-    """Is it the password that `stored` was made of? False for "" (no password set) and for unknown schemes."""
-    scheme, _, rest = stored.partition("$")
-    salt, _, digest = rest.partition("$")
-    if scheme != "scrypt" or not salt or not digest:
+    """Is it the password that `stored` was made of? False for "" (no password set), and for what is no such string, or
+    one that costs more than ours."""
+    if not stored.startswith(_HEAD):
         return False
-    return hmac.compare_digest(_digest(password, bytes.fromhex(salt)), bytes.fromhex(digest))
-
-
-def _digest(password: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(password.encode(), salt=salt, n=_COST, r=_BLOCK, p=_PARALLEL, dklen=32)
+    try:
+        Argon2id.verify_phc_encoded(password.encode(), stored)
+    except InvalidKey:
+        return False
+    return True

@@ -72,6 +72,7 @@ TABLES: dict[str, Table] = {
             "device": Column(Law.INSERT, T),
             "expires_ms": Column(Law.INSERT, I),
             "revoked": Column(Law.ONCE, I),
+            "used": Column(Law.MAX, I),  # core/refreshing.py
         },
         pages=(("user", "revoked", "expires_ms"),),
     ),

@@ -43,7 +43,9 @@ def chat_view(row: Row) -> ChatView:
 
 
 def session_view(row: Row) -> SessionView:
-    return SessionView(row["session"], row["user"], row["device"], row["expires_ms"], bool(row["revoked"]))
+    return SessionView(
+        row["session"], row["user"], row["device"], row["expires_ms"], bool(row["revoked"]), row["used"] or 0
+    )
 
 
 def dialog_view(row: Row) -> DialogView:

@@ -16,16 +16,14 @@ from api import answers
 from api.attempts import Attempts
 from api.calls import Call
 from api.operations import Read
-from api.tokens import Caller, Tokens
+from api.tokens import Caller, Tokens, first_refresh
 from api.writes import Writes
 from core import limits, passwords
 from core.action import Action, Request
 from core.actions.fields import Device, UserId
 from core.errors import Conflict, NotFound, Overloaded, TooMany, Unauthenticated
+from core.system import Clock, Entropy
 from stores.view import StoreView
-
-_NOBODYS = f"scrypt${'00' * passwords.SALT_BYTES}${'00' * 32}"
-"""Costs as much to compare as a real one."""
 
 
 def _now_s() -> float:
@@ -47,13 +45,22 @@ class LoginRequest(Request):
 
 class Login:
     def __init__(
-        self, view: StoreView, tokens: Tokens, writes: Writes, issue: type[Action], revoke: type[Action]
+        self,
+        view: StoreView,
+        tokens: Tokens,
+        writes: Writes,
+        issue: type[Action],
+        revoke: type[Action],
+        wall: Clock,
+        entropy: Entropy,
     ) -> None:
         self._view = view
         self._tokens = tokens
         self._writes = writes
         self._issue = issue
         self._revoke = revoke
+        self._wall = wall
+        self._entropy = entropy
         self._checks = asyncio.Semaphore(limits.PASSWORD_CHECKS_MAX)
         self._waiting = 0
         self._waiting_of: Counter[str] = Counter()
@@ -68,7 +75,7 @@ class Login:
                 "POST",
                 "/v1/login",
                 "Log in with a password; answers a token for all other calls",
-                "A new session (token.issue) in this datacenter. The token is signed and works in every datacenter at "
+                "A new session (token.issue) in this datacenter. Its tokens are signed and work in every datacenter at "
                 "once, also before the session's row has arrived there.",
                 self.login,
                 answers.LoggedIn,
@@ -94,14 +101,15 @@ class Login:
 
     async def login(self, call: Call, request: LoginRequest) -> dict[str, Any]:
         found = await self._view.user(request.user)
-        stored = found.password if found and found.password else _NOBODYS
+        stored = found.password if found and found.password else passwords.NOBODYS
         await self._check(request, stored, network(call.address))
         fields = {"user": request.user, "device": request.device}
         caller = Caller(request.user, "", 0)
         answer = await self._writes.submit(self._issue, fields, caller, call.key, call.prefer)
         session, expires_ms = answer.body["session"], answer.body["expires_ms"]
+        first = first_refresh(session, request.user, expires_ms, self._wall(), self._entropy)
         return {
-            "token": self._tokens.issue(session, request.user, expires_ms),
+            **self._tokens.grant(first),
             "session": session,
             "user": request.user,
             "expires_ms": expires_ms,

@@ -3,7 +3,9 @@
 # ruff: noqa: RUF012  (class values of actions and defaults of frozen structs are never mutated)
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from core import action, limits
 from core.action import Audience, Origin, Route, Touch
@@ -11,9 +13,10 @@ from core.actions.conversations import made_before, new_id, require_users
 from core.actions.fields import Device, SessionId, UntilMs, UserId
 from core.errors import Conflict, Forbidden, NotFound
 from core.event import Event
+from core.refreshing import Use, use_of
 from core.tables import Effect
 
-_LIFE_MS = limits.TOKEN_DAYS * 86_400_000
+_LIFE_MS = limits.SESSION_DAYS * 86_400_000
 
 
 class Issue(action.Action):
@@ -52,7 +55,8 @@ class Issue(action.Action):
         session = new_id("s", Issue.name, origin)
         made = await origin.view.session(session)
         if made is not None:
-            raise made_before(session, made.expires_ms - _LIFE_MS, origin)
+            ends_ms = made.expires_ms or origin.now_ms + _LIFE_MS  # a later event may have come before the row
+            raise made_before(session, ends_ms - _LIFE_MS, origin)
         most = limits.SESSIONS_OF_USER_MAX - 1
         alive = await origin.view.sessions_of(request.user, origin.now_ms, most + limits.SESSIONS_ENDED_MAX)
         return Issue.Args(
@@ -88,6 +92,59 @@ class Issue(action.Action):
             "device": args.device,
             "expires_ms": args.expires_ms,
         }
+
+
+class RefreshUsed(action.Action):
+    name = "token.refresh"
+    summary = "Say that a refresh token of a session was used"
+    consistency = (
+        "The greatest generation that was used is kept (max), so every datacenter comes to know the same one. A token "
+        "that is not newer is believed only if it is the one that was used last: its answer may have been lost. "
+        "Another one shows that two have the session's tokens, and ends the session (once)."
+    )
+    route = Route("POST", "/sys/v1/sessions/{session}/refresh", listener="sys")
+    example = {"user": "Uada", "used": 1_099_511_627_777}
+    answer = {"session": SessionId, "reused": bool}
+    errors = (Forbidden, NotFound)
+
+    class Request(action.Request):
+        session: SessionId
+        user: UserId
+        used: Annotated[int, Field(ge=1, le=(1 << 62) - 1, description="Its generation, and behind 40 bits its number")]
+
+    class Args(action.Args, frozen=True, kw_only=True):
+        session: str
+        user: str
+        used: int
+        reused: bool = False
+        """What came of it had been used already."""
+
+    @staticmethod
+    async def resolve(request: "RefreshUsed.Request", origin: Origin) -> "RefreshUsed.Args":
+        if origin.actor not in ("sys", request.user):
+            raise Forbidden("a session is refreshed by its user or by the customer's own system")
+        found = await origin.view.session(request.session)
+        if found is not None and (found.revoked or found.user not in (None, "", request.user)):
+            raise NotFound(f"there is no session {request.session}")
+        stale = found is not None and use_of(request.used, found.used) is Use.STALE
+        return RefreshUsed.Args(session=request.session, user=request.user, used=request.used, reused=stale)
+
+    @staticmethod
+    def effects(event: Event) -> Iterable[Effect]:
+        args: RefreshUsed.Args = event.args
+        yield Effect("sessions", (args.session,), {"used": args.used} | ({"revoked": 1} if args.reused else {}))
+
+    @staticmethod
+    def audience(event: Event) -> Audience:
+        return Audience(users=(event.args.user,) if event.args.reused else ())
+
+    @staticmethod
+    def touches(event: Event) -> tuple[Touch, ...]:
+        return (Touch("session", (event.args.session,)),) if event.args.reused else ()
+
+    @staticmethod
+    def result(event: Event) -> dict[str, Any]:
+        return {"session": event.args.session, "reused": event.args.reused}
 
 
 class Revoke(action.Action):

@@ -15,7 +15,7 @@ export class ApiError extends PlanBError {
   readonly problem: Record<string, unknown>;
 }
 
-/** The token is not valid, has expired, or its session was revoked: log in again. */
+/** The token is not valid, has expired and can't be refreshed, or its session was revoked: log in again. */
 export class Unauthenticated extends ApiError {}
 
 /** Of `updates()`: a newer stream of the session took this one's place. Follow again when the user turns to this client. */
@@ -308,7 +308,7 @@ export interface Position {
 /** What a client went through; `missed` is never anything but 0. */
 export type Stats = Record<
   | "received" | "repeated" | "missed" | "holes" | "fetched" | "fetches" | "resumes" | "resets" | "reconnects" | "switches"
-  | "retries" | "resent" | "refused" | "evicted",
+  | "retries" | "resent" | "refused" | "evicted" | "refreshes",
   number
 >;
 
@@ -370,6 +370,16 @@ export interface Making {
   /** What an earlier client of this user told by `saved()`. TypeError if it is none of his. */
   saved?: Saved | null;
   options?: Partial<Options>;
+  /** Brings another token when this one expires. Each is good for one use, by one client. */
+  refreshToken?: string;
+  /** Told each new pair before it is used: keep it, it is what the session goes on with. */
+  onTokens?: (pair: Pair) => void;
+}
+
+/** What to keep, to go on with the session elsewhere. */
+export interface Pair {
+  readonly token: string;
+  readonly refreshToken: string;
 }
 
 /** How a write is sent. The same key is the same intention, however often it is sent; one is made where none is given. */
@@ -395,6 +405,7 @@ export class Client {
   /** With `keepState`: loaded at the first iteration of `updates`, and kept right by it. */
   readonly state: State | null;
   get token(): string;
+  get refreshToken(): string;
   /** The one that is used now. */
   get region(): string;
   /** How far this client has seen, as X-Clock; "" at first. For another client's `see`. */

@@ -80,7 +80,9 @@ const BATCH_AGAIN = new Set([
   ...AGAIN_CODES, "unavailable", "log_unavailable", "outcome_unknown", "store_unavailable", "clock_refused", "overloaded",
   "not_serving", "lane_lost", "lease_lost", "too_many_requests",
 ]);
-const [REVOKED, REFUSED, UNAUTHENTICATED, REPLACED] = [4003, 4400, 4401, 4409]; // close codes of the stream
+const EXPIRED_CODE = "token_expired";
+const [EARLY, EARLY_MS_MAX, TRY_AGAIN_MS] = [0.1, 60_000, 5_000]; // of a token's life before it is refreshed
+const [REVOKED, REFUSED, UNAUTHENTICATED, EXPIRED, REPLACED] = [4003, 4400, 4401, 4402, 4409]; // close codes of the stream
 
 // -- small things
 
@@ -138,13 +140,57 @@ class Failed extends PlanBError {
   }
 }
 
+// The access token of every call, and the refresh token that brings the next two. One refresh is on its way at a time,
+// whoever waits for it; the new pair is told before it is used.
+class Tokens {
+  constructor(token, refreshToken, ask, tell) {
+    Object.assign(this, { token, refreshToken, ask, tell, dueMs: Infinity, endsMs: Infinity, asking: null });
+  }
+
+  take({ token, refresh_token: refreshToken, token_life_s: lifeS }) {
+    Object.assign(this, { token, refreshToken });
+    this.endsMs = performance.now() + lifeS * 1000;
+    this.dueMs = this.endsMs - Math.min(EARLY_MS_MAX, lifeS * 1000 * EARLY);
+    this.tell?.({ token, refreshToken });
+  }
+
+  // The access token, refreshed if it is about to expire; while it is good, nobody waits for that.
+  async fresh() {
+    const now = performance.now();
+    if (now >= this.dueMs && this.refreshToken) {
+      if (now >= this.endsMs) {
+        await this.renew(this.token);
+      } else {
+        this.dueMs = now + TRY_AGAIN_MS;
+        this.#begin().catch(() => {}); // else the server tells, when the old token is over
+      }
+    }
+    return this.token;
+  }
+
+  // Another token than this one, which the server calls expired; false where there is none to be had.
+  async renew(expired) {
+    if (!this.refreshToken) return false;
+    if (this.token === expired) await this.#begin();
+    return true;
+  }
+
+  #begin() {
+    this.asking ??= this.ask(this.refreshToken)
+      .then((answer) => this.take(answer))
+      .finally(() => (this.asking = null));
+    return this.asking;
+  }
+}
+
 // Also keeps the greatest X-Clock, so that what is written is stamped after what was seen, in any region.
 class Transport {
-  constructor(regions, token, options, stats) {
+  constructor(regions, token, options, stats, refreshToken = "", onTokens = null) {
     if (!regions.length) throw new TypeError("at least one region is needed");
     this.regions = regions.map(address);
     this.region = this.regions[0];
-    Object.assign(this, { token, options, stats, closed: false, clock: "", onSwitch: [] });
+    Object.assign(this, { options, stats, closed: false, clock: "", onSwitch: [] });
+    this.tokens = new Tokens(token, refreshToken, (text) => this.#refreshed(text), onTokens);
     this.ending = new AbortController();
     this.failures = 0;
   }
@@ -213,12 +259,19 @@ class Transport {
   async call(method, path, request = {}) {
     const until = Date.now() + this.options.giveUpMs;
     const backoff = this.backoff();
+    let renewed = false;
     for (;;) {
       this.check();
+      const token = request.authorized === false ? "" : await this.tokens.fresh();
       try {
-        return await this.#once(method, path, request);
+        return await this.#once(method, path, request, token);
       } catch (error) {
         this.check();
+        // Two expired ones in one call: some clock is wrong, and a third token would be no better.
+        if (error.code === EXPIRED_CODE && !renewed && (await this.tokens.renew(token))) {
+          renewed = true;
+          continue;
+        }
         if (!(error instanceof Failed)) throw error;
         const pause = backoff.pauseMs(error.retryAfterMs);
         if (Date.now() + pause > until) {
@@ -231,11 +284,17 @@ class Transport {
     }
   }
 
+  async #refreshed(refreshToken) {
+    this.stats.refreshes += 1;
+    const request = { body: { refresh_token: refreshToken }, authorized: false };
+    return (await this.call("POST", "/v1/token/refresh", request)).body;
+  }
+
   // `data` of media type `kind` stands in place of a body; `raw`: the answer is bytes.
-  async #once(method, path, { body, query, key, durability, data, kind, raw }) {
+  async #once(method, path, { body, query, key, durability, data, kind, raw }, token) {
     const region = this.region;
     const headers = given({
-      "Authorization": this.token ? `Bearer ${this.token}` : null,
+      "Authorization": token ? `Bearer ${token}` : null,
       "Content-Type": body ? "application/json" : kind,
       "Idempotency-Key": key || null,
       "Prefer": durability ? `durability=${durability}` : null,
@@ -883,7 +942,8 @@ class Stream {
 
   // The server's frames, its hello first. Ended; Unauthenticated, Replaced or ApiError where coming again is of no use.
   async *frames(cursor, at) {
-    const { options, token, region } = this.transport;
+    const token = await this.transport.tokens.fresh();
+    const { options, region } = this.transport;
     const Socket = options.WebSocket ?? globalThis.WebSocket;
     if (!Socket) throw new TypeError("there is no WebSocket here: give one as an option");
     this.region = region;
@@ -911,7 +971,11 @@ class Stream {
           clearTimeout(timer);
         }
         if (this.transport.closed || this.transport.region !== region) throw new Ended("the client went elsewhere", false);
-        if (!frames.length) throw ended;
+        if (!frames.length) {
+          if (ended.code === EXPIRED_CODE && (await this.transport.tokens.renew(token)))
+            throw new Ended("the token has expired, and was refreshed", false);
+          throw ended;
+        }
         const frame = JSON.parse(frames.shift());
         if (frame.type === "hello") silenceMs = Math.max(1000, frame.heartbeat_s * 1000 * options.silentBeats);
         yield frame;
@@ -926,6 +990,7 @@ class Stream {
 function closed(code, reason) {
   if (code === REVOKED || code === UNAUTHENTICATED)
     return new Unauthenticated(401, { code: "unauthenticated", detail: reason });
+  if (code === EXPIRED) return new Unauthenticated(401, { code: EXPIRED_CODE, detail: reason });
   if (code === REFUSED) return new ApiError(400, { code: "invalid", detail: `the stream was refused: ${reason}` });
   if (code === REPLACED) return new Replaced(429, { code: "too_many_requests", detail: reason });
   return new Ended(`closed: ${code} ${reason}`, code < 4000); // others: the server is well and said why
@@ -1198,7 +1263,7 @@ const lifeOf = ({ dc, epoch }) => `${dc} ${epoch}`;
 
 const STATS = {
   received: 0, repeated: 0, missed: 0, holes: 0, fetched: 0, fetches: 0, resumes: 0, resets: 0, reconnects: 0, switches: 0,
-  retries: 0, resent: 0, refused: 0, evicted: 0,
+  retries: 0, resent: 0, refused: 0, evicted: 0, refreshes: 0,
 };
 
 const messageBody = ({ to, text, content, mentions, replyTo, draft }) =>
@@ -1210,7 +1275,7 @@ export class Client {
   #outbox;
   #follower;
 
-  constructor(regions, token, { user = "", keepState = false, saved = null, options = {} } = {}) {
+  constructor(regions, token, { user = "", keepState = false, saved = null, options = {}, refreshToken, onTokens } = {}) {
     if (saved && saved.version !== SAVED_VERSION)
       throw new TypeError(`saved by version ${saved.version}, not ${SAVED_VERSION}`);
     if (saved?.user && user && saved.user !== user) throw new TypeError(`saved for ${saved.user}, not ${user}`);
@@ -1218,7 +1283,7 @@ export class Client {
     this.stats = { ...STATS };
     this.user = user;
     this.state = keepState ? new State(user, this.options.historyMax) : null;
-    this.#transport = new Transport(regions, token, this.options, this.stats);
+    this.#transport = new Transport(regions, token, this.options, this.stats, refreshToken, onTokens);
     this.#outbox = new Outbox(this.#transport);
     this.#follower = new Follower(this.#transport, this.state, () => this.#outbox.doubt());
     if (saved) {
@@ -1231,14 +1296,16 @@ export class Client {
 
   static async login(regions, user, password, device, more = {}) {
     const client = new Client(regions, "", { ...more, user, saved: null });
-    let token;
+    let answer;
     try {
       const body = { user, password, device };
-      ({ token } = (await client.#transport.call("POST", "/v1/login", { body, key: newKey() })).body);
+      answer = (await client.#transport.call("POST", "/v1/login", { body, key: newKey() })).body;
     } finally {
       client.close();
     }
-    return new Client(regions, token, { ...more, user });
+    const made = new Client(regions, answer.token, { ...more, user });
+    made.#transport.tokens.take(answer);
+    return made;
   }
 
   close() {
@@ -1248,7 +1315,8 @@ export class Client {
 
   // -- regions
 
-  get token() { return this.#transport.token; }
+  get token() { return this.#transport.tokens.token; }
+  get refreshToken() { return this.#transport.tokens.refreshToken; }
   get region() { return this.#transport.region; }
   get clock() { return this.#transport.clock; }
   get unsent() { return this.#outbox.waiting().length; }

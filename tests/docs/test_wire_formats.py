@@ -6,6 +6,7 @@ import re
 from base64 import urlsafe_b64decode
 from datetime import UTC, datetime
 
+import jwt
 import msgspec
 import pytest
 
@@ -13,12 +14,14 @@ from api import internal_auth
 from api.clock_header import ClockHeader
 from api.cursors import Cursor, Cursors
 from api.intentions import fingerprint, fingerprint_key
+from api.token_keys import TokenKeys, derived
 from api.tokens import Tokens
 from core import ids
 from core.action import Touch, registry
 from core.clock import HybridClock
 from core.event import Event
 from core.ids import Lane
+from core.refreshing import Refresh
 from events import codec, record
 from events.codec import Opened
 from events.record import GENESIS, KIND_EVENT, KIND_OPEN, Record
@@ -121,18 +124,32 @@ def test_an_event_is_the_array_that_its_table_says() -> None:
     assert list(plain[6]) == ["conversation", "to", "text"]
 
 
-def opened(text: str, prefix: str) -> bytes:
+def opened(text: str, prefix: str, key: bytes = KEY) -> bytes:
     """The payload of a signed string, read as the page says."""
-    head, payload, mac = text.split(".")
+    head, payload, mac = text.rsplit(".", 2)
     assert head == prefix
     data, given = (urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in (payload, mac))
-    assert given == hmac.digest(KEY, prefix.encode() + b"\0" + data, "sha256")[:16]
+    assert given == hmac.digest(key, prefix.encode() + b"\0" + data, "sha256")[:16]
     return data
 
 
 def test_tokens_cursors_and_clocks_are_signed_as_the_page_says() -> None:
-    token = Tokens(KEY, None, lambda: 0).issue("s1", "Uada", WALL_MS)  # type: ignore[arg-type]  # no session is asked
-    assert msgspec.msgpack.decode(opened(token, "PB1")) == ["s1", "Uada", WALL_MS]
+    keys = TokenKeys([derived(KEY)])
+    tokens = Tokens(keys, None, lambda: WALL_MS)  # type: ignore[arg-type]  # no session is asked
+    secret = hmac.digest(KEY, b"token key 1", "sha256")
+    assert keys.signing.secret == secret
+    assert keys.signing.name == hashlib.blake2b(secret, digest_size=8, person=b"token key name").hexdigest()
+    token = tokens.issue("s1", "Uada", WALL_MS + 60_000)
+    assert jwt.get_unverified_header(token) == {"alg": "HS256", "kid": keys.signing.name, "typ": "JWT"}
+    times = {"iat": WALL_MS // 1000, "exp": WALL_MS // 1000 + 60}
+    unchecked = {"verify_exp": False, "verify_iat": False}
+    claims = jwt.decode(token, secret, algorithms=["HS256"], issuer="planb", options=unchecked)
+    assert claims == {"iss": "planb", "sub": "Uada", "sid": "s1"} | times
+    refresh = Refresh("s1", "Uada", 2, 77, WALL_MS + 1, WALL_MS + 2)
+    text = str(tokens.grant(refresh)["refresh_token"])
+    prefix = ".".join(text.split(".")[:2])
+    assert prefix == f"PR1.{keys.signing.name}"
+    assert msgspec.msgpack.decode(opened(text, prefix, secret)) == list(refresh)
     cursor = Cursors(KEY).seal(Cursor("Uada", "fra", 3, 7, {LANE: IDS[1]}, {"C1": 5, "C2": 6}, ("Uada", "C2")))
     found = msgspec.msgpack.decode(opened(cursor, "PC1"), strict=False)
     assert found == ["Uada", "fra", 3, 7, {LANE: IDS[1]}, True, (1).to_bytes(8) + (2).to_bytes(8), [10, 13]]

@@ -148,7 +148,7 @@ class Shots:
             (
                 token[: rng.randrange(len(token))],
                 head + b"." + mac[::-1],
-                token.replace(b"PB1", b"PC1"),
+                b"PC1." + token.partition(b".")[2],
                 b"x" * 600,
                 b"",
                 token + b"=",

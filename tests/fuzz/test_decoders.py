@@ -9,7 +9,7 @@ from tests.fuzz.judge import judge_cost
 from tests.fuzz.seeds import seeds, valid
 from tests.fuzz.targets import TARGETS
 
-UNFORGEABLE = {"answer_signature", "request_signature", "cursor_text", "token_text"}
+UNFORGEABLE = {"answer_signature", "request_signature", "cursor_text", "token_text", "refresh_token_text"}
 """What they read has a MAC; to begin with a right one would be to have the key."""
 
 

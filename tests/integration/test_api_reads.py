@@ -206,7 +206,7 @@ async def test_profiles_show_nothing_private(api: ApiDc, ada: User) -> None:
     await api.sign_up("Uada", passwords=True)
     shown = await api.user("Ugrace").ok("GET", "/v1/users/Uada")
     assert shown == {"id": "Uada", "name": "Ada", "avatar": "", "about": "", "handle": None}
-    assert "scrypt" not in str(await ada.ok("GET", "/v1/me"))
+    assert "argon2" not in str(await ada.ok("GET", "/v1/me"))
 
 
 async def test_health_and_metrics_need_no_token(api: ApiDc, ada: User) -> None:

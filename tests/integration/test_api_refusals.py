@@ -1,19 +1,21 @@
 """Bad input: each is a clear problem that names what is wrong, and nothing has changed."""
 
 import asyncio
+import hmac
 import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.app import PARTS
 from api.cursors import Cursor
-from api.signing import Signer
-from api.tokens import Tokens
+from api.signing import Signer, encode
+from api.token_keys import derived
 from core import limits
 from core.ids import make_id, tick_at
 from core.system import wall_clock_ms
@@ -139,18 +141,54 @@ def other_kind(prefix: str) -> str:
     return Signer(KEY, prefix, 10_000).seal(b"\x93\xa2s1\xa4Uada\xcf" + FAR_MS.to_bytes(8))
 
 
+SIGNING = derived(KEY)
+TIMES = {"iat": wall_clock_ms() // 1000, "exp": FAR_MS // 1000}
+CLAIMS = {"iss": "planb", "sub": "Uada", "sid": "s1"} | TIMES
+
+
+def jwt_of(head: Any = None, claims: Any = None, secret: bytes = SIGNING.secret) -> str:
+    """A JSON Web Token as somebody else may write one, signed over what stands there."""
+    if head is None:
+        head = {"alg": "HS256", "kid": SIGNING.name, "typ": "JWT"}
+    parts = [one if isinstance(one, bytes) else msgspec.json.encode(one) for one in (head, claims or CLAIMS)]
+    body = ".".join(map(encode, parts))
+    return f"Bearer {body}.{encode(hmac.digest(secret, body.encode(), 'sha256'))}"
+
+
+def unsigned(algorithm: str) -> str:
+    return jwt_of({"alg": algorithm, "kid": SIGNING.name, "typ": "JWT"}).rpartition(".")[0] + "."
+
+
 WRONG_TOKENS = {
     "none": None,
     "empty": "",
     "another scheme": "Basic dXNlcjpwYXNz",
     "no token": "Bearer ",
     "rubbish": "Bearer rubbish",
-    "of another platform": "Bearer " + Tokens(b"k" * 32, None, wall_clock_ms).issue("s1", "Uada", FAR_MS),  # type: ignore[arg-type]
-    "expired": "Bearer " + Tokens(KEY, None, wall_clock_ms).issue("s1", "Uada", 1),  # type: ignore[arg-type]
+    "of another platform": jwt_of(secret=b"k" * 32),
+    "of another issuer": jwt_of(claims=CLAIMS | {"iss": "planb of others"}),
+    "no algorithm": unsigned("none"),
+    "no algorithm, loudly": unsigned("nOnE"),
+    "signed, and no algorithm": jwt_of({"alg": "none", "kid": SIGNING.name, "typ": "JWT"}),
+    "another algorithm": jwt_of({"alg": "HS384", "kid": SIGNING.name, "typ": "JWT"}),
+    "the key for a public one": jwt_of({"alg": "RS256", "kid": SIGNING.name, "typ": "JWT"}),
+    "no key's name": jwt_of({"alg": "HS256", "typ": "JWT"}),
+    "a path for a name": jwt_of({"alg": "HS256", "kid": "../../../dev/null", "typ": "JWT"}, secret=b""),
+    "a key of its own": jwt_of({"alg": "HS256", "jwk": {"kty": "oct", "k": "AAAA"}, "typ": "JWT"}, secret=b"\0\0\0"),
+    "an order of its own": jwt_of({"typ": "JWT", "alg": "HS256", "kid": SIGNING.name}),
+    "what must be understood": jwt_of({"alg": "HS256", "kid": SIGNING.name, "typ": "JWT", "crit": ["b64"]}),
+    "no claims": jwt_of(claims=b"{}"),
+    "claims that are none": jwt_of(claims=b"\xff"),
+    "no end": jwt_of(claims={name: value for name, value in CLAIMS.items() if name != "exp"}),
+    "an end that is no number": jwt_of(claims=CLAIMS | {"exp": "never"}),
+    "a claim more": jwt_of(claims=CLAIMS | {"admin": True}),
+    "made in the future": jwt_of(claims=CLAIMS | {"iat": TIMES["iat"] + 600}),
+    "cut": jwt_of()[:-1],
+    "four parts": jwt_of() + ".x",
+    "huge": jwt_of(claims=CLAIMS | {"sub": "U" + "a" * 5_000}),
+    "a refresh token": f"Bearer {Signer(SIGNING.secret, f'PR1.{SIGNING.name}', 512).seal(b'x')}",
     "a cursor": "Bearer " + other_kind("PC1"),
-    "a cursor dressed up": "Bearer " + other_kind("PC1").replace("PC1", "PB1"),
-    "of another shape": "Bearer " + Signer(KEY, "PB1", 512).seal(b"\xc0"),
-    "endless": "Bearer PB1." + "A" * 6_000,
+    "endless": "Bearer a." + "A" * 6_000,
 }
 
 
@@ -161,6 +199,16 @@ async def test_a_token_that_is_not_right_is_refused(api: ApiDc, ada: User, name:
     reply = await ada.call("POST", "/v1/messages", SEND, Authorization=WRONG_TOKENS[name])
     assert (reply.status, reply.code) == (401, "unauthenticated"), reply
     assert reply.headers["WWW-Authenticate"] == "Bearer"
+    assert await unchanged(api) == before
+
+
+async def test_an_expired_token_is_told_apart_so_that_a_client_refreshes_it(api: ApiDc, ada: User) -> None:
+    before = await unchanged(api)
+    reply = await ada.call(
+        "POST", "/v1/messages", SEND, Authorization=jwt_of(claims=CLAIMS | {"exp": TIMES["iat"] - 1})
+    )
+    assert (reply.status, reply.code) == (401, "token_expired"), reply
+    assert (await ada.get("/v1/me", Authorization=jwt_of())).status == 200, "the claims are right otherwise"
     assert await unchanged(api) == before
 
 

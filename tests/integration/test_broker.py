@@ -18,7 +18,7 @@ from broker import BrokerDeps, Hub, add_routes
 from broker.frames import Close
 from core import limits
 from core.action import Position, Touch
-from core.errors import Invalid, PlanBError, Unauthenticated
+from core.errors import Invalid, PlanBError, TokenExpired, Unauthenticated
 from core.ids import lane_of, make_id
 from core.messages import Row
 from core.system import entropy, wall_clock_ms
@@ -46,6 +46,7 @@ class World:
         self.messages = MemoryMessageStore()
         self.view = StoreView("fra", self.relational, self.messages, self.hot)
         self.revoked: set[str] = set()
+        self.expired: set[str] = set()
         self.ticks = itertools.count(1)
         self.url = ""
         self.hub: Hub
@@ -53,6 +54,8 @@ class World:
 
     async def verify(self, token: str) -> tuple[str, str]:
         user, _, session = token.partition("/")
+        if session in self.expired:
+            raise TokenExpired
         if not session or session in self.revoked:
             raise Unauthenticated("the token is not valid")
         return user, session
@@ -536,6 +539,17 @@ async def test_a_revocation_whose_announcement_was_lost_is_found_at_the_heartbea
         await peer.next("resume")
         world.revoked.add("s1")
         assert (await peer.closed())[0] == Close.UNAUTHENTICATED
+
+
+async def test_an_expired_token_ends_a_stream_so_that_its_client_knows_to_refresh_it() -> None:
+    async with served(heartbeat_s=1) as world:
+        peer = await world.connect("Uada", token="Uada/s1")
+        await peer.next("resume")
+        world.expired.add("s1")
+        assert (await peer.closed())[0] == Close.EXPIRED
+        late = await world.raw()
+        await late.socket.send_json({"type": "hello", "token": "Uada/s1"})
+        assert (await late.closed())[0] == Close.EXPIRED
 
 
 async def revoke(world: World, session: str) -> None:

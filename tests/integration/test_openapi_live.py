@@ -53,7 +53,9 @@ async def world(tmp_path: Path) -> AsyncIterator[tuple[Caller, Caller]]:
                 await sys.call("PUT", f"/sys/v1/users/{user}", fields, key=str(uuid.uuid4()))
                 login = {"user": user, "password": "correct horse", "device": "test"}
                 caller = Caller(http, site.url, "", conformance)
-                caller.token = (await caller.call("POST", "/v1/login", login))["token"]
+                first = await caller.call("POST", "/v1/login", login)
+                refresh = {"refresh_token": first["refresh_token"]}
+                caller.token = (await caller.call("POST", "/v1/token/refresh", refresh))["token"]
                 callers.append(caller)
         yield callers[0], callers[1]
 

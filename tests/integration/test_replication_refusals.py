@@ -207,7 +207,8 @@ async def test_the_customers_system_makes_users_and_opens_sessions(fra: Replicat
     code, body = await fra.call("POST", "/sys/v1/tokens", wanted, **key)
     answer = msgspec.json.decode(body)
     assert (code, answer["user"]) == (200, "Uada")
-    assert answer["token"].startswith("PB1.")
+    assert answer["token"].count(".") == 2
+    assert answer["refresh_token"].startswith("PR1.")
     code, body = await fra.call("POST", "/sys/v1/tokens", wanted, **key)
     assert msgspec.json.decode(body) == answer, "a retry names the same session"
     code, body = await fra.call("POST", "/sys/v1/tokens", b'{"user": "Unobody", "device": "phone"}')

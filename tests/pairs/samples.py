@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from core.event import Event
 from core.ids import lane_of
 from core.invites import standing
+from core.refreshing import NUMBER_BITS
 from tests.pairs.scene import ADA, BEN, CY, DAN, EMOJI, Scene, Seen
 from tests.support.mesh import ACTIONS, run
 
@@ -194,6 +195,11 @@ SAMPLES: dict[str, Sample] = {
         (SESSIONS,), "the session lives",
         lambda scene, side: {"user": ADA, "device": side},
         lambda seen, event: seen.row("sessions", session=event.args.session).get("revoked") == 0, key=lambda side: side,
+    ),
+    "token.refresh": Sample(
+        (SESSIONS,), "this refresh token counts as used",
+        lambda scene, side: {"session": scene.session, "user": ADA, "used": (1 << NUMBER_BITS) + ord(side[0])},
+        lambda seen, event: (seen.row("sessions", session=event.args.session).get("used") or 0) >= event.args.used,
     ),
     "session.revoke": Sample(
         (SESSIONS,), "the session is revoked",

@@ -44,10 +44,21 @@ def settings_of(name: str, numbers: dict[str, int]) -> Any:
     }
     return SimpleNamespace(
         dc=SimpleNamespace(name=name, number=numbers[name]),
-        public=SimpleNamespace(host=name, port=PUBLIC, proxies=(), cors_origins=(), rates=Rates()),
+        public=SimpleNamespace(
+            host=name,
+            port=PUBLIC,
+            proxies=(),
+            cors_origins=(),
+            rates=Rates(),
+            access_token_s=2_592_000,
+            token_issuer="planb",
+        ),
         sys=SimpleNamespace(host=name, port=SYS),
         secrets=SimpleNamespace(
-            token_key_file=TOKEN_KEY, sys_key_file=SYS_KEY, signing_key_file=signing_key(numbers[name])
+            token_key_file=TOKEN_KEY,
+            jwt_keys_file=None,
+            sys_key_file=SYS_KEY,
+            signing_key_file=signing_key(numbers[name]),
         ),
         stores=SimpleNamespace(data_dir=Path("simulated"), objects_dir=Path("simulated"), on_pulsar=False),
         series=SimpleNamespace(enabled=False),  # nothing that others see comes of it

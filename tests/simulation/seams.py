@@ -18,6 +18,7 @@ import broker.connection
 import broker.routes
 import cli.datacenter
 import cli.process
+import cli.token_key_file
 import core.action
 import events.codec
 from events.codec import Codec
@@ -83,7 +84,10 @@ def simulated(session: Session, wall_clock_ms: Callable[[], int]) -> Iterator[No
             ),
             (root, "registry", registry),
             (root, "codec", codec),
-            (life, "configuration", SimpleNamespace(secret=lambda key: key)),
+            *(
+                (module, "configuration", SimpleNamespace(secret=lambda key: key))
+                for module in (life, cli.token_key_file)
+            ),
             (broker.routes, "web", server),
         ):
             stack.enter_context(patch.object(target, name, stand_in))

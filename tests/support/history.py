@@ -12,6 +12,7 @@ import pydantic
 from core.actions.undo import UNDONE
 from core.contacts import contacts
 from core.errors import PlanBError
+from core.refreshing import NUMBER_BITS
 from core.rivalry import Write, conflicts
 from core.scheduled import key_of
 from core.tables import canonical
@@ -118,7 +119,11 @@ class History:
                 self.sessions.append((who, session.session))
             case 8 if self.sessions:
                 owner, id = self.sessions[step.what % len(self.sessions)]
-                self._write(step, "session.revoke", owner, {"session": id})
+                if step.whom % 2:
+                    self._write(step, "session.revoke", owner, {"session": id})
+                else:
+                    used = (1 + step.what % 4) << NUMBER_BITS | step.who
+                    self._write(step, "token.refresh", owner, {"session": id, "user": owner, "used": used})
             case 9:
                 kind = ("group", "supergroup")[step.what % 2]
                 made = self._write(step, f"{kind}.create", who, {"kind": kind, "title": named, "users": [whom]})

@@ -20,6 +20,7 @@ from api.replay import Replay
 from api.sys_app import SysDeps, create_sys_app
 from api.sys_status import Figures, Status
 from api.sys_writes import SysCalls, SysWriteRoutes
+from api.token_keys import TokenKeys, derived
 from api.tokens import Tokens
 from api.writes import Writes
 from core.clock_error import ClockError
@@ -205,7 +206,7 @@ class ReplicatedDc:
         self._task = asyncio.create_task(self.replicator.run(), name=f"replicator {self.name}")
 
     def _app(self) -> web.Application:
-        tokens = Tokens(KEY, self.one.view, wall_clock_ms)
+        tokens = Tokens(TokenKeys([derived(KEY)]), self.one.view, wall_clock_ms)
         cursors = Cursors(KEY)
         clock = ClockHeader(KEY, self.one.clock, wall_clock_ms, self.progress)
         self.writes = writes = Writes(
@@ -253,7 +254,7 @@ class ReplicatedDc:
                 relational=self.disks.relational,
                 view=self.one.view,
                 files=self.files,
-                writes=SysWriteRoutes(writes, calls, cursors, clock, tokens),
+                writes=SysWriteRoutes(writes, calls, cursors, clock, tokens, wall_clock_ms, entropy),
                 actions=ACTIONS,
                 digest=digest_now,
                 entropy=entropy,

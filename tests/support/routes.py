@@ -36,6 +36,8 @@ def public() -> tuple[dict[str, Any], set[Route]]:
         "access_log",
         "proxies",
         "cors_origins",
+        "token_keys",
+        "token_rules",
     ):
         setattr(nothing, name, None)
     nothing.progress, nothing.entropy, nothing.rates = Progress(), bytes, UNLIMITED

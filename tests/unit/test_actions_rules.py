@@ -61,7 +61,7 @@ def test_a_session_is_opened_by_its_user_or_the_system_and_is_one_per_key(world:
     here = world.do("token.issue", A, key="login", user=A, device="phone")
     there = world.do("token.issue", A, dc=1, key="login", user=A, device="phone")
     assert here.args.session == there.args.session
-    assert here.args.expires_ms == world.now_ms - 20 + limits.TOKEN_DAYS * 86_400_000
+    assert here.args.expires_ms == world.now_ms - 20 + limits.SESSION_DAYS * 86_400_000
     assert ACTIONS["token.issue"].result(here)["session"] == here.args.session
     assert world.do("token.issue", A, user=A, device="phone").args.session != here.args.session
 

@@ -17,6 +17,7 @@ from api.metrics import Metrics
 from api.operations import path_names, plain_first
 from api.position import At, ahead, position_of
 from api.signing import Signer
+from api.token_keys import TokenKeys, derived
 from api.tokens import Tokens
 from core import errors, limits
 from core.action import SessionView
@@ -127,7 +128,7 @@ class Sessions:
 
 async def test_a_cached_token_still_expires_and_is_still_revoked(monkeypatch: pytest.MonkeyPatch) -> None:
     now, sessions = [1_000], Sessions()
-    tokens = Tokens(KEY, sessions, lambda: now[0])
+    tokens = Tokens(TokenKeys([derived(KEY)]), sessions, lambda: now[0])
     token = tokens.issue("s1", "Uada", 2_000)
     assert (await tokens.authenticate(token)).user == "Uada"
     now[0] = 2_000
@@ -141,11 +142,11 @@ async def test_a_cached_token_still_expires_and_is_still_revoked(monkeypatch: py
 
 async def test_the_cache_of_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "TOKENS_CACHED_MAX", 3)
-    tokens = Tokens(KEY, Sessions(), lambda: 0)
+    tokens = Tokens(TokenKeys([derived(KEY)]), Sessions(), lambda: 0)
     for number in range(10):
-        await tokens.authenticate(tokens.issue(f"s{number}", "Uada", 1))
+        await tokens.authenticate(tokens.issue(f"s{number}", "Uada", 1_000))
         with pytest.raises(Unauthenticated):
-            await tokens.authenticate(f"PB1.{number}.x")
+            await tokens.authenticate(f"{number}.x.y")
     assert len(tokens._verified) == 3
 
 

@@ -28,6 +28,7 @@ from planb_sdk.model import (
 from planb_sdk.options import Options
 from planb_sdk.state import State
 from planb_sdk.stats import Stats
+from planb_sdk.tokens import Pair
 
 __all__ = [
     "ApiError",
@@ -44,6 +45,7 @@ __all__ = [
     "Message",
     "Options",
     "OutboxFull",
+    "Pair",
     "PlanBError",
     "Position",
     "Profile",

@@ -1,6 +1,6 @@
 """The client: every call of the API as a typed method. How to use it is in the README beside this package."""
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +16,7 @@ from planb_sdk.options import Options
 from planb_sdk.outbox import Outbox, Write
 from planb_sdk.state import State
 from planb_sdk.stats import Stats
+from planb_sdk.tokens import Pair
 from planb_sdk.transport import Transport, addresses
 from planb_sdk.writer import Writer
 
@@ -42,8 +43,12 @@ class Client(Entry):
         session: aiohttp.ClientSession | None = None,
         saved: Json | None = None,
         entropy: system.Entropy = system.entropy,
+        refresh_token: str = "",
+        on_tokens: Callable[[Pair], None] | None = None,
     ) -> None:
-        """`keep_state`: hold chats, dialogs and messages in `state`; it needs `user`, or `login`. `saved`: what an
+        """`refresh_token`: brings another token when this one expires; each is good for one use, by one client.
+        `on_tokens` is told each new pair before it is used: keep it, it is what the session goes on with.
+        `keep_state`: hold chats, dialogs and messages in `state`; it needs `user`, or `login`. `saved`: what an
         earlier client of this user answered to `saved()`, in whatever process. ValueError if it is none of his, and for
         a region that is no http or https address."""
         regions = addresses(regions)
@@ -57,7 +62,9 @@ class Client(Entry):
         self._own_session = session is None
         self._session = session or _session(self.options)
         rng = system.generator(entropy)
-        self._transport = Transport(regions, token, self._session, self.options, self.stats, rng)
+        self._transport = Transport(
+            regions, token, self._session, self.options, self.stats, rng, refresh_token, on_tokens
+        )
         self._writer = Writer(self._transport, Outbox(self.options, self.stats))
         self._follower = Follower(self._transport, self.state, self._reload, self._writer.doubt)
         if saved is not None:
@@ -79,6 +86,7 @@ class Client(Entry):
         session: aiohttp.ClientSession | None = None,
         saved: Json | None = None,
         entropy: system.Entropy = system.entropy,
+        on_tokens: Callable[[Pair], None] | None = None,
     ) -> "Client":
         """A client with a new session. Unauthenticated if user or password is wrong."""
         client = cls(
@@ -90,14 +98,15 @@ class Client(Entry):
             session=session,
             saved=saved,
             entropy=entropy,
+            on_tokens=on_tokens,
         )
         body = {"user": user, "password": password, "device": device}
         try:
             answer = await client._transport.call("POST", "/v1/login", body=body, key=system.new_key(entropy))
+            client._transport.tokens.take(answer.body)
         except BaseException:
             await client.close()
             raise
-        client._transport.token = answer.body["token"]
         return client
 
     async def __aenter__(self) -> "Client":
@@ -111,6 +120,7 @@ class Client(Entry):
     async def close(self) -> None:
         """Ends everything. What still waits in the outbox is gone, unless you keep what `saved()` answers."""
         self._transport.closed = True
+        await self._transport.tokens.close()
         await self._follower.close()
         await self._writer.close()
         if self._own_session:
@@ -120,7 +130,11 @@ class Client(Entry):
 
     @property
     def token(self) -> str:
-        return self._transport.token
+        return self._transport.tokens.token
+
+    @property
+    def refresh_token(self) -> str:
+        return self._transport.tokens.refresh_token
 
     @property
     def region(self) -> str:

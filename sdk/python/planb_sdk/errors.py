@@ -20,7 +20,7 @@ class ApiError(PlanBError):
 
 
 class Unauthenticated(ApiError):
-    """The token is not valid, has expired, or its session was revoked: log in again."""
+    """The token is not valid, has expired and can't be refreshed, or its session was revoked: log in again."""
 
 
 class Replaced(ApiError):

@@ -31,3 +31,5 @@ class Stats:
     """Writes that a region refused when they were sent again: they are given up."""
     evicted: int = 0
     """Acknowledged writes that left the outbox to make room, before another region was known to cover them."""
+    refreshes: int = 0
+    """Times that new tokens were asked for."""

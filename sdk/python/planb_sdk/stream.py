@@ -12,7 +12,7 @@ from planb_sdk.model import Position
 from planb_sdk.transport import Transport
 
 Json = dict[str, Any]
-REVOKED, REFUSED, UNAUTHENTICATED, REPLACED = 4003, 4400, 4401, 4409
+REVOKED, REFUSED, UNAUTHENTICATED, EXPIRED, REPLACED = 4003, 4400, 4401, 4402, 4409
 OPEN_S = 10.0
 FRAME_BYTES_MAX = 16_777_216
 
@@ -37,13 +37,14 @@ class Stream:
     async def frames(self, cursor: str, at: Position) -> AsyncGenerator[Json, None]:
         """The server's frames, its hello first. Raises Ended; Unauthenticated when the session is over,
         ApiError when the hello is refused, and Replaced when a newer stream of the session took its place."""
+        token = await self._transport.tokens.fresh()
         self.region = region = self._transport.region
         try:
             async with asyncio.timeout(OPEN_S):
                 self._socket = socket = await self._transport.session.ws_connect(
                     region + "/v1/stream", max_msg_size=FRAME_BYTES_MAX, autoclose=True
                 )
-                hello = {"type": "hello", "token": self._transport.token, "cursor": cursor, "at": at.shown()}
+                hello = {"type": "hello", "token": token, "cursor": cursor, "at": at.shown()}
                 await socket.send_str(json.dumps(hello))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Ended(f"{region}: {error or type(error).__name__}", failed=True) from error
@@ -52,7 +53,7 @@ class Stream:
                 raise Ended("the client went elsewhere", failed=False)
             silence_s = OPEN_S
             while True:
-                frame = await self._next(socket, silence_s)
+                frame = await self._next(socket, silence_s, token)
                 if frame["type"] == "hello":
                     silence_s = max(1.0, frame["heartbeat_s"] * self._transport.options.silent_beats)
                 yield frame
@@ -60,7 +61,7 @@ class Stream:
             self._socket = None
             await socket.close()
 
-    async def _next(self, socket: aiohttp.ClientWebSocketResponse, silence_s: float) -> Json:
+    async def _next(self, socket: aiohttp.ClientWebSocketResponse, silence_s: float, token: str) -> Json:
         try:
             message = await socket.receive(timeout=silence_s)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -73,6 +74,10 @@ class Stream:
         reason = message.extra if isinstance(message.extra, str) else ""
         if code in (REVOKED, UNAUTHENTICATED):
             raise Unauthenticated(401, {"code": "unauthenticated", "detail": reason})
+        if code == EXPIRED:
+            if await self._transport.tokens.renew(token):
+                raise Ended("the token has expired, and was refreshed", failed=False)
+            raise Unauthenticated(401, {"code": "token_expired", "detail": reason})
         if code == REFUSED:  # coming again with the same hello would change nothing
             raise ApiError(400, {"code": "invalid", "detail": f"the stream was refused: {reason}"})
         if code == REPLACED:  # each would take the other's place, without end

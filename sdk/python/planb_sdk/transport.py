@@ -15,10 +15,12 @@ from planb_sdk.backoff import Backoff
 from planb_sdk.errors import ApiError, Closed, Unauthenticated, Unreachable
 from planb_sdk.options import Options
 from planb_sdk.stats import Stats
+from planb_sdk.tokens import Pair, Tokens
 
 Json = dict[str, Any]
 AGAIN = frozenset((408, 425, 429, 502, 503, 504))
 AGAIN_CODES = frozenset(("not_yet_here", "clock_ahead"))
+EXPIRED = "token_expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,12 @@ class Transport:
         options: Options,
         stats: Stats,
         rng: Random,
+        refresh_token: str = "",
+        on_tokens: Callable[[Pair], None] | None = None,
     ) -> None:
         self.regions = [*regions]
         self.region = self.regions[0]
-        self.token = token
+        self.tokens = Tokens(token, refresh_token, self._refreshed, on_tokens)
         self.session = session
         self.options = options
         self.stats = stats
@@ -110,10 +114,12 @@ class Transport:
         data: bytes | None = None,
         kind: str = "application/json",
         raw: bool = False,
+        authorized: bool = True,
     ) -> Answer:
         """The answer to a request that may safely be repeated: a read, or a write with a key.
 
         Repeated with pauses on connection loss, timeouts, 429, 503 and 409 not_yet_here, for `give_up_s` in all.
+        An expired token is refreshed, once for all who wait. Without `authorized` none is sent.
         Raises ApiError for a refusal, Unreachable when time is up. `data` of this media type stands in place of a body;
         `raw`: the answer is bytes.
         """
@@ -121,11 +127,18 @@ class Transport:
         loop = asyncio.get_running_loop()
         until = loop.time() + self.options.give_up_s
         backoff = self.backoff()
+        renewed = False
         while True:
             if self.closed:
                 raise Closed("the client was closed")
+            token = await self.tokens.fresh() if authorized else ""
             try:
-                return await self._once(method, path, sent, kind, query, key, durability, raw)
+                return await self._once(method, path, sent, kind, query, key, durability, raw, token)
+            except Unauthenticated as error:
+                # Two in one call: some clock is wrong, and a third token would be no better.
+                if error.code != EXPIRED or renewed or not await self.tokens.renew(token):
+                    raise
+                renewed = True
             except _Failed as failed:
                 pause_s = backoff.pause_s(failed.retry_after_s)
                 if loop.time() + pause_s > until:
@@ -134,6 +147,11 @@ class Transport:
                     raise Unreachable(f"{method} {path}: {failed}", key) from failed
                 self.stats.retries += 1
                 await asyncio.sleep(pause_s)
+
+    async def _refreshed(self, refresh_token: str) -> Json:
+        body = {"refresh_token": refresh_token}
+        self.stats.refreshes += 1
+        return (await self.call("POST", "/v1/token/refresh", body=body, authorized=False)).body
 
     async def _once(
         self,
@@ -145,11 +163,12 @@ class Transport:
         key: str,
         durability: str,
         raw: bool,
+        token: str,
     ) -> Answer:
         options = self.options
         bytes_only = raw or kind != "application/json"
         region = self.region
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         if key:
             headers["Idempotency-Key"] = key
         if durability:
