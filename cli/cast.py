@@ -51,7 +51,7 @@ class Watcher:
                 await self._load_again()
                 continue
             message = update.message
-            if message is None:
+            if message is None or message.system:  # what nobody sent has no key to be counted by
                 continue
             key = (message.sender, message.key)
             # A datacenter that lags behind the one before may show an older state, and then the newer one again: that
@@ -68,7 +68,8 @@ class Watcher:
         """It was away for longer than updates are kept: histories tell the rest, as docs/client-protocol.md says."""
         async for dialog in self.client.dialogs():
             async for message in self.client.history(dialog.conversation):
-                self._show(message)
+                if not message.system:
+                    self._show(message)
 
     def _show(self, message: Message) -> None:
         key = (message.sender, message.key)

@@ -71,7 +71,7 @@ class Conflicts:
         for name in names:
             history = [m async for m in self._as(HOST, name).history(self._chat)]
             recalled |= {(m.text, m.recalled) for m in history if m.id == self._message}
-            guest_heard.add(any(m.sender == user_id(GUEST) for m in history))
+            guest_heard.add(any(m.sender == user_id(GUEST) and not m.system for m in history))
         pins, unread, marks = set(), set(), set()
         for name in names:
             dialogs = {d.conversation: d async for d in self._as(WRITER, name).dialogs()}

@@ -18,7 +18,7 @@ from cli.narrator import OWNER, Narrator, Told
 from cli.planet import Planet
 from cli.voices import Voices
 from cli.waiting import until
-from planb_sdk import Client, Options, Stats
+from planb_sdk import Client, Message, Options, Stats
 
 Say = Callable[[str], None]
 
@@ -286,7 +286,7 @@ class Story:
         if not tale.said:
             return True
         direct = tale.conversation.kind == "direct"
-        shown = []
+        shown: list[list[Message]] = []
         for name in self._planet.sites:
             nick = tale.conversation.nicks[0] if direct else self._cast.watchers[name]
             peer = tale.peer or user_id(tale.conversation.nicks[1])
@@ -295,8 +295,9 @@ class Story:
         for nick, said in tale.said:
             by_nick.setdefault(user_id(nick), []).append(said)
         got: dict[str, list[str | None]] = {}
-        for _, sender, text in shown[0]:
-            got.setdefault(sender, []).append(text)
+        for message in shown[0]:
+            if not message.system:
+                got.setdefault(message.sender, []).append(message.text)
         return all(other == shown[0] for other in shown) and got == by_nick
 
     async def _lost(self) -> list[str]:
@@ -316,8 +317,8 @@ def _figures(stats: Stats) -> dict[str, int]:
     return {name: getattr(stats, name) for name in ("received", "repeated", "holes", "resumes", "resets", "reconnects")}
 
 
-async def _history(client: Client, peer: str) -> list[tuple[str, str, str | None]]:
-    """(id, sender, text), ascending by id."""
-    found = [(m.id, m.sender, m.text) async for m in client.history(peer)]
+async def _history(client: Client, peer: str) -> list[Message]:
+    """Ascending by id; lines about the chat among them."""
+    found = [message async for message in client.history(peer)]
     found.reverse()
     return found

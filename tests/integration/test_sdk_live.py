@@ -60,7 +60,8 @@ class Follower:
 
     def firsts(self) -> Counter[str]:
         """How often each message, by key, was shown for the first time."""
-        return Counter(update.message.key for update in self.got if update.message and update.first)
+        first = [update.message for update in self.got if update.message and update.first]
+        return Counter(message.key or message.class_ for message in first)
 
     async def stop(self) -> None:
         self.task.cancel()
