@@ -92,7 +92,8 @@ async def test_a_dialog_alone_is_searched_as_far_as_all_of_them_together(
             await api.dc.do("message.hide", "Uada", message=str(id), **{"for": "me"})
     found = {one["conversation"]: one for one in await dialogs_of(ada)}
     assert (found[near]["top"]["text"], found[near]["top_more"]) == ("text 0", False)
-    assert (found[nothing]["top"], found[nothing]["top_more"]) == (None, False)
+    line = {"kind": "system", "what": "group.create", "new": {"title": "Lunch"}}
+    assert (found[nothing]["top"]["content"], found[nothing]["top_more"]) == (line, False), "all that was written"
     assert (found[far]["top"], found[far]["top_more"]) == (None, True), "the first of the list gets its share only"
     found = {one["conversation"]: one for one in await dialogs_of(ada, limit=1)}
     assert (found[far]["top"]["text"], found[far]["top_more"]) == ("text 0", False), "alone on its page"
@@ -123,7 +124,7 @@ async def test_a_former_members_dialog_keeps_its_top_and_its_place(api: ApiDc, k
     await talk(api, after, 1)
     shown = await dialogs_of(linus)
     assert [one["conversation"] for one in shown] == [after, chat, before]
-    assert shown[1]["top"]["text"] == "text 2"
+    assert shown[1]["top"]["content"]["what"] == "member.kick"
     for n in range(limits.SCAN_MESSAGES_MAX + limits.RECENT_KEPT_MAX):
         await api.dc.do("message.send", "Uada", to=chat, text=f"without linus {n}")
     assert await dialogs_of(linus) == shown
@@ -162,7 +163,8 @@ async def test_who_was_written_to_after_his_end_sees_one_list_everywhere_and_aft
         await lose_hot(fra)
         lists.append(await dialogs_of(fra.user("Ulinus")))
         assert [one["conversation"] for one in lists[0]] == [chats[0], chats[2], chats[1], chats[3]]
-        assert [one["top"]["text"] for one in lists[0]] == ["nyc has not heard of it", *["text 1"] * 3]
+        assert [one["top"]["text"] for one in lists[0]] == ["nyc has not heard of it", "", "", "text 1"]
+        assert [one["top"]["content"]["what"] for one in lists[0][1:3]] == ["member.kick"] * 2
         assert all(one == lists[0] for one in lists)
         history = await fra.user("Ulinus").ok("GET", f"/v1/dialogs/{chats[1]}/messages")
         assert history["messages"][-1]["text"] == "nyc has not heard of it", "he is among its recipients"
@@ -180,7 +182,7 @@ async def test_what_others_wrote_meanwhile_is_not_searched_for_what_his_end_knew
         await fra.user("Uada").ok("DELETE", f"/v1/chats/{chat}/members/Ulinus")
         await fra.dc.pull(nyc.dc)
         (dialog,) = await dialogs_of(fra.user("Ulinus"))
-        assert (dialog["top"]["text"], dialog["top_more"]) == ("text 1", False)
+        assert (dialog["top"]["content"]["what"], dialog["top_more"]) == ("member.kick", False)
 
 
 async def test_a_page_of_dialogs_comes_to_an_end_among_thousands_that_he_is_out_of(
@@ -250,7 +252,8 @@ async def test_a_history_reads_no_revision_that_it_does_not_show(api: ApiDc) -> 
         await api.dc.do("message.edit", "Uada", message=str(id), text="not for grace")
     for user, shown in ((ada, 6), (grace, 5)):
         reads = Reads(api.dc)
-        messages = (await user.ok("GET", f"/v1/dialogs/{chat}/messages"))["messages"]
+        found = (await user.ok("GET", f"/v1/dialogs/{chat}/messages"))["messages"]
+        messages = [message for message in found if not message["system"]]
         assert [message["text"][:2] for message in messages[:5]] == ["99"] * 5
         assert len(messages) == shown
         assert reads["messages.bytes"] <= 3 * 6 * size

@@ -49,7 +49,8 @@ async def schedule(user: User, to: str, text: str, ahead_ms: int = 10_000, **hea
 
 async def texts(user: User, peer: str) -> list[str]:
     page = await user.ok("GET", f"/v1/dialogs/{peer}/messages")
-    return [message["text"] for message in sorted(page["messages"], key=lambda one: int(one["id"]))]
+    said = [message for message in page["messages"] if not message["system"]]
+    return [message["text"] for message in sorted(said, key=lambda one: int(one["id"]))]
 
 
 async def waiting(user: User) -> list[dict[str, Any]]:
