@@ -31,7 +31,7 @@ async def user(store: RelationalStore) -> dict[str, Any]:
 async def test_a_row_that_has_only_some_columns_reads_sensibly(store: RelationalStore) -> None:
     await store.apply(batch([write(9, "sessions", "s1", {"revoked": 1}), write(9, "users", "Ua", {"about": "x"})]))
     assert await store.rows("sessions", {"session": "s1"}) == [
-        {"session": "s1", "user": "", "device": "", "expires_ms": 0, "revoked": 1}
+        {"session": "s1", "user": "", "device": "", "expires_ms": 0, "revoked": 1, "used": 0}
     ]
     assert await user(store) == {
         "user": "Ua",

@@ -6,6 +6,7 @@ import datetime
 import ipaddress
 import random
 from collections.abc import AsyncIterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -411,9 +412,9 @@ async def test_reads_meet_what_they_give(store: MysqlRelationalStore, place: Mys
     assert await met(sql.select_where(MYSQL, "members", ("chat", "user"), ()), "G1", "U7") <= 3
     assert await met(sql.select_where(MYSQL, "members", ("user",), ()), "U7") <= 12
     assert await met(sql.select_some(MYSQL, "members", ("chat",), "user"), "G1", ("U5", "U7")) <= 8
-    scan = sql.select_scan(MYSQL, "members", ("chat", "role"), (), "user", True, False, False)
+    scan = sql.select_scan(MYSQL, "members", ("chat", "role"), (), sql.Shape("user", True, False, False, False))
     assert await met(scan, "G1", "a", "U1", 5) <= 12
-    newest = sql.select_scan(MYSQL, "members", ("chat", "role"), (), "user", False, True, False)
+    newest = sql.select_scan(MYSQL, "members", ("chat", "role"), (), sql.Shape("user", False, False, False, True))
     assert await met(newest, "G1", "a", 5) <= 12
     await engine.close()
 
@@ -425,10 +426,11 @@ async def test_no_page_is_sorted(store: MysqlRelationalStore, place: MysqlPlace)
             orders = [(key[:at], key[at]) for at in range(1, len(key))]
             orders += [(order[:-1], order[-1]) for order in table.pages]
             for where, by in orders:
-                for newest_first in (True, False):
+                for newest_first, below in product((True, False), repeat=2):
+                    shape = sql.Shape(by, not below, below, False, newest_first)
                     empty = tuple(one for one in where if one in ("revoked", "ended", "done", "gone"))
-                    statement = sql.select_scan(MYSQL, name, where, empty, by, True, newest_first, False)
+                    statement = sql.select_scan(MYSQL, name, where, empty, shape)
                     values = ("x",) * (len(where) - len(empty)) + (1, 5)
                     await cursor.execute(f"EXPLAIN {statement}", values)
                     for row in await cursor.fetchall():
-                        assert "filesort" not in str(row) and row[3] != "ALL", (name, where, by, row)
+                        assert "filesort" not in str(row) and row[3] != "ALL", (name, where, shape, row)

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -44,14 +45,20 @@ async def test_every_page_reads_in_the_order_of_an_index(store: SqliteRelational
         orders = [(key[:at], key[at]) for at in range(1, len(key))]
         orders += [(order[:-1], order[-1]) for order in table.pages]
         for where, by in orders:
-            for newest_first in (True, False):
+            for newest_first, below in product((True, False), repeat=2):
+                shape = sql_statements.Shape(by, not below, below, False, newest_first)
                 empty = tuple(one for one in where if one in ("revoked", "ended", "done", "gone"))
-                sql = sql_statements.select_scan(SQLITE, name, where, empty, by, True, newest_first, False)
+                sql = sql_statements.select_scan(SQLITE, name, where, empty, shape)
                 values = ("x",) * (len(where) - len(empty)) + (1, 5)
                 (plan, *more) = await store._file.read(
                     lambda db, sql=sql, values=values: db.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
                 )
-                assert plan[3].startswith("SEARCH") and f"{by}>?" in plan[3], (name, where, by, plan)
+                assert plan[3].startswith("SEARCH") and f"{by}{'<' if below else '>'}?" in plan[3], (
+                    name,
+                    where,
+                    shape,
+                    plan,
+                )
                 assert not more, "a sort"
     sql = "EXPLAIN QUERY PLAN " + sql_statements.select_some(SQLITE, "hidden", ("user",), "message")
     plans = await store._file.read(lambda db: [row[3] for row in db.execute(sql, ("Ua", "[1]"))])
