@@ -29,7 +29,7 @@ from tests.support.valkey import free_port
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 T = TypeVar("T")
 DC = 1
-RECOVER_S_MAX = 60.0
+RECOVER_S_MAX = 120.0
 
 
 @pytest.fixture(scope="module")
