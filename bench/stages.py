@@ -251,7 +251,7 @@ class Stages:
     async def _plan(self, numbers: range) -> None:
         entries = self._batches[numbers.start // SIZE].entries
         planned = [plan(entry, entry.event, Send) for entry in entries if entry.event is not None]
-        feeds = await feeds_of(planned, self._parts.view, {})
+        feeds = await feeds_of(planned, self._parts.view, {}, {})
         moves = {LANE: (entries[0].seq - 1, Mark(entries[-1].seq, entries[-1].id))}
         self._planned.append(planned)
         self._feeds.append(feeds)

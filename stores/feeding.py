@@ -45,8 +45,14 @@ def changed_groups(planned: Iterable[Planned]) -> dict[str, None]:
     )
 
 
-async def feeds_of(planned: Sequence[Planned], view: StoreView, v: Mapping[int, int]) -> Feeds:
-    """The updates that these events cause. `v` is V as it will be after the batch."""
+async def feeds_of(
+    planned: Sequence[Planned], view: StoreView, v: Mapping[int, int], reached: Mapping[int, int]
+) -> Feeds:
+    """The updates that these events cause. `v` is V as it will be after the batch.
+
+    `reached` is lane -> the last id that the updates will cover. What is beyond it has its own turn still to come and
+    is not back-fed: its row is here only because an earlier attempt did not get to the end.
+    """
     found = Feeds([], [])
     for item in planned:
         event, audience = item.event, item.audience
@@ -59,7 +65,7 @@ async def feeds_of(planned: Sequence[Planned], view: StoreView, v: Mapping[int, 
         owed = await _owed(audience, view, v) if audience.conversation is not None else ()
         for touch in item.touches:
             if touch.type == "handle":
-                await _of_handle(found, event.id, event.actor, touch, view)
+                await _of_handle(found, event.id, event.actor, touch, view, reached)
                 continue
             entry = render.encode(event.id, touch)
             conversation = str(touch.ref[0]) if sends and touch.type == "message" else ""
@@ -78,10 +84,7 @@ async def back_feed(
     window: int,
 ) -> None:
     """Membership changes of these groups were applied: feeds what members are owed of the newest `window` messages.
-
-    `reached` is lane -> the last id that the updates will cover. A message beyond it has its own turn still to come:
-    its row is here only because an earlier attempt did not get to the end.
-    """
+    `reached` as in `feeds_of`."""
     for chat in chats:
         present = (await view.roll(chat)).present
         for at, row in enumerate(await messages.recent(chat, window)):
@@ -101,7 +104,9 @@ def owed_of(row: Row, present: Mapping[str, Membership], v: Mapping[int, int]) -
     return _owed_among(audience, present, v)
 
 
-async def _of_handle(found: Feeds, event: int, actor: str, touch: Touch, view: StoreView) -> None:
+async def _of_handle(
+    found: Feeds, event: int, actor: str, touch: Touch, view: StoreView, reached: Mapping[int, int]
+) -> None:
     """Everybody whose handle it is or was to be. Which claims there are, an event does not know: where a claim comes
     that takes the name from another, that one is told. And who claims is told of the claim that has the name, under its
     own id: he may come from a DC that did not have it yet."""
@@ -109,7 +114,7 @@ async def _of_handle(found: Feeds, event: int, actor: str, touch: Touch, view: S
     for user in sorted(concerned(rows) | {actor}):
         found.feeds.append(Feed(user, event, render.encode(event, touch), ""))
     owner = holder_of(rows)
-    if owner.user and owner.user != actor:
+    if owner.user and owner.user != actor and owner.event <= reached.get(lane_of(owner.event), 0):
         found.back_feeds.append(Feed(actor, owner.event, render.encode(owner.event, touch), ""))
 
 

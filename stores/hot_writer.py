@@ -82,8 +82,9 @@ class HotWriter:
                 await self.rebuild(applied, v)
             fresh = [item for item in planned if item.entry.seq > self._seq(item.entry.lane)]
             moves = {lane: (self._seq(lane), mark) for lane, mark in marks.items() if mark.seq > self._seq(lane)}
-            feeds = await feeding.feeds_of(fresh, self._view, v_after)
-            await self._back_feed(feeds, feeding.changed_groups(planned), marks, v_after)
+            reached = self._reached(marks)
+            feeds = await feeding.feeds_of(fresh, self._view, v_after, reached)
+            await self._back_feed(feeds, feeding.changed_groups(planned), reached, v_after)
             found = hot_changes(fresh)
             try:
                 pts = await self._hot.apply(
@@ -111,9 +112,10 @@ class HotWriter:
         for _ in range(_TRIES):
             if not self._complete:
                 await self.rebuild(applied, v)
-            feeds = await feeding.feeds_of(items, self._view, v_after)
+            reached = self._reached({})
+            feeds = await feeding.feeds_of(items, self._view, v_after, reached)
             feeds = Feeds([], [*feeds.feeds, *feeds.back_feeds])
-            await self._back_feed(feeds, {**feeding.changed_groups(items), **groups}, {}, v_after)
+            await self._back_feed(feeds, {**feeding.changed_groups(items), **groups}, reached, v_after)
             found = hot_changes(items)
             try:
                 pts = await self._hot.apply(HotBatch(self.epoch, {}, (), feeds.back_feeds, **found._asdict()))
@@ -159,14 +161,18 @@ class HotWriter:
         await self._hot.publish_epoch(epoch, through, floor)
 
     async def _back_feed(
-        self, feeds: Feeds, chats: Mapping[str, None], marks: Mapping[int, Mark], v: Mapping[int, int]
+        self, feeds: Feeds, chats: Mapping[str, None], reached: Mapping[int, int], v: Mapping[int, int]
     ) -> None:
         if chats:
-            reached = {lane: mark.id for lane, mark in self.frontier.items()}
-            for lane, mark in marks.items():
-                reached[lane] = max(mark.id, reached.get(lane, 0))
             window = limits.RECENT_KEPT_MAX
             await feeding.back_feed(feeds, chats, self._view, self._messages, v, reached, window)
+
+    def _reached(self, marks: Mapping[int, Mark]) -> dict[int, int]:
+        """Lane -> the last id that the updates will cover."""
+        reached = {lane: mark.id for lane, mark in self.frontier.items()}
+        for lane, mark in marks.items():
+            reached[lane] = max(mark.id, reached.get(lane, 0))
+        return reached
 
     def _seq(self, lane: int) -> int:
         return self.frontier.get(lane, NOWHERE).seq

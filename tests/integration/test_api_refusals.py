@@ -182,7 +182,7 @@ WRONG_TOKENS = {
     "no end": jwt_of(claims={name: value for name, value in CLAIMS.items() if name != "exp"}),
     "an end that is no number": jwt_of(claims=CLAIMS | {"exp": "never"}),
     "a claim more": jwt_of(claims=CLAIMS | {"admin": True}),
-    "made in the future": jwt_of(claims=CLAIMS | {"iat": TIMES["iat"] + 600}),
+    "made in the future": jwt_of(claims=CLAIMS | {"iat": TIMES["iat"] + 86_400, "exp": TIMES["iat"] + 90_000}),
     "cut": jwt_of()[:-1],
     "four parts": jwt_of() + ".x",
     "huge": jwt_of(claims=CLAIMS | {"sub": "U" + "a" * 5_000}),

@@ -168,6 +168,11 @@ async def test_a_creation_whose_answer_is_on_its_way_is_asked_for_again(api: Api
         assert (again.status, again.code, again.headers["Retry-After"]) == (503, "outcome_unknown", "1")
 
 
+def without_tokens(answer: dict[str, Any]) -> dict[str, Any]:
+    """They are made anew for the same session: one that lives an hour would be of no use to who repeats after two."""
+    return {name: value for name, value in answer.items() if name not in ("token", "refresh_token")}
+
+
 async def test_a_creation_is_answered_for_a_day_whatever_was_written_since(api: ApiDc) -> None:
     ada = api.user("Uada", "s1")
     login = {"user": "Uada", "password": "password of Uada", "device": "phone"}
@@ -180,7 +185,8 @@ async def test_a_creation_is_answered_for_a_day_whatever_was_written_since(api: 
         key = f"key of {path} {body.get('kind')}".replace(" ", "-")
         first = await ada.ok("POST", path, body, Idempotency_Key=key)
         pushed_out(api)
-        assert await ada.ok("POST", path, body, Idempotency_Key=key) == first
+        again = await ada.ok("POST", path, body, Idempotency_Key=key)
+        assert without_tokens(again) == without_tokens(first)
         other = await ada.call(
             "POST", path, body | ({"device": "desk"} if "device" in body else {"title": "New"}), Idempotency_Key=key
         )

@@ -210,7 +210,8 @@ async def test_the_customers_system_makes_users_and_opens_sessions(fra: Replicat
     assert answer["token"].count(".") == 2
     assert answer["refresh_token"].startswith("PR1.")
     code, body = await fra.call("POST", "/sys/v1/tokens", wanted, **key)
-    assert msgspec.json.decode(body) == answer, "a retry names the same session"
+    again = msgspec.json.decode(body)
+    assert (again["id"], again["session"]) == (answer["id"], answer["session"]), "a retry names the same session"
     code, body = await fra.call("POST", "/sys/v1/tokens", b'{"user": "Unobody", "device": "phone"}')
     assert (code, msgspec.json.decode(body)["code"]) == (404, "not_found")
 
