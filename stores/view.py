@@ -241,11 +241,14 @@ class StoreView(OwnView, EntryView):
         """The newest REPLIES_SHOWN_MAX replies of these threads, by their classes, the newest first, and one more where
         there is one; with `known` (lane -> id) of those at or below known[their lane]."""
         scan = Scan("message", limits.REPLIES_SHOWN_MAX + 1, newest_first=True, known=known)
-        wheres = [{"thread": thread} for thread in threads]
-        found = zip(threads, await self._relational.pages("replies", wheres, scan), strict=True)
-        return {
-            thread: [Reply(row["message"], bool(row["recalled"])) for row in rows] for thread, rows in found if rows
-        }
+        asked, found = list(threads), {}
+        for at in range(0, len(asked), limits.PAGE_MAX):
+            part = asked[at : at + limits.PAGE_MAX]
+            pages = await self._relational.pages("replies", [{"thread": thread} for thread in part], scan)
+            for thread, rows in zip(part, pages, strict=True):
+                if rows:
+                    found[thread] = [Reply(row["message"], bool(row["recalled"])) for row in rows]
+        return found
 
     async def reply_count(self, thread: int, known: Mapping[int, int] | None) -> tuple[int, bool]:
         """How many of its first REPLIES_COUNTED_MAX replies were not recalled, and whether it has more; with `known`

@@ -87,7 +87,7 @@ class SysShots:
         if self._captured and rng.random() < 0.05:
             return Shot("repeated", "POST", "", rng.choice(self._captured), "")
         name, headers, body = self._content(method, template)
-        path = template.format(user=self._user())
+        path = template.format(user=self._user(), sha256=rng.randbytes(32).hex())
         if rng.random() < 0.1:
             path += "?" + rng.choice(values.QUERIES).decode("latin-1")
         signed = self._signed(name, method, path, body, headers)
