@@ -1,7 +1,7 @@
 """JSON Web Tokens (RFC 7519) under HMAC-SHA256, of exactly one shape.
 
 A header is one of those that we write ourselves, one per key, compared as text: there is no algorithm to choose, no key
-to look for, and no second spelling. The payload is read after its signature was found right. decisions/0023 says why no
+to look for, and no second spelling. The payload is read after its signature was found right. decisions/0025 says why no
 library does it; the tests let PyJWT read and write the same.
 """
 
