@@ -108,7 +108,7 @@ PARTS = web.AppKey("parts", PublicParts)
 def create_public_app(deps: PublicDeps) -> web.Application:
     """The application; `app[PARTS]` has what others share. Routes may be added until it is started."""
     keys = deps.token_keys or TokenKeys([derived(deps.key)])
-    tokens = Tokens(keys, deps.view, deps.wall, deps.token_rules)
+    tokens = Tokens(keys, deps.view, deps.wall, deps.entropy, deps.token_rules)
     cursors = Cursors(deps.key)
     writes = Writes(
         dc=deps.dc,
@@ -171,16 +171,8 @@ def create_public_app(deps: PublicDeps) -> web.Application:
 def _reads(deps: PublicDeps, tokens: Tokens, cursors: Cursors, writes: Writes) -> list[Read]:
     standpoint = Standpoint(deps.dc, deps.view, deps.hot, deps.progress, deps.epoch)
     return [
-        *Login(
-            deps.view,
-            tokens,
-            writes,
-            deps.actions["token.issue"],
-            deps.actions["session.revoke"],
-            deps.wall,
-            deps.entropy,
-        ).reads(),
-        *Refreshing(deps.view, tokens, writes, deps.actions["token.refresh"], deps.wall, deps.entropy).reads(),
+        *Login(deps.view, tokens, writes, deps.actions["token.issue"], deps.actions["session.revoke"]).reads(),
+        *Refreshing(deps.view, tokens, writes, deps.actions["token.refresh"]).reads(),
         *Account(deps.view).reads(),
         *People(deps.view, deps.hot, deps.wall).reads(),
         *Entry(deps.view, writes.links, deps.wall).reads(),

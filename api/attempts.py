@@ -3,12 +3,18 @@
 After "GCRA" (ITU-T I.371, 1996): per key only the time at which its bucket would be empty is kept.
 """
 
+import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Callable
 
 _ROUNDING_S = 1e-6
 """Sums of refills are floats."""
+
+
+def loop_s() -> float:
+    """The clock of the loop that runs, for buckets."""
+    return asyncio.get_running_loop().time()
 
 
 class Attempts:

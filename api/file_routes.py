@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from api.attempts import Attempts
+from api.attempts import Attempts, loop_s
 from api.calls import Call, Calls
 from api.clock_header import HEADER as X_CLOCK
 from api.clock_header import ClockHeader
@@ -24,9 +24,8 @@ from api.writes import Writes, validated
 from core import limits
 from core.action import Action, FileView
 from core.actions.conversations import shown_to
-from core.actions.fields import is_message_id, is_sha256
+from core.actions.fields import is_id, is_sha256
 from core.errors import Forbidden, NotFound, TooMany
-from core.system import steady_clock_ms
 from stores.view import StoreView
 
 PUT, GET = ("POST", "/v1/files"), ("GET", "/v1/files/{sha256}")
@@ -64,7 +63,7 @@ class FileRoutes:
         self._puts = rates.of(Kind.WRITES, " ".join(PUT))
         self._gets = rates.of(Kind.READS, " ".join(GET))
         daily = limits.FILES_MIB_OF_USER_DAY
-        self._daily = Attempts(daily, _DAY_S / daily, limits.RATE_USERS_MAX, lambda: steady_clock_ms() / 1000)
+        self._daily = Attempts(daily, _DAY_S / daily, limits.RATE_USERS_MAX, loop_s)
 
     def handlers(self) -> Mapping[tuple[str, str], tuple[Handler, int]]:
         """With the bounds of their bodies."""
@@ -100,7 +99,7 @@ class FileRoutes:
         sha256, message = request.match_info["sha256"], query_of(request, frozenset(("message",))).get("message")
         if not is_sha256(sha256):
             raise refused("must be a SHA-256 in hex", "sha256")
-        if message is not None and not is_message_id(message):
+        if message is not None and not is_id(message):
             raise refused("must be a message id", "message")
         try:
             kept = await self._readable(call, sha256, message)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from api.decoding import refused
 from core import ids, limits
+from core.actions.fields import is_id
 from core.event import Event
 from stores.lost_writes import Conflict, LostWrites
 from stores.ports import RelationalStore
@@ -60,7 +61,7 @@ def wanted_of(query: Mapping[str, str], oldest: int) -> Wanted:
 
 def id_of(text: str, name: str) -> int:
     """An event's id. Invalid for anything else."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= 19) or not 0 < int(text) <= ids.ID_MAX:
+    if not is_id(text):
         raise refused("must be an event's id, 1 to 19 digits", name)
     return int(text)
 

@@ -11,11 +11,10 @@ from api.calls import Call, Calls
 from api.clock_header import ClockHeader
 from api.cursors import Cursors
 from api.rates import UNLIMITED
-from api.tokens import Caller, Tokens, first_refresh
+from api.tokens import Caller, Tokens
 from api.write_routes import WriteRoutes
 from api.writes import Answer, Writes, validated
 from core.action import Action
-from core.system import Clock, Entropy
 
 SYSTEM = Caller("sys", "", 0)
 
@@ -31,20 +30,9 @@ class SysCalls(Calls):
 class SysWriteRoutes(WriteRoutes):
     """Adds tokens to the answer that opens a session: they are made from the row, also for a retry, never stored."""
 
-    def __init__(
-        self,
-        writes: Writes,
-        calls: SysCalls,
-        cursors: Cursors,
-        clock: ClockHeader,
-        tokens: Tokens,
-        wall: Clock,
-        entropy: Entropy,
-    ) -> None:
+    def __init__(self, writes: Writes, calls: SysCalls, cursors: Cursors, clock: ClockHeader, tokens: Tokens) -> None:
         super().__init__(writes, calls, cursors, clock, UNLIMITED)
         self._tokens = tokens
-        self._wall = wall
-        self._entropy = entropy
         self._system_writes = writes
 
     async def would_write(self, action: type[Action], fields: Mapping[str, Any]) -> Any:
@@ -56,6 +44,6 @@ class SysWriteRoutes(WriteRoutes):
         """The JSON answer."""
         body = answer.body
         if "expires_ms" in body:
-            first = first_refresh(body["session"], body["user"], body["expires_ms"], self._wall(), self._entropy)
-            answer = replace(answer, body={**body, **self._tokens.grant(first)})
+            tokens = self._tokens.first(body["session"], body["user"], body["expires_ms"])
+            answer = replace(answer, body={**body, **tokens})
         return super().answer(answer, call)

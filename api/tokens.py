@@ -50,28 +50,17 @@ class TokenRules(NamedTuple):
 RULES = TokenRules()
 
 
-def first_refresh(session: str, user: str, ends_ms: int, now_ms: int, entropy: Entropy) -> Refresh:
-    """Of a new session, which ends then."""
-    return next_refresh(Refresh(session, user, 0, 0, ends_ms, ends_ms), now_ms, entropy)
-
-
-def next_refresh(used: Refresh, now_ms: int, entropy: Entropy) -> Refresh:
-    """What comes of a use now. Unauthenticated where nothing may come of it."""
-    if used.generation >= GENERATION_MAX:
-        raise Unauthenticated("the session was refreshed too often")
-    number = int.from_bytes(entropy(NUMBER_BITS // 8))
-    expires_ms = min(used.ends_ms, now_ms + limits.REFRESH_DAYS * 86_400_000)
-    return used._replace(generation=used.generation + 1, number=number, expires_ms=expires_ms)
-
-
 class Tokens:
     """Issues and checks tokens. `clock` is the wall clock in ms."""
 
-    def __init__(self, keys: TokenKeys, sessions: Sessions, clock: Clock, rules: TokenRules = RULES) -> None:
+    def __init__(
+        self, keys: TokenKeys, sessions: Sessions, clock: Clock, entropy: Entropy, rules: TokenRules = RULES
+    ) -> None:
         self._keys = keys
         self._rules = rules
         self._sessions = sessions
         self._clock = clock
+        self._entropy = entropy
         self._verified: OrderedDict[str, Caller] = OrderedDict()
         self._take_keys()
         keys.on_change.append(self._take_keys)
@@ -90,9 +79,20 @@ class Tokens:
         exp = min(expires_ms // 1000, now_s + self._rules.life_s)
         return self._jwt.sign(Claims(self._rules.issuer, user, session, now_s, exp))
 
+    def first(self, session: str, user: str, ends_ms: int) -> dict[str, str | int]:
+        """What who opened a session is answered, which ends then: an access token and a refresh token."""
+        return self.after(Refresh(session, user, 0, 0, ends_ms, ends_ms))
+
+    def after(self, used: Refresh) -> dict[str, str | int]:
+        """What comes of a use of a refresh token now. Unauthenticated where nothing may come of it."""
+        if used.generation >= GENERATION_MAX:
+            raise Unauthenticated("the session was refreshed too often")
+        number = int.from_bytes(self._entropy(NUMBER_BITS // 8))
+        expires_ms = min(used.ends_ms, self._clock() + limits.REFRESH_DAYS * 86_400_000)
+        return self.grant(used._replace(generation=used.generation + 1, number=number, expires_ms=expires_ms))
+
     def grant(self, refresh: Refresh) -> dict[str, str | int]:
-        """What who logged in, or came with a refresh token, is answered: an access token and the next refresh token,
-        which is `refresh`."""
+        """An access token, and `refresh` as the refresh token beside it."""
         now_ms = self._clock()
         token = self.issue(refresh.session, refresh.user, refresh.ends_ms)
         life_s = max(0, min(self._rules.life_s, (refresh.ends_ms - now_ms) // 1000))

@@ -108,7 +108,7 @@ class Stages:
         self._clock = HybridClock(wall_clock_ms)
         self._progress = Progress()
         key = entropy(32)
-        self._tokens = Tokens(TokenKeys([derived(key)]), parts.view, wall_clock_ms)
+        self._tokens = Tokens(TokenKeys([derived(key)]), parts.view, wall_clock_ms, entropy)
         self._clock_header = ClockHeader(key, self._clock, wall_clock_ms, self._progress)
         expires_ms = wall_clock_ms() + 86_400_000
         self._bearers = [f"Bearer {self._tokens.issue(f's{i}', f'Ub{i}', expires_ms)}" for i in range(USERS)]
@@ -251,7 +251,7 @@ class Stages:
     async def _plan(self, numbers: range) -> None:
         entries = self._batches[numbers.start // SIZE].entries
         planned = [plan(entry, entry.event, Send) for entry in entries if entry.event is not None]
-        feeds = await feeds_of(planned, self._parts.view, {}, {})
+        feeds = await feeds_of(planned, self._parts.view, {}, lambda _: 0)
         moves = {LANE: (entries[0].seq - 1, Mark(entries[-1].seq, entries[-1].id))}
         self._planned.append(planned)
         self._feeds.append(feeds)

@@ -72,7 +72,7 @@ def build(
             relational=relational,
             view=public.view,
             files=public.files,
-            writes=SysWriteRoutes(parts.writes, calls, parts.cursors, clock, parts.tokens, public.wall, public.entropy),
+            writes=SysWriteRoutes(parts.writes, calls, parts.cursors, clock, parts.tokens),
             actions=public.actions,
             digest=digest,
             entropy=public.entropy,

@@ -92,7 +92,7 @@ def build_broker(
     """Websockets alone. `key`: signs cursors. `listen`: everything that is announced."""
     guard = Guard(metrics, entropy)
     app = web.Application(middlewares=[*cors(cors_origins), guard.middleware])
-    tokens, cursors = Tokens(token_keys, view, wall, token_rules), Cursors(key)
+    tokens, cursors = Tokens(token_keys, view, wall, entropy, token_rules), Cursors(key)
     _add_streams(app, _broker_deps(tokens, cursors, view, hot, listen, streams_max, entropy, wall), metrics)
     health.add_routes(app, metrics, checks)
     app.middlewares.append(gate)

@@ -31,7 +31,11 @@ def read(path: Path) -> tuple[TokenKey, ...]:
 def present(settings: Settings) -> tuple[TokenKey, ...]:
     """By the settings: those of the file, or the one that follows from `secrets.token_key_file`."""
     file = settings.secrets.jwt_keys_file
-    return read(file) if file else (derived(configuration.secret(settings.secrets.token_key_file)),)
+    return read(file) if file else _without_file(settings)
+
+
+def _without_file(settings: Settings) -> tuple[TokenKey, ...]:
+    return (derived(configuration.secret(settings.secrets.token_key_file)),)
 
 
 async def follow(keys: TokenKeys, settings: Settings) -> None:
@@ -91,7 +95,7 @@ def change(settings: Settings, what: str, name: str) -> tuple[TokenKey, ...]:
     file = settings.secrets.jwt_keys_file
     if file is None:
         raise ConfigError("secrets.jwt_keys_file does not say where the keys are", wrong=[])
-    keys = read(file) if file.exists() else (derived(configuration.secret(settings.secrets.token_key_file)),)
+    keys = read(file) if file.exists() else _without_file(settings)
     keys = CHANGES[what](keys, name)
     read_keys("\n".join(map(line_of, keys)))
     whole = file.with_name(f"{file.name}.new")

@@ -10,7 +10,7 @@ being fed anything else is such an update (tests/models/test_joiner_roaming.py).
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from core import audience as audience_rule
@@ -27,6 +27,10 @@ from stores.view import StoreView
 _PART = 50
 """Messages that are looked at in one go."""
 _MEMBERSHIP = ("member_adds", "member_left", "member_kicked")
+
+Reached = Callable[[int], int]
+"""Lane -> the last id that the updates will cover; 0 for none. What is beyond it has its own turn still to come and is
+not back-fed: its row is here only because an earlier attempt did not get to the end."""
 
 
 class Feeds(NamedTuple):
@@ -45,14 +49,8 @@ def changed_groups(planned: Iterable[Planned]) -> dict[str, None]:
     )
 
 
-async def feeds_of(
-    planned: Sequence[Planned], view: StoreView, v: Mapping[int, int], reached: Mapping[int, int]
-) -> Feeds:
-    """The updates that these events cause. `v` is V as it will be after the batch.
-
-    `reached` is lane -> the last id that the updates will cover. What is beyond it has its own turn still to come and
-    is not back-fed: its row is here only because an earlier attempt did not get to the end.
-    """
+async def feeds_of(planned: Sequence[Planned], view: StoreView, v: Mapping[int, int], reached: Reached) -> Feeds:
+    """The updates that these events cause. `v` is V as it will be after the batch."""
     found = Feeds([], [])
     for item in planned:
         event, audience = item.event, item.audience
@@ -80,17 +78,16 @@ async def back_feed(
     view: StoreView,
     messages: MessageStore,
     v: Mapping[int, int],
-    reached: Mapping[int, int],
+    reached: Reached,
     window: int,
 ) -> None:
-    """Membership changes of these groups were applied: feeds what members are owed of the newest `window` messages.
-    `reached` as in `feeds_of`."""
+    """Membership changes of these groups were applied: feeds what members are owed of the newest `window` messages."""
     for chat in chats:
         present = (await view.roll(chat)).present
         for at, row in enumerate(await messages.recent(chat, window)):
             if at % _PART == 0:
                 await asyncio.sleep(0)  # others have their turn
-            if row.kind != "send" or row.event > reached.get(lane_of(row.event), 0):
+            if row.kind != "send" or row.event > reached(lane_of(row.event)):
                 continue
             touch = Touch("message", (chat, row.message))
             for user in owed_of(row, present, v):
@@ -104,9 +101,7 @@ def owed_of(row: Row, present: Mapping[str, Membership], v: Mapping[int, int]) -
     return _owed_among(audience, present, v)
 
 
-async def _of_handle(
-    found: Feeds, event: int, actor: str, touch: Touch, view: StoreView, reached: Mapping[int, int]
-) -> None:
+async def _of_handle(found: Feeds, event: int, actor: str, touch: Touch, view: StoreView, reached: Reached) -> None:
     """Everybody whose handle it is or was to be. Which claims there are, an event does not know: where a claim comes
     that takes the name from another, that one is told. And who claims is told of the claim that has the name, under its
     own id: he may come from a DC that did not have it yet."""
@@ -114,7 +109,7 @@ async def _of_handle(
     for user in sorted(concerned(rows) | {actor}):
         found.feeds.append(Feed(user, event, render.encode(event, touch), ""))
     owner = holder_of(rows)
-    if owner.user and owner.user != actor and owner.event <= reached.get(lane_of(owner.event), 0):
+    if owner.user and owner.user != actor and owner.event <= reached(lane_of(owner.event)):
         found.back_feeds.append(Feed(actor, owner.event, render.encode(owner.event, touch), ""))
 
 

@@ -161,18 +161,15 @@ class HotWriter:
         await self._hot.publish_epoch(epoch, through, floor)
 
     async def _back_feed(
-        self, feeds: Feeds, chats: Mapping[str, None], reached: Mapping[int, int], v: Mapping[int, int]
+        self, feeds: Feeds, chats: Mapping[str, None], reached: feeding.Reached, v: Mapping[int, int]
     ) -> None:
         if chats:
             window = limits.RECENT_KEPT_MAX
             await feeding.back_feed(feeds, chats, self._view, self._messages, v, reached, window)
 
-    def _reached(self, marks: Mapping[int, Mark]) -> dict[int, int]:
-        """Lane -> the last id that the updates will cover."""
-        reached = {lane: mark.id for lane, mark in self.frontier.items()}
-        for lane, mark in marks.items():
-            reached[lane] = max(mark.id, reached.get(lane, 0))
-        return reached
+    def _reached(self, marks: Mapping[int, Mark]) -> feeding.Reached:
+        """With a batch that ends at `marks`. No map of all lanes: hardly a batch asks."""
+        return lambda lane: max(self.frontier.get(lane, NOWHERE).id, marks.get(lane, NOWHERE).id)
 
     def _seq(self, lane: int) -> int:
         return self.frontier.get(lane, NOWHERE).seq

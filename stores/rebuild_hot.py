@@ -206,7 +206,7 @@ async def _updates(
                 break
             at = records[-1].seq
             planned = planner(records)
-            found = await feeding.feeds_of(planned, view, v, {})  # nothing is back-fed
+            found = await feeding.feeds_of(planned, view, v, lambda _: 0)  # nothing is back-fed
             # Rows tell of recalls only where the conversation has messages; one may have come before its first.
             recalls = hot_changes(planned).recalls
             await hot.apply(HotBatch(epoch, {}, found.feeds, recalls=recalls))

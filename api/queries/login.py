@@ -13,21 +13,16 @@ from typing import Annotated, Any
 import pydantic
 
 from api import answers
-from api.attempts import Attempts
+from api.attempts import Attempts, loop_s
 from api.calls import Call
 from api.operations import Read
-from api.tokens import Caller, Tokens, first_refresh
+from api.tokens import Caller, Tokens
 from api.writes import Writes
 from core import limits, passwords
 from core.action import Action, Request
 from core.actions.fields import Device, UserId
 from core.errors import Conflict, NotFound, Overloaded, TooMany, Unauthenticated
-from core.system import Clock, Entropy
 from stores.view import StoreView
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def network(address: str) -> str:
@@ -45,28 +40,19 @@ class LoginRequest(Request):
 
 class Login:
     def __init__(
-        self,
-        view: StoreView,
-        tokens: Tokens,
-        writes: Writes,
-        issue: type[Action],
-        revoke: type[Action],
-        wall: Clock,
-        entropy: Entropy,
+        self, view: StoreView, tokens: Tokens, writes: Writes, issue: type[Action], revoke: type[Action]
     ) -> None:
         self._view = view
         self._tokens = tokens
         self._writes = writes
         self._issue = issue
         self._revoke = revoke
-        self._wall = wall
-        self._entropy = entropy
         self._checks = asyncio.Semaphore(limits.PASSWORD_CHECKS_MAX)
         self._waiting = 0
         self._waiting_of: Counter[str] = Counter()
         remembered = limits.LOGINS_REMEMBERED_MAX
-        self._of_user = Attempts(limits.LOGINS_FAILED_OF_USER, limits.LOGIN_USER_REFILL_S, remembered, _now_s)
-        self._of_address = Attempts(limits.LOGINS_FAILED_OF_ADDRESS, limits.LOGIN_ADDRESS_REFILL_S, remembered, _now_s)
+        self._of_user = Attempts(limits.LOGINS_FAILED_OF_USER, limits.LOGIN_USER_REFILL_S, remembered, loop_s)
+        self._of_address = Attempts(limits.LOGINS_FAILED_OF_ADDRESS, limits.LOGIN_ADDRESS_REFILL_S, remembered, loop_s)
 
     def reads(self) -> list[Read]:
         return [
@@ -107,9 +93,8 @@ class Login:
         caller = Caller(request.user, "", 0)
         answer = await self._writes.submit(self._issue, fields, caller, call.key, call.prefer)
         session, expires_ms = answer.body["session"], answer.body["expires_ms"]
-        first = first_refresh(session, request.user, expires_ms, self._wall(), self._entropy)
         return {
-            **self._tokens.grant(first),
+            **self._tokens.first(session, request.user, expires_ms),
             "session": session,
             "user": request.user,
             "expires_ms": expires_ms,

@@ -1,26 +1,20 @@
 """New tokens for a session, for its refresh token. The rule of who may have them is core/refreshing.py."""
 
-import asyncio
 from typing import Annotated, Any
 
 import pydantic
 
 from api import answers
-from api.attempts import Attempts
+from api.attempts import Attempts, loop_s
 from api.calls import Call
 from api.operations import Read
-from api.tokens import Caller, Tokens, next_refresh
+from api.tokens import Caller, Tokens
 from api.writes import Writes
 from core import limits
 from core.action import Action, Request
 from core.errors import Conflict, NotFound, RefreshReused, TooMany, Unauthenticated
 from core.refreshing import Use, use_of
-from core.system import Clock, Entropy
 from stores.view import StoreView
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()
 
 
 class RefreshRequest(Request):
@@ -28,17 +22,13 @@ class RefreshRequest(Request):
 
 
 class Refreshing:
-    def __init__(
-        self, view: StoreView, tokens: Tokens, writes: Writes, used: type[Action], wall: Clock, entropy: Entropy
-    ) -> None:
+    def __init__(self, view: StoreView, tokens: Tokens, writes: Writes, used: type[Action]) -> None:
         self._view = view
         self._tokens = tokens
         self._writes = writes
         self._used = used
-        self._wall = wall
-        self._entropy = entropy
         self._of_session = Attempts(
-            limits.REFRESHES_OF_SESSION, limits.REFRESH_REFILL_S, limits.REFRESHES_REMEMBERED_MAX, _now_s
+            limits.REFRESHES_OF_SESSION, limits.REFRESH_REFILL_S, limits.REFRESHES_REMEMBERED_MAX, loop_s
         )
 
     def reads(self) -> list[Read]:
@@ -77,5 +67,4 @@ class Refreshing:
             answer = await self._writes.submit(self._used, fields, caller, call.key, prefer)
             if answer.body["reused"]:
                 raise RefreshReused()
-        granted = self._tokens.grant(next_refresh(came, self._wall(), self._entropy))
-        return {**granted, "session": came.session, "user": came.user}
+        return {**self._tokens.after(came), "session": came.session, "user": came.user}

@@ -78,7 +78,8 @@ def _id_range(text: str) -> str:
     return text
 
 
-def is_message_id(text: str) -> bool:
+def is_id(text: str) -> bool:
+    """Of an event, and so of a message."""
     return text.isascii() and text.isdecimal() and len(text) <= 19 and 0 < int(text) <= ids.ID_MAX
 
 

@@ -131,8 +131,15 @@ class Unschedule(_Scheduled):
 # -- what a datacenter does with them
 
 
+class _OneOf(action.Request):
+    user: UserId
+    scheduled: ScheduledId
+
+
 class _ForOne(action.Action):
     """By the datacenter itself, or an operator, of one user's."""
+
+    errors = (Forbidden, NotFound, Conflict)
 
     @staticmethod
     def audience(event: Event) -> Audience:
@@ -164,11 +171,9 @@ class Take(_ForOne):
     )
     route = Route("POST", "/sys/v1/scheduled/take", listener="sys")
     example = {"user": "Uada", "scheduled": "S123"}
-    errors = (Forbidden, NotFound, Conflict)
 
-    class Request(action.Request):
-        user: UserId
-        scheduled: ScheduledId
+    class Request(_OneOf):
+        pass
 
     class Args(action.Args, frozen=True, kw_only=True):
         user: str
@@ -198,11 +203,8 @@ class Fail(_ForOne):
     )
     route = Route("POST", "/sys/v1/scheduled/fail", listener="sys")
     example = {"user": "Uada", "scheduled": "S123", "code": "forbidden", "detail": "you are not a member of G1"}
-    errors = (Forbidden, NotFound, Conflict)
 
-    class Request(action.Request):
-        user: UserId
-        scheduled: ScheduledId
+    class Request(_OneOf):
         code: Annotated[str, Field(pattern=r"^[a-z_]{1,64}$")]
         detail: Annotated[str, Field(max_length=limits.ERROR_TEXT_CHARS_MAX)]
 

@@ -135,7 +135,7 @@ def opened(text: str, prefix: str, key: bytes = KEY) -> bytes:
 
 def test_tokens_cursors_and_clocks_are_signed_as_the_page_says() -> None:
     keys = TokenKeys([derived(KEY)])
-    tokens = Tokens(keys, None, lambda: WALL_MS)  # type: ignore[arg-type]  # no session is asked
+    tokens = Tokens(keys, None, lambda: WALL_MS, bytes)  # type: ignore[arg-type]  # no session is asked
     secret = hmac.digest(KEY, b"token key 1", "sha256")
     assert keys.signing.secret == secret
     assert keys.signing.name == hashlib.blake2b(secret, digest_size=8, person=b"token key name").hexdigest()

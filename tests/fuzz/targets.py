@@ -182,7 +182,7 @@ _seals = {prefix: Signer(KEY, prefix, limits.CURSOR_CHARS_MAX) for prefix in ("P
 _cursors = Cursors(KEY)
 _keys = TokenKeys([derived(KEY)])
 _jwt = Jwt(_keys.all)
-_tokens = Tokens(_keys, cast(Any, None), lambda: WALL_MS)
+_tokens = Tokens(_keys, cast(Any, None), lambda: WALL_MS, bytes)
 _dialogs = Dialogs(KEY, *[cast(Any, None)] * 4)
 
 

@@ -155,7 +155,7 @@ async def test_what_is_no_refresh_token_is_refused(dcs: Pair, monkeypatch: pytes
 async def test_refreshes_of_one_session_are_bounded(dcs: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     fra, _ = dcs
     tokens = await login(fra)
-    monkeypatch.setattr(refreshing, "_now_s", lambda: 0.0)
+    monkeypatch.setattr(refreshing, "loop_s", lambda: 0.0)
     replies = [await refreshed(fra, tokens) for _ in range(limits.REFRESHES_OF_SESSION + 1)]
     assert {reply.status for reply in replies[:-1]} == {200}
     assert replies[-1].code == "too_many_requests"

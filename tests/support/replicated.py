@@ -206,7 +206,7 @@ class ReplicatedDc:
         self._task = asyncio.create_task(self.replicator.run(), name=f"replicator {self.name}")
 
     def _app(self) -> web.Application:
-        tokens = Tokens(TokenKeys([derived(KEY)]), self.one.view, wall_clock_ms)
+        tokens = Tokens(TokenKeys([derived(KEY)]), self.one.view, wall_clock_ms, entropy)
         cursors = Cursors(KEY)
         clock = ClockHeader(KEY, self.one.clock, wall_clock_ms, self.progress)
         self.writes = writes = Writes(
@@ -254,7 +254,7 @@ class ReplicatedDc:
                 relational=self.disks.relational,
                 view=self.one.view,
                 files=self.files,
-                writes=SysWriteRoutes(writes, calls, cursors, clock, tokens, wall_clock_ms, entropy),
+                writes=SysWriteRoutes(writes, calls, cursors, clock, tokens),
                 actions=ACTIONS,
                 digest=digest_now,
                 entropy=entropy,

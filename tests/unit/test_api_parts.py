@@ -128,7 +128,7 @@ class Sessions:
 
 async def test_a_cached_token_still_expires_and_is_still_revoked(monkeypatch: pytest.MonkeyPatch) -> None:
     now, sessions = [1_000], Sessions()
-    tokens = Tokens(TokenKeys([derived(KEY)]), sessions, lambda: now[0])
+    tokens = Tokens(TokenKeys([derived(KEY)]), sessions, lambda: now[0], bytes)
     token = tokens.issue("s1", "Uada", 2_000)
     assert (await tokens.authenticate(token)).user == "Uada"
     now[0] = 2_000
@@ -142,7 +142,7 @@ async def test_a_cached_token_still_expires_and_is_still_revoked(monkeypatch: py
 
 async def test_the_cache_of_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "TOKENS_CACHED_MAX", 3)
-    tokens = Tokens(TokenKeys([derived(KEY)]), Sessions(), lambda: 0)
+    tokens = Tokens(TokenKeys([derived(KEY)]), Sessions(), lambda: 0, bytes)
     for number in range(10):
         await tokens.authenticate(tokens.issue(f"s{number}", "Uada", 1_000))
         with pytest.raises(Unauthenticated):
