@@ -21,7 +21,8 @@ from events.adapters.pulsar_frame import State, decode_frame, encode_frame
 from events.adapters.pulsar_places import Place
 from events.ports import EventLog, Top, Trimmed
 from events.record import Record
-from tests.contract.event_log import LANE, NEXT_OWNER, OTHER, OWNER, EventLogContract, all_of, opened, soon
+from tests.contract import event_log
+from tests.contract.event_log import LANE, NEXT_OWNER, OTHER, OWNER, EventLogContract, all_of, soon
 from tests.support.lanes import EMPTY, records_after
 from tests.support.pulsar import Pulsar, fresh_tenant, pulsar_at
 from tests.support.valkey import free_port
@@ -107,6 +108,12 @@ class TestPulsarLogWithDeduplication(EventLogContract):
 async def deduplicated(admin: Admin, wanted: bool) -> None:
     for namespace in ("dc-1", "copies-1"):
         await admin.ask("POST", f"/namespaces/{admin.tenant}/{namespace}/deduplication", wanted)
+
+
+async def opened(log: EventLog, lane: int = LANE, count: int = 0) -> list[Record]:
+    """The same where a test before may have killed the broker: it makes no topic yet when it is ready."""
+    await in_the_end(lambda: log.open(lane, OWNER))
+    return await event_log.opened(log, lane, count=count)
 
 
 async def appended(log: EventLog, after: Record, count: int, owner: bytes = OWNER) -> list[Record]:
@@ -408,7 +415,6 @@ async def test_kill_9_keeps_everything_that_was_acknowledged(
     server: Pulsar, log: PulsarLog, connect: Connect, admin: Admin, deduplication: bool
 ) -> None:
     await deduplicated(admin, deduplication)
-    await in_the_end(lambda: log.open(LANE, OWNER))  # the test before may have killed it
     acknowledged = await opened(log, count=1)
     foreign = records_after(EMPTY, OTHER, 1)
     await log.store(foreign)

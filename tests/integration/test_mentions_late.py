@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from cli.waiting import until
+from core import ids
 from core.event import Event
+from core.system import wall_clock_ms
 from tests.support.replicated import ReplicatedDc, World
 
 
@@ -35,6 +38,12 @@ async def test_what_is_unread_of_mentions_is_the_same_after_a_cut_and_nothing_la
         taken_back = await name(ams, "Uc", "taken back", "Ub")
         await ams.one.do("message.recall", "Uc", message=str(taken_back.id), **{"for": "all"})
         copies = [await name(dc, "Ua", "retried", "Ub") for dc in (fra, ams)]
+
+        async def later() -> bool:
+            """Within one tick the lane decides which id is the greater one."""
+            return ids.tick_at(wall_clock_ms()) > ids.tick_at(ids.time_ms_of(unseen.id))
+
+        assert await until(later, 5)
         last = await name(fra, "Ua", "last", "Ub")
         assert last.id > unseen.id, "a scalar mark would swallow what ams wrote"
         await read(fra, here)
